@@ -1,0 +1,1 @@
+"""Steno's services and the command line that runs them."""

@@ -1,0 +1,193 @@
+"""Who a request acts for: signed, short-lived caller tokens between services."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+from joserfc.jws import JWSRegistry
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from services.mesh.errors import InvalidCallerToken, MissingCredentials
+
+TOKEN_METADATA_KEY = "steno-caller-token"  # noqa: S105 (a name)
+API_KEY_METADATA_KEY = "x-api-key"
+TOKEN_TYPE = "steno-caller+jwt"  # noqa: S105 (a name)
+ALGORITHM = "Ed25519"
+TOKEN_LIFETIME_SECONDS = 60
+_TOKEN_REUSE_SECONDS = 30
+_CLOCK_LEEWAY_SECONDS = 5
+_CACHE_SIZE = 4096
+
+
+class CallerKind(StrEnum):
+    """What kind of party a request acts for."""
+
+    KEY = "key"
+    USER = "user"
+    GUEST = "guest"
+    SERVICE = "service"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who a request acts for, and which service vouches for it."""
+
+    kind: CallerKind
+    service: str
+    workspace_id: str = ""
+    owner: str = ""
+    key_id: str = ""
+    scopes: tuple[str, ...] = ()
+
+
+class _Claims(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    iss: str
+    aud: str
+    exp: int
+    iat: int
+    kind: CallerKind
+    workspace_id: str
+    owner: str
+    key_id: str
+    scopes: list[str]
+
+
+_caller: ContextVar[Caller | None] = ContextVar("steno_caller", default=None)
+
+
+def current_caller() -> Caller:
+    """The caller of the RPC or request in hand. Raises MissingCredentials outside of one."""
+    caller = _caller.get()
+    if caller is None:
+        raise MissingCredentials
+    return caller
+
+
+def caller_or_none() -> Caller | None:
+    """The caller of the RPC or request in hand, if there is one."""
+    return _caller.get()
+
+
+@contextmanager
+def calling_as(caller: Caller) -> Iterator[None]:
+    """Within, `current_caller()` is this one and outgoing calls act for it."""
+    token = _caller.set(caller)
+    try:
+        yield
+    finally:
+        _caller.reset(token)
+
+
+@contextmanager
+def acting_for(workspace_id: str, owner: str = "workspace") -> Iterator[None]:
+    """Within, outgoing calls are the service's own, for this workspace."""
+    with calling_as(Caller(CallerKind.SERVICE, "", workspace_id, owner)):
+        yield
+
+
+class TokenSigner:
+    """Mints the caller tokens of one service."""
+
+    def __init__(self, key: OKPKey, service: str) -> None:
+        self.service = service
+        self._key = key
+        self._registry = JWSRegistry(algorithms=[ALGORITHM])
+        self._minted: dict[tuple[Caller, str], tuple[float, str]] = {}
+
+    def mint(self, caller: Caller, audience: str) -> str:
+        """A token for one audience, valid for 60 s; the same one for 30 s."""
+        now = time.time()
+        cached = self._minted.get((caller, audience))
+        if cached is not None and cached[0] > now:
+            return cached[1]
+        token = self._sign(caller, audience, int(now))
+        if len(self._minted) >= _CACHE_SIZE:
+            self._minted.clear()
+        self._minted[caller, audience] = (now + _TOKEN_REUSE_SECONDS, token)
+        return token
+
+    def _sign(self, caller: Caller, audience: str, now: int) -> str:
+        claims = _Claims(
+            iss=self.service,
+            aud=audience,
+            exp=now + TOKEN_LIFETIME_SECONDS,
+            iat=now,
+            kind=caller.kind,
+            workspace_id=caller.workspace_id,
+            owner=caller.owner,
+            key_id=caller.key_id,
+            scopes=list(caller.scopes),
+        )
+        header = {"alg": ALGORITHM, "typ": TOKEN_TYPE}
+        return jws.serialize_compact(header, claims.model_dump_json(), self._key, registry=self._registry)
+
+    def outgoing(self, caller: Caller | None) -> Caller:
+        """How this service presents the caller in hand to the next service."""
+        if caller is None:
+            return Caller(CallerKind.SERVICE, self.service)
+        if self.service == "gateway" and caller.kind in (CallerKind.KEY, CallerKind.USER, CallerKind.GUEST):
+            return caller
+        if caller.kind is CallerKind.OPERATOR and self.service == "operator":
+            return caller
+        return Caller(CallerKind.SERVICE, self.service, caller.workspace_id, caller.owner, caller.key_id, caller.scopes)
+
+
+class TokenVerifier:
+    """Verifies caller tokens meant for one service."""
+
+    def __init__(self, key: OKPKey, audience: str) -> None:
+        self._key = key
+        self._audience = audience
+        self._registry = JWSRegistry(algorithms=[ALGORITHM])
+        self._verified: dict[str, tuple[int, Caller]] = {}
+
+    def verify(self, token: str) -> Caller:
+        """The caller inside. Raises InvalidCallerToken."""
+        now = time.time()
+        cached = self._verified.get(token)
+        if cached is not None and cached[0] + _CLOCK_LEEWAY_SECONDS > now:
+            return cached[1]
+        claims = self._read(token)
+        self._check(claims, now)
+        caller = Caller(claims.kind, claims.iss, claims.workspace_id, claims.owner, claims.key_id, tuple(claims.scopes))
+        if len(self._verified) >= _CACHE_SIZE:
+            self._verified.clear()
+        self._verified[token] = (claims.exp, caller)
+        return caller
+
+    def _read(self, token: str) -> _Claims:
+        try:
+            signed = jws.deserialize_compact(token.encode(), self._key, registry=self._registry)
+            if signed.headers().get("typ") != TOKEN_TYPE:
+                raise InvalidCallerToken
+            return _Claims.model_validate_json(signed.payload or b"")
+        except (JoseError, ValidationError, ValueError) as error:
+            raise InvalidCallerToken from error
+
+    def _check(self, claims: _Claims, now: float) -> None:
+        fresh = claims.iat - _CLOCK_LEEWAY_SECONDS <= now <= claims.exp + _CLOCK_LEEWAY_SECONDS
+        short = claims.exp - claims.iat <= TOKEN_LIFETIME_SECONDS
+        if not (fresh and short and claims.aud == self._audience):
+            raise InvalidCallerToken
+
+
+def load_key(path: Path) -> OKPKey:
+    """The mesh's Ed25519 private key, PEM. Raises OSError, ValueError."""
+    return OKPKey.import_key(path.read_bytes())
+
+
+def write_new_key(path: Path) -> None:
+    """A fresh Ed25519 private key, readable by its owner only. Raises FileExistsError."""
+    pem: bytes = OKPKey.generate_key("Ed25519").as_pem(private=True)
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_bytes(pem)

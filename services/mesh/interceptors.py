@@ -1,0 +1,170 @@
+"""What happens around every RPC: who calls, may they, one log line, errors as statuses."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from structlog.contextvars import bound_contextvars
+
+from services.mesh import semconv
+from services.mesh.errors import AccessDenied, Internal, MeshError, MissingCredentials
+from services.mesh.identity import API_KEY_METADATA_KEY, TOKEN_METADATA_KEY, Caller, CallerKind, TokenVerifier, calling_as
+from services.mesh.status import code_of, reason_of, to_status
+from services.mesh.telemetry import get_logger
+from steno.access.v1 import access_pb2
+
+Authenticate = Callable[[str], Awaitable[Caller]]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+REQUEST_ID_METADATA_KEY = "x-request-id"
+_OPEN_PREFIX = "/grpc.health.v1.Health/"
+_REFLECTION_PREFIX = "/grpc.reflection."
+
+deadline: ContextVar[float | None] = ContextVar("steno_deadline", default=None)
+request_id: ContextVar[str] = ContextVar("steno_request_id", default="")
+
+
+def read_access(services: Sequence[ServiceDescriptor]) -> dict[str, int]:
+    """Access of every method by its full path, from the protos' method options."""
+    return {
+        f"/{service.full_name}/{method.name}": method.GetOptions().Extensions[access_pb2.access]
+        for service in services
+        for method in service.methods
+    }
+
+
+def check_access(caller: Caller, access: int) -> None:
+    """Raises AccessDenied unless the caller has at least this access; a method without one is closed to all."""
+    if access == access_pb2.ACCESS_CALLER:
+        allowed = bool(caller.workspace_id)
+    elif access == access_pb2.ACCESS_SERVICE:
+        allowed = caller.kind in (CallerKind.SERVICE, CallerKind.OPERATOR)
+    else:
+        allowed = access == access_pb2.ACCESS_OPERATOR and caller.kind is CallerKind.OPERATOR
+    if not allowed:
+        raise AccessDenied
+
+
+class Gatekeeper(grpc.aio.ServerInterceptor):
+    """Identifies the caller, enforces the method's access and turns errors into statuses."""
+
+    def __init__(self, access: Mapping[str, int], verifier: TokenVerifier, authenticate: Authenticate | None) -> None:
+        self._access = access
+        self._verifier = verifier
+        self._authenticate = authenticate
+        self._logger = get_logger("mesh.rpc")
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith(_OPEN_PREFIX):
+            return handler
+        metadata = {key: value for key, value in handler_call_details.invocation_metadata or () if isinstance(value, str)}
+        if handler.response_streaming:
+            return _streaming(handler, self._guard_stream(handler, method, metadata))
+        return grpc.unary_unary_rpc_method_handler(
+            self._guard_unary(handler, method, metadata), handler.request_deserializer, handler.response_serializer
+        )
+
+    async def _identify(self, method: str, metadata: Mapping[str, str]) -> Caller:
+        caller = await self._caller(metadata)
+        reflection = method.startswith(_REFLECTION_PREFIX)
+        check_access(caller, access_pb2.ACCESS_CALLER if reflection else self._access.get(method, 0))
+        return caller
+
+    async def _caller(self, metadata: Mapping[str, str]) -> Caller:
+        if token := metadata.get(TOKEN_METADATA_KEY):
+            return self._verifier.verify(token)
+        if (api_key := metadata.get(API_KEY_METADATA_KEY)) and self._authenticate is not None:
+            return await self._authenticate(api_key)
+        raise MissingCredentials
+
+    def _guard_unary(self, handler: Handler, method: str, metadata: Mapping[str, str]) -> Callable[..., Awaitable[Any]]:
+        behaviour: Any = handler.unary_unary
+
+        async def guarded(request: Any, context: Context) -> Any:
+            call = _Call(method, metadata, context, self._logger)
+            with call.scope():
+                try:
+                    caller = call.caller = await self._identify(method, metadata)
+                    with calling_as(caller):
+                        response = await behaviour(request, context)
+                except Exception as error:
+                    await call.refuse(error)
+                call.finish(grpc.StatusCode.OK)
+                return response
+
+        return guarded
+
+    def _guard_stream(self, handler: Handler, method: str, metadata: Mapping[str, str]) -> Callable[..., AsyncIterator[Any]]:
+        behaviour: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
+
+        async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
+            call = _Call(method, metadata, context, self._logger)
+            with call.scope():
+                try:
+                    caller = call.caller = await self._identify(method, metadata)
+                    with calling_as(caller):
+                        async for response in behaviour(request, context):
+                            yield response
+                except Exception as error:
+                    await call.refuse(error)
+                call.finish(grpc.StatusCode.OK)
+
+        return guarded
+
+
+def _streaming(handler: Handler, behaviour: Callable[..., AsyncIterator[Any]]) -> Handler:
+    make: Any = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+    wrapped: Handler = make(behaviour, handler.request_deserializer, handler.response_serializer)
+    return wrapped
+
+
+class _Call:
+    """One RPC in hand: its deadline, its log line, its metrics."""
+
+    def __init__(self, method: str, metadata: Mapping[str, str], context: Context, logger: Any) -> None:
+        self.caller: Caller | None = None
+        self._method = method
+        self._request_id = metadata.get(REQUEST_ID_METADATA_KEY, "")
+        self._context = context
+        self._logger = logger
+        self._started = time.perf_counter()
+
+    def scope(self) -> Any:
+        remaining = self._context.time_remaining()
+        deadline.set(None if remaining is None else time.monotonic() + remaining)
+        request_id.set(self._request_id)
+        return bound_contextvars(request_id=self._request_id)
+
+    async def refuse(self, error: Exception) -> None:
+        """End the RPC with the error's status; the unexpected is logged once and told to nobody."""
+        if isinstance(error, grpc.aio.AbortError):
+            raise error
+        if not isinstance(error, MeshError):
+            self._logger.error("rpc failed", method=self._method, exc_info=error)
+            error = Internal()
+        self.finish(code_of(error), reason_of(error))
+        await self._context.abort_with_status(to_status(error))
+
+    def finish(self, code: grpc.StatusCode, reason: str = "") -> None:
+        seconds = time.perf_counter() - self._started
+        semconv.RPC_SECONDS.labels(self._method, code.name).observe(seconds)
+        caller = self.caller
+        self._logger.info(
+            "rpc",
+            method=self._method,
+            code=code.name,
+            reason=reason,
+            milliseconds=round(seconds * 1000, 2),
+            caller=f"{caller.kind}:{caller.service}" if caller else "",
+            workspace_id=caller.workspace_id if caller else "",
+        )

@@ -1,0 +1,48 @@
+"""Run one service: settings, logging, signals, the app, an exit status."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+
+import uvloop
+from prometheus_client import start_http_server
+
+from services.mesh.lifecycle import Lifecycle
+from services.mesh.settings import ServiceSettings, read_settings
+from services.mesh.telemetry import configure_logging, get_logger
+
+S = TypeVar("S", bound=ServiceSettings)
+App = Callable[[S, Lifecycle], AbstractAsyncContextManager[None]]
+
+
+def run(app: App[S], settings_class: type[S]) -> None:
+    """Run the service until SIGTERM or SIGINT, or until one of its tasks fails. Exits with 0, 1 or 2."""
+    settings = read_settings(settings_class)
+    name = settings_class.model_config.get("env_prefix", "").removeprefix("STENO_").rstrip("_").lower()
+    configure_logging(name, settings.log_level, settings.log_format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        status = runner.run(_serve(app, settings))
+    sys.exit(status)
+
+
+async def _serve(app: App[S], settings: S) -> int:
+    logger = get_logger("mesh.run")
+    lifecycle = Lifecycle(settings.shutdown_grace_seconds)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lifecycle.stop)
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, addr=settings.host)
+    try:
+        async with app(settings, lifecycle):
+            logger.info("serving")
+            await lifecycle.stopping.wait()
+            logger.info("stopping")
+    except Exception:
+        logger.exception("service failed")
+        return 1
+    logger.info("stopped")
+    return 0 if lifecycle.failure is None else 1

@@ -1,0 +1,30 @@
+"""Every metric of Steno, declared once: name, unit in the name, labels. Nothing else makes a metric."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_LONG = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+
+RPC_SECONDS = Histogram("steno_rpc_seconds", "Time of an RPC at the server.", ["method", "code"], buckets=_FAST)
+HTTP_SECONDS = Histogram("steno_http_seconds", "Time of a request at the gateway.", ["route", "method", "status"], buckets=_FAST)
+HTTP_UPLOAD_BYTES = Counter("steno_http_upload_bytes", "Bytes of media received by the gateway.")
+
+OUTBOX_DEPTH = Gauge("steno_outbox_depth", "Events committed and not yet published.", ["service"])
+OUTBOX_AGE_SECONDS = Gauge("steno_outbox_age_seconds", "Age of the oldest event not yet published.", ["service"])
+BUS_MESSAGES = Counter("steno_bus_messages", "Messages handled.", ["consumer", "outcome"])
+BUS_HANDLE_SECONDS = Histogram("steno_bus_handle_seconds", "Time to handle a message.", ["consumer"], buckets=_LONG)
+
+LEDGER_IMBALANCE_MS = Gauge("steno_ledger_imbalance_ms", "Sum over all accounts; anything but 0 is a fault.")
+LEDGER_WRONG_ACCOUNTS = Gauge("steno_ledger_wrong_accounts", "Accounts that differ from their transfers; anything but 0 is a fault.")
+LEDGER_OPEN_HOLDS = Gauge("steno_ledger_open_holds", "Holds neither settled nor released.")
+
+JOBS = Gauge("steno_jobs", "Jobs that have not ended.", ["state"])
+JOBS_ENDED = Counter("steno_jobs_ended", "Jobs that reached a final state.", ["state"])
+JOB_WAIT_SECONDS = Histogram("steno_job_wait_seconds", "From accepted to first claimed.", buckets=_LONG)
+
+STORE_FREE_BYTES = Gauge("steno_store_free_bytes", "Free bytes of the disk that holds the blobs.")
+PROBE_SECONDS = Histogram("steno_probe_seconds", "Time of a media probe.", ["outcome"], buckets=_FAST)
+
+STAGE_SECONDS = Histogram("steno_stage_seconds", "Time of one pipeline stage of a job.", ["stage"], buckets=_LONG)
+WINDOWS = Counter("steno_windows", "Windows by what became of them.", ["outcome"])
+AUDIO_SECONDS = Counter("steno_audio_seconds", "Audio transcribed.")

@@ -1,0 +1,78 @@
+"""The gRPC server of a service: health, reflection, limits, and the gatekeeper before every method."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.mesh.identity import TokenVerifier
+from services.mesh.interceptors import Authenticate, Gatekeeper, read_access
+from services.mesh.settings import ServiceSettings
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+# Names as the core library spells them: the widely copied min_recv_ping_interval… is ignored by it.
+_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.max_concurrent_streams", 256),
+    ("grpc.so_reuseport", 0),
+]
+
+
+@dataclass(frozen=True)
+class Registration:
+    """One gRPC service: its generated `add_…_to_server`, its implementation, its descriptor."""
+
+    add: Callable[[Any, grpc.aio.Server], None]
+    servicer: Any
+    service: ServiceDescriptor
+
+
+@dataclass(frozen=True)
+class GrpcServer:
+    """A serving server."""
+
+    port: int
+    health: health.aio.HealthServicer
+
+
+@asynccontextmanager
+async def open_server(
+    settings: ServiceSettings,
+    verifier: TokenVerifier,
+    *,
+    authenticate: Authenticate | None,
+    servicers: Sequence[Registration],
+) -> AsyncIterator[GrpcServer]:
+    """Serve until left; then NOT_SERVING, calls in hand finish within the grace period. Raises OSError when the port is taken."""
+    gatekeeper = Gatekeeper(read_access([item.service for item in servicers]), verifier, authenticate)
+    server = grpc.aio.server(interceptors=[gatekeeper], options=_OPTIONS, maximum_concurrent_rpcs=1024)
+    for item in servicers:
+        item.add(item.servicer, server)
+    names = [item.service.full_name for item in servicers]
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    port = _bind(server, settings)
+    await server.start()
+    for name in ["", *names]:
+        await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield GrpcServer(port, health_servicer)
+    finally:
+        await health_servicer.enter_graceful_shutdown()
+        await server.stop(settings.shutdown_grace_seconds)
+
+
+def _bind(server: grpc.aio.Server, settings: ServiceSettings) -> int:
+    address = f"{settings.host}:{settings.port}"
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {address}: is the port taken?") from error

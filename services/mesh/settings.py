@@ -1,0 +1,63 @@
+"""Settings: environment variables read once, every problem reported together."""
+
+import sys
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+def settings_config(env_prefix: str) -> SettingsConfigDict:
+    """Configuration of a settings class; `env_prefix` ends with an underscore."""
+    return SettingsConfigDict(env_prefix=env_prefix, frozen=True, extra="ignore", env_ignore_empty=True)
+
+
+class ServiceSettings(BaseSettings):
+    """What every service of the mesh reads."""
+
+    host: str = Field("127.0.0.1", description="Address that the service listens on.")
+    port: int = Field(0, ge=0, le=65535, description="Port that the service listens on; 0 takes a free one.")
+    profile: Literal["embedded", "production"] = Field(
+        "embedded", description="embedded: one machine, migrations at start. production: migrations run by `steno migrate`."
+    )
+    identity_key_file: Path = Field(
+        Path(".steno/identity.pem"), description="Ed25519 private key (PEM) that signs and verifies caller tokens."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is logged.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="Form of the log lines; auto means console on a terminal, else json."
+    )
+    metrics_port: int = Field(0, ge=0, le=65535, description="Port of the Prometheus endpoint; 0 turns it off.")
+    shutdown_grace_seconds: float = Field(
+        10.0, gt=0, le=300, description="Seconds that requests and work in hand get to finish after SIGTERM."
+    )
+
+
+class DatabaseSettings(BaseSettings):
+    """What a service with a database reads; each sets its own default file."""
+
+    database_url: str = Field(
+        ...,
+        description="sqlite+aiosqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME; each service keeps its own schema.",
+    )
+
+
+class BusSettings(BaseSettings):
+    """What a service on the bus reads."""
+
+    nats_url: str = Field("nats://127.0.0.1:4222", description="Address of the NATS server with JetStream.")
+
+
+def read_settings(settings_class: type[Settings]) -> Settings:
+    """The settings of this process. Exits with status 2 and every problem on standard error."""
+    try:
+        return settings_class()
+    except ValidationError as error:
+        prefix = settings_class.model_config.get("env_prefix", "")
+        for problem in error.errors():
+            name = prefix + "_".join(str(part) for part in problem["loc"]).upper()
+            print(f"{name}: {problem['msg']}", file=sys.stderr)
+        sys.exit(2)
