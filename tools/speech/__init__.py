@@ -1,0 +1,1 @@
+"""Generator of the sample meeting, the test clips and their container forms."""
