@@ -1,0 +1,127 @@
+"""SQLAlchemy engines with the durability and time limits that Steno promises."""
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+_READERS = 4
+_POSTGRES_CONNECTIONS = 10
+_POOL_SECONDS = 10.0
+_SQLITE_PRAGMAS = (
+    "busy_timeout=5000",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "trusted_schema=OFF",
+    "secure_delete=ON",
+    "journal_size_limit=67108864",
+)
+POSTGRES_SESSION = {
+    "statement_timeout": "15s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "15s",
+}
+POSTGRES_CONNECTION = {
+    "connect_timeout": 3,
+    "tcp_user_timeout": 10_000,
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
+_SCHEMA_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+class Engines(NamedTuple):
+    """The engine of writing transactions and the one of read-only snapshots."""
+
+    writer: AsyncEngine
+    reader: AsyncEngine
+
+
+def parse_url(url: str) -> URL:
+    """The URL with the driver that Steno uses. Raises ValueError for another database or an in-memory SQLite."""
+    parsed = make_url(url)
+    backend = parsed.get_backend_name()
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise ValueError(f"{backend} is not supported: use sqlite or postgresql")
+    if not parsed.database or parsed.database == ":memory:":
+        raise ValueError("an in-memory database keeps nothing: name a file")
+    return parsed.set(drivername="sqlite+aiosqlite")
+
+
+def make_engines(url: URL, schema: str) -> Engines:
+    """The engines of one service's database; nothing connects yet."""
+    if url.get_backend_name() == "postgresql":
+        return _postgres_engines(url, schema)
+    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    return Engines(_sqlite_writer(url), _sqlite_reader(url))
+
+
+def postgres_arguments(schema: str, session: dict[str, str]) -> dict[str, Any]:
+    """libpq arguments: the service's schema and the session's limits."""
+    if not _SCHEMA_NAME.fullmatch(schema):
+        raise ValueError(f"{schema!r} is not a schema name")
+    options = " ".join(f"-c {name}={value}" for name, value in {"search_path": schema, **session}.items())
+    return {**POSTGRES_CONNECTION, "options": options}
+
+
+def apply_pragmas(connection: Any, *extra: str) -> None:
+    """Set SQLite up on a DBAPI connection."""
+    cursor = connection.cursor()
+    for pragma in (*_SQLITE_PRAGMAS, *extra):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _postgres_engines(url: URL, schema: str) -> Engines:
+    writer = create_async_engine(
+        url,
+        connect_args=postgres_arguments(schema, POSTGRES_SESSION),
+        pool_size=_POSTGRES_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=_POOL_SECONDS,
+        pool_pre_ping=True,
+    )
+    return Engines(writer, writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True))
+
+
+def _sqlite_writer(url: URL) -> AsyncEngine:
+    # A deferred BEGIN takes the write lock too late: read-modify-write then loses updates without an error.
+    return _sqlite_engine(url, begin="BEGIN IMMEDIATE", connections=1)
+
+
+def _sqlite_reader(url: URL) -> AsyncEngine:
+    return _sqlite_engine(url, "query_only=ON", begin="BEGIN", connections=_READERS)
+
+
+def _sqlite_engine(url: URL, *pragmas: str, begin: str, connections: int) -> AsyncEngine:
+    # isolation_level None leaves BEGIN to the event below; the driver's own would be a deferred one.
+    engine = create_async_engine(
+        url,
+        connect_args={"isolation_level": None, "timeout": 5.0},
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=_POOL_SECONDS,
+    )
+    _on_connect(engine.sync_engine, *pragmas)
+    _on_begin(engine.sync_engine, begin)
+    return engine
+
+
+def _on_connect(engine: Engine, *pragmas: str) -> None:
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: Any) -> None:
+        apply_pragmas(connection, *pragmas)
+
+
+def _on_begin(engine: Engine, statement: str) -> None:
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql(statement)

@@ -1,0 +1,81 @@
+"""Schema migrations: Alembic's upgrade to head, in one transaction, by one migrator at a time."""
+
+import asyncio
+import threading
+import zlib
+from pathlib import Path
+
+from alembic import command, context
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import NullPool
+
+from services.mesh.engines import apply_pragmas, parse_url, postgres_arguments
+
+_LOCK_SECONDS = 60
+_POSTGRES_SESSION = {"lock_timeout": f"{_LOCK_SECONDS}s", "statement_timeout": "15min"}
+# Alembic's `context` and `op` are proxies of the process: two upgrades in two threads would share them.
+_ALEMBIC = threading.Lock()
+
+
+async def migrate(url: str, *, schema: str, script_location: str) -> None:
+    """Bring the database at url to the newest revision; harmless when it is there already.
+
+    script_location: the folder with env.py and versions/. Raises alembic's CommandError when the database
+    is at a revision that these scripts do not know.
+    """
+    await asyncio.to_thread(_migrate, parse_url(url), schema, script_location)
+
+
+def run_env(metadata: MetaData) -> None:
+    """The whole of a service's env.py."""
+    context.configure(
+        connection=context.config.attributes["connection"],
+        target_metadata=metadata,
+        render_as_batch=True,
+        transactional_ddl=True,
+        compare_type=True,
+        compare_server_default=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _migrate(url: URL, schema: str, script_location: str) -> None:
+    engine = _engine(url, schema)
+    with _ALEMBIC, engine.begin() as connection:
+        if url.get_backend_name() == "postgresql":
+            _lock_schema(connection, schema)
+        config = Config()
+        config.set_main_option("script_location", script_location.replace("%", "%%"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _lock_schema(connection: Connection, schema: str) -> None:
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": zlib.crc32(f"steno.{schema}".encode())})
+    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+
+
+def _engine(url: URL, schema: str) -> Engine:
+    if url.get_backend_name() == "postgresql":
+        return create_engine(url, poolclass=NullPool, connect_args=postgres_arguments(schema, _POSTGRES_SESSION))
+    return _sqlite_engine(url)
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    arguments = {"isolation_level": None, "timeout": _LOCK_SECONDS}
+    engine = create_engine(url.set(drivername="sqlite"), poolclass=NullPool, connect_args=arguments)
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: object, _record: object) -> None:
+        # Batch mode drops and renames tables, which foreign keys would turn into deletions.
+        apply_pragmas(connection, f"busy_timeout={_LOCK_SECONDS * 1000}", "foreign_keys=OFF")
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,136 @@
+"""The connection to NATS: kept for ever, with what must happen when it breaks and comes back."""
+
+import asyncio
+import random
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from urllib.parse import urlsplit
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from services.mesh.telemetry import get_logger
+
+_PROBE_SECONDS = 2.0
+_RECONNECT_SECONDS = 0.25
+_DRAIN_SECONDS = 5
+
+
+class Link:
+    """A NATS client and the state of its connection."""
+
+    def __init__(self) -> None:
+        self.client = Client()
+        self.connected = asyncio.Event()
+        self._deadlines: set[asyncio.Timeout] = set()
+        self._listeners: set[Callable[[], None]] = set()
+        self._logger = get_logger("mesh.bus")
+
+    @asynccontextmanager
+    async def answer_within(self, seconds: float) -> AsyncIterator[None]:
+        """Time for connecting and an answer; TimeoutError at once when the connection breaks meanwhile.
+
+        nats-py leaves a request in flight across a reconnect waiting for an answer that cannot come.
+        """
+        async with asyncio.timeout(seconds) as deadline:
+            await self.connected.wait()
+            self._deadlines.add(deadline)
+            try:
+                yield
+            finally:
+                self._deadlines.discard(deadline)
+
+    @contextmanager
+    def listening(self, reconnected: Callable[[], None]) -> Iterator[None]:
+        """Call `reconnected` after every reconnect while the block runs."""
+        self._listeners.add(reconnected)
+        try:
+            yield
+        finally:
+            self._listeners.discard(reconnected)
+
+    async def on_disconnected(self) -> None:
+        """Fail what is in flight."""
+        self.connected.clear()
+        self._logger.warning("bus disconnected")
+        now = asyncio.get_running_loop().time()
+        for deadline in self._deadlines:
+            deadline.reschedule(now)
+        self._deadlines.clear()
+
+    async def on_reconnected(self) -> None:
+        """Tell the listeners."""
+        self.connected.set()
+        self._logger.info("bus reconnected")
+        for listener in list(self._listeners):
+            listener()
+
+    async def on_closed(self) -> None:
+        """Only `close` ends in this state."""
+        self.connected.clear()
+
+    async def on_error(self, error: Exception) -> None:
+        """Record without a trace: one line per failed attempt to reconnect."""
+        self._logger.warning("bus error", error=repr(error))
+
+
+@asynccontextmanager
+async def open_link(url: str, *, name: str, tls: ssl.SSLContext | None) -> AsyncIterator[Link]:
+    """A link that is connected; waits for the server for as long as it takes."""
+    await _wait_for_port(url)
+    link = Link()
+    await _connect(link, url, name, tls)
+    link.connected.set()
+    try:
+        yield link
+    finally:
+        await _close(link.client)
+
+
+async def _connect(link: Link, url: str, name: str, tls: ssl.SSLContext | None) -> None:
+    # With a TLS context but without handshake_first, nats-py talks plain text to a server that does not ask for TLS.
+    await link.client.connect(
+        url,
+        name=name,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type]
+        ping_interval=5,
+        max_outstanding_pings=2,
+        connect_timeout=3,
+        drain_timeout=_DRAIN_SECONDS,
+        disconnected_cb=link.on_disconnected,
+        reconnected_cb=link.on_reconnected,
+        closed_cb=link.on_closed,
+        error_cb=link.on_error,
+        tls=tls,
+        tls_handshake_first=tls is not None,
+        tls_hostname=urlsplit(url).hostname if tls else None,
+    )
+
+
+async def _wait_for_port(url: str) -> None:
+    """nats-py sleeps two seconds after a first connect that is refused: knock first."""
+    target = urlsplit(url)
+    delay = 0.05
+    while not await _answers(target.hostname or "127.0.0.1", target.port or 4222):
+        await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311
+        delay = min(delay * 2, 1.0)
+
+
+async def _answers(host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            _, writer = await asyncio.open_connection(host, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+async def _close(client: Client) -> None:
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS + 1):
+            await client.drain()
+    except (NatsError, TimeoutError):
+        await client.close()

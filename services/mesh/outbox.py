@@ -1,0 +1,215 @@
+"""The outbox: events stored in the transaction of their cause, and the relay that publishes them."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from google.protobuf.message import Message
+from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, Row, Table, Text, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.mesh import semconv
+from services.mesh.bus import MAX_PAYLOAD_BYTES, Bus
+from services.mesh.columns import UtcDateTime, dialect_of, now_utc_sql
+from services.mesh.database import Database
+from services.mesh.errors import MeshError, ServiceUnavailable
+from services.mesh.ids import new_id
+from services.mesh.telemetry import get_logger
+
+_WINDOW = 256
+_POLL_SECONDS = 0.25
+_LONGEST_DELAY_SECONDS = 30.0
+_MEASURE_SECONDS = 5.0
+_MEASURES_PER_PRUNE = 720
+_KEEP = timedelta(days=7)
+
+
+def outbox_table(metadata: MetaData) -> Table:
+    """The table `outbox` of a service."""
+    table = Table(
+        "outbox",
+        metadata,
+        Column("id", Text, primary_key=True),
+        Column("create_time", UtcDateTime, nullable=False),
+        Column("subject", Text, nullable=False),
+        Column("message_type", Text, nullable=False),
+        Column("payload", LargeBinary, nullable=False),
+        Column("trace_parent", Text, nullable=False),
+        Column("attempts", Integer, nullable=False),
+        Column("next_time", UtcDateTime, nullable=False),
+        Column("sent_time", UtcDateTime, nullable=True),
+    )
+    unsent = table.c.sent_time.is_(None)
+    Index("ix_outbox_unsent", table.c.id, sqlite_where=unsent, postgresql_where=unsent)
+    Index("ix_outbox_sent", table.c.sent_time, sqlite_where=~unsent, postgresql_where=~unsent)
+    return table
+
+
+async def publish_later(
+    session: AsyncSession, outbox: Table, subject: str, message: Message, *, event_id: str | None = None, trace_parent: str = ""
+) -> str:
+    """Publish the message if and only if the caller's transaction commits; returns the event's id.
+
+    Wake the relay after the commit. Raises ValueError when the message is too large for the bus.
+    """
+    payload = message.SerializeToString()
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"{message.DESCRIPTOR.full_name} has {len(payload)} bytes; events carry ids, not content")
+    now = now_utc_sql(dialect_of(session))
+    row = {
+        "id": event_id or new_id(),
+        "create_time": now,
+        "subject": subject,
+        "message_type": message.DESCRIPTOR.full_name,
+        "payload": payload,
+        "trace_parent": trace_parent,
+        "attempts": 0,
+        "next_time": now,
+    }
+    await (await session.connection()).execute(insert(outbox).values(row))
+    return str(row["id"])
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """Events committed and not yet published."""
+
+    depth: int
+    oldest_seconds: float
+
+
+class OutboxRelay:
+    """Publishes committed events, a window at a time, until the bus has each of them."""
+
+    def __init__(self, database: Database, outbox: Table, bus: Bus) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._bus = bus
+        self._woken = asyncio.Event()
+        self._logger = get_logger("mesh.outbox")
+
+    def wake(self) -> None:
+        """There is something new: call after the commit."""
+        self._woken.set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Relay until stopping."""
+        async with asyncio.TaskGroup() as tasks:
+            keeper = tasks.create_task(self._keep(), name="outbox-keep")
+            waker = tasks.create_task(self._wake_when(stopping), name="outbox-stop")
+            while not stopping.is_set():
+                self._woken.clear()
+                if await self._turn() < _WINDOW:
+                    await self._rest()
+            keeper.cancel()
+            waker.cancel()
+
+    async def _turn(self) -> int:
+        try:
+            return await self.relay_window()
+        except ServiceUnavailable as error:
+            self._logger.warning("outbox not relayed", service=self._database.schema, error=str(error))
+            return 0
+
+    async def _rest(self) -> None:
+        try:
+            async with asyncio.timeout(_POLL_SECONDS):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    async def _wake_when(self, stopping: asyncio.Event) -> None:
+        await stopping.wait()
+        self._woken.set()
+
+    async def relay_window(self) -> int:
+        """Publish the oldest due events; returns how many were due."""
+        if self._database.dialect == "sqlite":
+            return await self._relay_alone()
+        # The row locks keep other replicas' relays away and vanish with a killed process; nobody else waits for them.
+        async with self._database.transaction() as session:
+            rows = await self._due(session)
+            await self._record(session, await self._publish(rows))
+            return len(rows)
+
+    async def _relay_alone(self) -> int:
+        async with self._database.reading() as session:
+            rows = await self._due(session)
+        if rows:
+            results = await self._publish(rows)
+            async with self._database.transaction() as session:
+                await self._record(session, results)
+        return len(rows)
+
+    async def _due(self, session: AsyncSession) -> Sequence[Row[*tuple[Any, ...]]]:
+        box = self._outbox.c
+        due = (
+            select(box.id, box.subject, box.message_type, box.payload, box.trace_parent, box.attempts)
+            .where(box.sent_time.is_(None), box.next_time <= now_utc_sql(self._database.dialect))
+            .order_by(box.id)
+            .limit(_WINDOW)
+            .with_for_update(skip_locked=True)
+        )
+        return (await (await session.connection()).execute(due)).all()
+
+    async def _publish(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[tuple[str, int, MeshError | None]]:
+        errors = await asyncio.gather(*(self._publish_one(row) for row in rows))
+        return [(row.id, row.attempts, error) for row, error in zip(rows, errors, strict=True)]
+
+    async def _publish_one(self, row: Row[*tuple[Any, ...]]) -> MeshError | None:
+        try:
+            await self._bus.send(row.subject, row.message_type, row.payload, event_id=row.id, trace_parent=row.trace_parent)
+        except MeshError as error:
+            return error
+        return None
+
+    async def _record(self, session: AsyncSession, results: list[tuple[str, int, MeshError | None]]) -> None:
+        connection = await session.connection()
+        box = self._outbox
+        now = now_utc_sql(self._database.dialect)
+        sent = [event_id for event_id, _, error in results if error is None]
+        if sent:
+            await connection.execute(update(box).where(box.c.id.in_(sent)).values(sent_time=now))
+        for event_id, attempts, error in results:
+            if error is not None:
+                later = now_utc_sql(self._database.dialect, _delay(attempts))
+                await connection.execute(update(box).where(box.c.id == event_id).values(attempts=attempts + 1, next_time=later))
+        if len(sent) < len(results):
+            error = next(error for _, _, error in results if error is not None)
+            self._logger.warning("events not published", service=self._database.schema, count=len(results) - len(sent), error=str(error))
+
+    async def backlog(self) -> Backlog:
+        """How many events wait, and for how long the oldest has."""
+        box = self._outbox.c
+        waiting = select(func.count(), func.min(box.create_time), now_utc_sql(self._database.dialect)).where(box.sent_time.is_(None))
+        async with self._database.reading() as session:
+            depth, oldest, now = (await (await session.connection()).execute(waiting)).one()
+        return Backlog(depth, (now - oldest).total_seconds() if oldest else 0.0)
+
+    async def prune(self) -> int:
+        """Delete what was sent more than seven days ago; returns how many."""
+        limit = now_utc_sql(self._database.dialect, -_KEEP)
+        async with self._database.transaction() as session:
+            connection = await session.connection()
+            return (await connection.execute(delete(self._outbox).where(self._outbox.c.sent_time < limit))).rowcount
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                await self.prune()
+                for _ in range(_MEASURES_PER_PRUNE):
+                    backlog = await self.backlog()
+                    semconv.OUTBOX_DEPTH.labels(self._database.schema).set(backlog.depth)
+                    semconv.OUTBOX_AGE_SECONDS.labels(self._database.schema).set(backlog.oldest_seconds)
+                    await asyncio.sleep(_MEASURE_SECONDS)
+            except ServiceUnavailable as error:
+                self._logger.warning("outbox not measured", service=self._database.schema, error=str(error))
+                await asyncio.sleep(_MEASURE_SECONDS)
+
+
+def _delay(attempts: int) -> timedelta:
+    longest = min(0.25 * 2 ** min(attempts, 10), _LONGEST_DELAY_SECONDS)
+    return timedelta(seconds=longest * random.uniform(0.5, 1.0))  # noqa: S311
