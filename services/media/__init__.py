@@ -1,0 +1,1 @@
+"""Hostile media in, facts and PCM out: probing and decoding in a sandboxed child process."""

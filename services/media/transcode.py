@@ -1,0 +1,104 @@
+"""Any audio to 16 kHz mono 16-bit PCM, in a stream. Runs only inside a sandboxed child."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+
+import av
+from av.audio.frame import AudioFrame
+
+from services.media.child import Report
+from services.media.container import Source, open_source
+from services.media.descriptor import DescriptorReader
+from services.media.errors import MediaTooLong
+from services.media.wire import Json
+
+SAMPLE_RATE_HZ = 16_000
+SAMPLE_BYTES = 2
+SLACK_MS = 1_000
+BLOCK_BYTES = 1 << 18
+PROGRESS_SECONDS = 0.25
+
+
+def transcode(report: Report, file: DescriptorReader, pcm_fd: int, *, max_duration_ms: int) -> Mapping[str, Json]:
+    """Write the audio of `file` to `pcm_fd`; memory does not grow with its length."""
+    sink = PcmSink(pcm_fd, max_duration_ms, report)
+    with open_source(file) as source:
+        for block in resample(decode_frames(source)):
+            sink.write(block)
+        sink.flush()
+        duration_ms = whole_ms(sink.samples)
+        source.check_decoded(duration_ms)
+        truncated = source.lacks_end(duration_ms)
+    return {"samples": sink.samples, "duration_ms": duration_ms, "truncated": truncated}
+
+
+def whole_ms(samples: int) -> int:
+    """Milliseconds of 16 kHz samples, rounded up."""
+    return -(-samples * 1000 // SAMPLE_RATE_HZ)
+
+
+def decode_frames(source: Source) -> Iterator[AudioFrame]:
+    """Every frame that decodes."""
+    for packet in source.packets():
+        yield from source.frames(packet)
+
+
+def resample(frames: Iterable[AudioFrame]) -> Iterator[memoryview]:
+    """Blocks of int16 little-endian mono samples. A change of rate or layout in mid-stream starts a new resampler."""
+    resampler: av.AudioResampler | None = None
+    form: tuple[str, str, int] | None = None
+    for frame in frames:
+        current = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if resampler is None or current != form:
+            yield from drain(resampler)
+            resampler, form = av.AudioResampler("s16", "mono", SAMPLE_RATE_HZ), current
+        # libav would fill gaps in hostile timestamps with silence.
+        frame.pts = None
+        yield from samples_of(resampler.resample(frame))
+    yield from drain(resampler)
+
+
+def drain(resampler: av.AudioResampler | None) -> Iterator[memoryview]:
+    """The samples that the resampler still holds."""
+    if resampler is not None:
+        yield from samples_of(resampler.resample(None))
+
+
+def samples_of(frames: Iterable[AudioFrame]) -> Iterator[memoryview]:
+    """The samples without the padding of the planes."""
+    for frame in frames:
+        yield memoryview(frame.planes[0])[: frame.samples * SAMPLE_BYTES]
+
+
+class PcmSink:
+    """Writes samples in large blocks, counts them, and stops past the limit."""
+
+    def __init__(self, descriptor: int, max_duration_ms: int, report: Report) -> None:
+        self.descriptor = descriptor
+        self.max_samples = (max_duration_ms + SLACK_MS) * SAMPLE_RATE_HZ // 1000
+        self.max_duration_ms = max_duration_ms
+        self.report = report
+        self.samples = 0
+        self.pending = bytearray()
+        self.reported_at = time.monotonic()
+
+    def write(self, block: memoryview) -> None:
+        """Take samples. Raises MediaTooLong past the limit."""
+        self.samples += len(block) // SAMPLE_BYTES
+        if self.samples > self.max_samples:
+            raise MediaTooLong(f"the audio is longer than {self.max_duration_ms} ms")
+        self.pending += block
+        if len(self.pending) >= BLOCK_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is pending, and tell how far this is."""
+        with memoryview(self.pending) as rest:
+            written = 0
+            while written < len(rest):
+                written += os.write(self.descriptor, rest[written:])
+        self.pending.clear()
+        if time.monotonic() - self.reported_at >= PROGRESS_SECONDS:
+            self.reported_at = time.monotonic()
+            self.report(whole_ms(self.samples))
