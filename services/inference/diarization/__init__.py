@@ -1,0 +1,1 @@
+"""Who speaks when: spans to embed, clusters of voices, turns."""

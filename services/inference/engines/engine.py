@@ -1,0 +1,67 @@
+"""The port between the pipeline and whatever runs the models."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.inference.models.vad_state import VadState
+from services.inference.pcm import Floats, Pcm
+from services.inference.transcript import WindowResult
+
+
+class EngineFailed(Exception):
+    """The engine could not do what was asked, and asking again at once will not help."""
+
+
+class WindowFailed(EngineFailed):
+    """A window was tried to its limit; the transcript has a gap there."""
+
+
+class LanguageUnsupported(EngineFailed):
+    """The engine does not know the language that was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowParameters:
+    """What the caller wants of a window. language: ISO 639-1, None to let the engine find out."""
+
+    language: str | None = None
+
+
+class Engine(Protocol):
+    """Speech models behind one door; every call may run beside others and may be cancelled."""
+
+    @property
+    def name(self) -> str:
+        """Where it runs, for logs and readiness: `local`, `triton`."""
+
+    @property
+    def model(self) -> str:
+        """The recogniser that every job and transcript names."""
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """ISO 639-1 codes it transcribes."""
+
+    @property
+    def max_window_seconds(self) -> float:
+        """The longest window to plan."""
+
+    @property
+    def punctuates(self) -> bool:
+        """Whether its words carry capitals and punctuation."""
+
+    async def transcribe_window(self, pcm: Pcm, parameters: WindowParameters) -> WindowResult:
+        """Words of one window.
+
+        Raises LanguageUnsupported, or WindowFailed after the engine's own retries.
+        """
+
+    async def speech_probabilities(self, pcm: Pcm, state: VadState) -> tuple[Floats, VadState]:
+        """Probability of speech per 32 ms, see `SileroVad`. Raises EngineFailed."""
+
+    async def embed(self, pcm: Pcm, spans: Sequence[tuple[int, int]], gain: float) -> Floats:
+        """(spans, 256) speaker embeddings, see `SpeakerEncoder`. Raises EngineFailed."""
+
+    async def check(self) -> None:
+        """Return when the engine answers. Raises EngineFailed when it does not."""

@@ -1,0 +1,102 @@
+"""A process of the local engine: reads calls on stdin, runs a model, writes replies on stdout.
+
+Started by `local_pool`; messages come from our own process only.
+"""
+
+import ctypes
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, BinaryIO
+
+from services.inference.engines.messages import LENGTH, encode
+from services.inference.models.pocketsphinx import PocketSphinxModel, load_pocketsphinx
+from services.inference.models.speaker import SpeakerEncoder, load_speaker_encoder
+from services.inference.models.vad import SileroVad, load_vad
+from services.inference.models.vad_state import VadState
+from services.inference.pcm import Floats, Pcm
+from services.inference.transcript import WindowResult
+
+NICENESS = 10
+PR_SET_PDEATHSIG = 1
+
+
+class Models:
+    """The models of one process, each loaded by the first call that needs it."""
+
+    @cached_property
+    def _vad(self) -> SileroVad:
+        return load_vad()
+
+    @cached_property
+    def _encoder(self) -> SpeakerEncoder:
+        return load_speaker_encoder()
+
+    @cached_property
+    def _recogniser(self) -> PocketSphinxModel:
+        return load_pocketsphinx()
+
+    def transcribe(self, pcm: Pcm) -> WindowResult:
+        """See PocketSphinxModel."""
+        return self._recogniser.transcribe(pcm)
+
+    def speech_probabilities(self, pcm: Pcm, state: VadState) -> tuple[Floats, VadState]:
+        """See SileroVad."""
+        return self._vad.speech_probabilities(pcm, state)
+
+    def embed(self, pcm: Pcm, spans: Sequence[tuple[int, int]], gain: float) -> Floats:
+        """See SpeakerEncoder."""
+        return self._encoder.embed(pcm, spans, gain)
+
+    def ping(self) -> int:
+        """The id of the process: proof that it answers."""
+        return os.getpid()
+
+
+def calls_of(models: Models) -> dict[str, Callable[..., Any]]:
+    """The calls that a process answers, by name."""
+    return {
+        "transcribe": models.transcribe,
+        "speech_probabilities": models.speech_probabilities,
+        "embed": models.embed,
+        "ping": models.ping,
+    }
+
+
+def serve(calls: dict[str, Callable[..., Any]], requests: BinaryIO, replies: BinaryIO) -> None:
+    """Answer until the requests end. A reply is (True, result) or (False, what went wrong)."""
+    while header := requests.read(LENGTH.size):
+        name, arguments = pickle.loads(requests.read(LENGTH.unpack(header)[0]))  # noqa: S301 (our parent wrote it)
+        try:
+            reply = (True, calls[name](*arguments))
+        except Exception as error:
+            reply = (False, f"{type(error).__name__}: {error}")
+        replies.write(encode(reply))
+        replies.flush()
+
+
+def die_with(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent ends, however that ends (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        raise SystemExit("the parent is gone")
+
+
+def main() -> None:
+    """Serve the parent named by the only argument, below the priority of the control plane."""
+    die_with(int(sys.argv[1]))
+    # Ctrl-C reaches the whole group; the parent decides when its workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICENESS)
+    # Native code prints to descriptor 1 at will: replies get one of their own.
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    serve(calls_of(Models()), sys.stdin.buffer, replies)
+
+
+if __name__ == "__main__":
+    main()

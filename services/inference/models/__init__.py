@@ -1,0 +1,1 @@
+"""Speech models as plain classes: arrays in, arrays out."""

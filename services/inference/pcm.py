@@ -1,0 +1,53 @@
+"""The one form audio has inside the service: 16 kHz mono int16."""
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Pcm: TypeAlias = npt.NDArray[np.int16]
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+SAMPLE_RATE_HZ = 16_000
+SAMPLES_PER_MS = 16
+FULL_SCALE = 32_768.0
+HIGHEST_LIFT_DB = 40.0
+LEVEL_BLOCK_SAMPLES = 60 * SAMPLE_RATE_HZ
+
+
+def to_floats(pcm: Pcm, gain: float = 1.0) -> Floats:
+    """Samples as float32 in [-1, 1], louder by `gain` and clipped."""
+    return np.asarray(np.clip(pcm * np.float32(gain / FULL_SCALE), -1.0, 1.0), np.float32)
+
+
+def duration_ms(pcm: Pcm) -> int:
+    """Whole milliseconds; a started one counts."""
+    return -(-len(pcm) // SAMPLES_PER_MS)
+
+
+def cut(pcm: Pcm, start_ms: int, end_ms: int) -> Pcm:
+    """The samples of [start_ms, end_ms), fewer where the audio ends earlier."""
+    return pcm[start_ms * SAMPLES_PER_MS : end_ms * SAMPLES_PER_MS]
+
+
+def level_dbfs(pcm: Pcm) -> float:
+    """Root mean square relative to full scale; -inf for digital silence or no samples.
+
+    Reads a minute at a time, so that a memory-mapped file stays on its disk.
+    """
+    energy = 0.0
+    for start in range(0, len(pcm), LEVEL_BLOCK_SAMPLES):
+        block = pcm[start : start + LEVEL_BLOCK_SAMPLES].astype(np.float64)
+        energy += float(block @ block)
+    if energy == 0:
+        return -math.inf
+    return 10 * math.log10(energy / len(pcm) / FULL_SCALE**2)
+
+
+def gain_towards(target_dbfs: float, measured_dbfs: float) -> float:
+    """Factor that lifts a level to the target, never below 1 and never over 40 dB."""
+    if measured_dbfs == -math.inf:
+        return 1.0
+    lift_db = min(HIGHEST_LIFT_DB, max(0.0, target_dbfs - measured_dbfs))
+    return float(10 ** (lift_db / 20))

@@ -1,0 +1,70 @@
+"""The plain shapes that pass between the models, the alignment and the pipeline. Times are integer ms."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One spoken word.
+
+    probability: 0 to 1, None where the engine has none. speaker: index of the turn's speaker.
+    overlap: somebody else speaks at the same time.
+    """
+
+    text: str
+    start_ms: int
+    end_ms: int
+    probability: float | None = None
+    speaker: int | None = None
+    overlap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WindowResult:
+    """What an engine says about one window; word times count from the window's start.
+
+    None means that the engine does not know: average_log_probability is per token, no_speech_probability
+    and compression_ratio are Whisper's, language is an ISO 639-1 code.
+    """
+
+    text: str
+    words: tuple[Word, ...] = ()
+    language: str | None = None
+    average_log_probability: float | None = None
+    no_speech_probability: float | None = None
+    compression_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A stretch of file time in which one speaker talks; turns of different speakers may overlap."""
+
+    start_ms: int
+    end_ms: int
+    speaker: int
+
+    @property
+    def label(self) -> str:
+        """The speaker's public name, numbered by first appearance."""
+        return speaker_label(self.speaker)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Words of one speaker without a long pause."""
+
+    start_ms: int
+    end_ms: int
+    text: str
+    words: tuple[Word, ...] = field(default=())
+    speaker: int | None = None
+
+    @property
+    def overlap(self) -> bool:
+        """Whether somebody else speaks during any of its words."""
+        return any(word.overlap for word in self.words)
+
+
+def speaker_label(speaker: int) -> str:
+    """The public name of a speaker index."""
+    return f"SPEAKER_{speaker:02d}"
