@@ -133,13 +133,12 @@ class TokenSigner:
 
     def outgoing(self, caller: Caller | None) -> Caller:
         """How this service presents the caller in hand to the next service."""
+        kind = CallerKind.OPERATOR if self.service == "operator" else CallerKind.SERVICE
         if caller is None:
-            return Caller(CallerKind.SERVICE, self.service)
+            return Caller(kind, self.service)
         if self.service == "gateway" and caller.kind in (CallerKind.KEY, CallerKind.USER, CallerKind.GUEST):
             return caller
-        if caller.kind is CallerKind.OPERATOR and self.service == "operator":
-            return caller
-        return Caller(CallerKind.SERVICE, self.service, caller.workspace_id, caller.owner, caller.key_id, caller.scopes)
+        return Caller(kind, self.service, caller.workspace_id, caller.owner, caller.key_id, caller.scopes)
 
 
 class TokenVerifier:

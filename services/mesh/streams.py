@@ -90,6 +90,11 @@ def work_subject(work_class: str) -> str:
     return f"steno.work.{work_class}"
 
 
+def work_consumer(work_class: str) -> ConsumerSpec:
+    """The one consumer that all workers of a class share; work is never buried, its owner counts the tries."""
+    return ConsumerSpec(f"work-{work_class}", WORK, (work_subject(work_class),), max_tries=None)
+
+
 def dead_subject(consumer: str) -> str:
     """Where a consumer's undeliverable messages go."""
     return f"steno.dead.{consumer}"

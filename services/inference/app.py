@@ -1,0 +1,74 @@
+"""The inference service, put together."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httpx2
+
+from services.inference.engines.local import open_local_engine
+from services.inference.events import consume_work
+from services.inference.pipeline import Pipeline, SpeechFloor
+from services.inference.rpc import InferenceRpc
+from services.inference.settings import InferenceSettings
+from services.inference.usecases import Workbench
+from services.inference.workers import watch_engine
+from services.media.sandbox import open_sandbox
+from services.mesh.bus import open_bus
+from services.mesh.channel import open_channel
+from services.mesh.identity import TokenSigner, TokenVerifier, load_key
+from services.mesh.ids import new_id
+from services.mesh.lifecycle import Lifecycle
+from services.mesh.server import Registration, open_server
+from services.mesh.telemetry import get_logger
+from steno.inference.v1 import inference_service_pb2
+from steno.inference.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
+from steno.jobs.v1 import work_service_pb2
+from steno.jobs.v1.work_service_pb2_grpc import WorkServiceStub
+from steno.storage.v1 import storage_service_pb2
+from steno.storage.v1.storage_service_pb2_grpc import StorageServiceStub
+
+_WORK = [work_service_pb2.DESCRIPTOR.services_by_name["WorkService"]]
+_STORAGE = [storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"]]
+_FETCH_TIMEOUT = httpx2.Timeout(30.0)
+
+
+@asynccontextmanager
+async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterator[None]:
+    """Everything open, in order; closed in reverse."""
+    key = load_key(settings.identity_key_file)
+    signer = TokenSigner(key, "inference")
+    settings.scratch_directory.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        sandbox = await enter(open_sandbox(concurrency=settings.job_slots))
+        engine = await enter(open_local_engine(settings.engine_processes or os.cpu_count() or 1))
+        get_logger("inference").info("engine opened", engine=engine.name, model=engine.model)
+        bus = await enter(open_bus(settings.nats_url, name="inference"))
+        jobs = await enter(open_channel(settings.jobs_address, audience="jobs", signer=signer, services=_WORK))
+        storage = await enter(open_channel(settings.storage_address, audience="storage", signer=signer, services=_STORAGE))
+        bench = Workbench(
+            work=WorkServiceStub(jobs),
+            storage=StorageServiceStub(storage),
+            client=await enter(httpx2.AsyncClient(timeout=_FETCH_TIMEOUT, trust_env=False)),
+            bus=bus,
+            engine=engine,
+            pipeline=Pipeline(engine, SpeechFloor(settings.min_speech_ratio, settings.min_speech_seconds)),
+            sandbox=sandbox,
+            scratch=settings.scratch_directory,
+            max_duration_ms=settings.max_duration_seconds * 1000,
+            worker_id=f"{socket.gethostname()}:{new_id()}",
+        )
+        await enter(lifecycle.working())
+        lifecycle.spawn(
+            consume_work(bus, bench, lifecycle.stopping, slots=settings.job_slots, min_free_bytes=settings.min_free_bytes), "work"
+        )
+        registration = Registration(
+            add_InferenceServiceServicer_to_server,
+            InferenceRpc(engine),
+            inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"],
+        )
+        server = await enter(open_server(settings, TokenVerifier(key, "inference"), authenticate=None, servicers=[registration]))
+        lifecycle.spawn(watch_engine(engine, server, lifecycle.stopping), "engine watch")
+        yield

@@ -1,0 +1,156 @@
+"""From what the models said to the messages that are stored."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from services.inference.alignment import assign_speakers, build_segments
+from services.inference.audio import Audio
+from services.inference.casing import write_out
+from services.inference.domain import SPEECHLESS_SUGGESTION
+from services.inference.engines.engine import Engine
+from services.inference.transcript import Segment, Turn, WindowResult, Word, speaker_label
+from services.inference.windows import Window
+from steno.inference.v1.window_transcript_pb2 import WindowTranscript
+from steno.jobs.v1 import transcript_pb2
+from steno.jobs.v1.job_pb2 import TranscriptionConfig
+from steno.jobs.v1.transcript_pb2 import Gap, Transcript
+
+WINDOW_FAILED = "WINDOW_FAILED"
+_LOW_CONFIDENCE = 0.3
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Everything the models said about one job."""
+
+    audio: Audio
+    windows: Sequence[WindowTranscript]
+    turns: Sequence[Turn]
+    speech_ratio: float
+    config: TranscriptionConfig
+    engine: Engine
+
+
+def to_window_transcript(window: Window, engine: Engine, result: WindowResult | None) -> WindowTranscript:
+    """A window's checkpoint; without a result it says that there is a gap."""
+    transcript = WindowTranscript(start_offset_ms=window.start_ms, end_offset_ms=window.end_ms, engine=engine.name, model=engine.model)
+    if result is None:
+        transcript.gap_reason = WINDOW_FAILED
+        return transcript
+    transcript.language = result.language or ""
+    for field, value in (
+        ("avg_logprob", result.average_log_probability),
+        ("no_speech_prob", result.no_speech_probability),
+        ("compression_ratio", result.compression_ratio),
+    ):
+        if value is not None:
+            setattr(transcript, field, value)
+    transcript.words.extend(_word_message(_in_file_time(word, window), with_speaker=False) for word in result.words)
+    return transcript
+
+
+def _in_file_time(word: Word, window: Window) -> Word:
+    return Word(word.text, window.to_file_ms(word.start_ms), window.to_file_ms(word.end_ms), word.probability)
+
+
+def _word_message(word: Word, *, with_speaker: bool = True) -> transcript_pb2.Word:
+    message = transcript_pb2.Word(start_offset_ms=word.start_ms, end_offset_ms=word.end_ms, text=word.text)
+    if word.probability is not None:
+        message.probability = round(word.probability, 4)
+    if with_speaker and word.speaker is not None:
+        message.speaker = speaker_label(word.speaker)
+    return message
+
+
+def no_speech(audio: Audio, ratio: float, engine: Engine) -> Transcript:
+    """The transcript of audio in which nobody talks."""
+    return Transcript(
+        speech_detected=False,
+        speech_ratio=ratio,
+        suggestion=SPEECHLESS_SUGGESTION,
+        audio_duration_ms=audio.duration_ms,
+        truncated=audio.truncated,
+        engine=engine.name,
+        model=engine.model,
+    )
+
+
+def to_transcript(recognition: Recognition) -> Transcript:
+    """The whole transcript, without its job's id."""
+    audio, engine = recognition.audio, recognition.engine
+    words = assign_speakers(list(_words(recognition.windows)), recognition.turns)
+    segments = build_segments(words)
+    if not engine.punctuates:
+        segments = write_out(segments)
+    messages = [_segment_message(index, segment, recognition) for index, segment in enumerate(segments)]
+    return Transcript(
+        text=" ".join(segment.text for segment in segments),
+        language=_main_language(recognition.windows),
+        segments=messages,
+        speech_detected=True,
+        speech_ratio=recognition.speech_ratio,
+        audio_duration_ms=audio.duration_ms,
+        truncated=audio.truncated,
+        engine=engine.name,
+        model=engine.model,
+        gaps=list(_gaps(recognition.windows)),
+        speakers=_speakers(segments),
+    )
+
+
+def _words(windows: Iterable[WindowTranscript]) -> Iterator[Word]:
+    for window in windows:
+        for word in window.words:
+            probability = word.probability if word.HasField("probability") else None
+            yield Word(word.text, word.start_offset_ms, word.end_offset_ms, probability)
+
+
+def _segment_message(index: int, segment: Segment, recognition: Recognition) -> transcript_pb2.Segment:
+    window = _window_at(recognition.windows, segment.start_ms)
+    message = transcript_pb2.Segment(
+        id=index,
+        start_offset_ms=segment.start_ms,
+        end_offset_ms=segment.end_ms,
+        speaker="" if segment.speaker is None else speaker_label(segment.speaker),
+        text=segment.text,
+        language=window.language,
+        flags=list(_flags(segment)),
+    )
+    for field in ("avg_logprob", "no_speech_prob", "compression_ratio", "temperature"):
+        if window.HasField(field):
+            setattr(message, field, getattr(window, field))
+    if recognition.config.word_timestamps:
+        message.words.extend(_word_message(word) for word in segment.words)
+    return message
+
+
+def _flags(segment: Segment) -> Iterator[str]:
+    if segment.overlap:
+        yield "overlap"
+    known = [word.probability for word in segment.words if word.probability is not None]
+    if known and sum(known) / len(known) < _LOW_CONFIDENCE:
+        yield "low_confidence"
+
+
+def _window_at(windows: Sequence[WindowTranscript], offset_ms: int) -> WindowTranscript:
+    inside = (window for window in windows if window.start_offset_ms <= offset_ms <= window.end_offset_ms)
+    return next(inside, windows[0])
+
+
+def _main_language(windows: Iterable[WindowTranscript]) -> str:
+    spoken: Counter[str] = Counter()
+    for window in windows:
+        if window.language:
+            spoken[window.language] += window.end_offset_ms - window.start_offset_ms
+    return spoken.most_common(1)[0][0] if spoken else ""
+
+
+def _gaps(windows: Iterable[WindowTranscript]) -> Iterator[Gap]:
+    for window in windows:
+        if window.gap_reason:
+            yield Gap(start_offset_ms=window.start_offset_ms, end_offset_ms=window.end_offset_ms, reason=window.gap_reason)
+
+
+def _speakers(segments: Iterable[Segment]) -> list[str]:
+    return list(dict.fromkeys(speaker_label(segment.speaker) for segment in segments if segment.speaker is not None))

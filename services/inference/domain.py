@@ -1,0 +1,32 @@
+"""Why work cannot be done, and what is charged."""
+
+from services.mesh.errors import FailedPrecondition, InvalidArgument, Unavailable
+
+SPEECHLESS_SUGGESTION = (
+    "No speech was found in this file. Send a recording in which people talk, or check that the right track was exported."
+)
+
+
+class MediaUnprocessable(FailedPrecondition):
+    """The audio cannot be decoded."""
+
+
+class LanguageNotSupported(InvalidArgument):
+    """No deployed speech model understands the requested language."""
+
+
+class TranscriptionFailed(FailedPrecondition):
+    """The speech model failed on every window of the audio."""
+
+
+class EngineUnavailable(Unavailable):
+    """The speech models cannot be reached; the job waits."""
+
+
+class LeaseLost(Exception):
+    """Another worker took the job over, or its owner ended it."""
+
+
+def billable_ms(duration_ms: int, speech_detected: bool) -> int:
+    """What a transcript costs: the decoded length, nothing without speech."""
+    return duration_ms if speech_detected else 0

@@ -1,0 +1,192 @@
+"""One job's audio to its transcript: speech, windows, words, speakers. Pure but for the engine and the checkpoints."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.inference.assembly import Recognition, no_speech, to_transcript, to_window_transcript
+from services.inference.audio import Audio
+from services.inference.diarization.clustering import SpeakerCount
+from services.inference.diarization.spans import embedding_blocks, embedding_spans, encoder_gain
+from services.inference.diarization.turns import diarize
+from services.inference.domain import TranscriptionFailed
+from services.inference.engines.engine import Engine, WindowFailed, WindowParameters
+from services.inference.failures import ungrouped
+from services.inference.models.vad_state import VadState, gain_for
+from services.inference.pcm import Floats, cut, level_dbfs
+from services.inference.transcript import Turn
+from services.inference.windows import Region, Window, find_regions, plan_windows, speech_ratio
+from services.mesh import semconv
+from steno.inference.v1.window_transcript_pb2 import WindowTranscript
+from steno.jobs.v1.job_pb2 import TranscriptionConfig
+from steno.jobs.v1.transcript_pb2 import Transcript
+
+# Shares of the whole work, from the stages' measured times on two cores.
+_PROGRESS_AFTER_SPEECH = 0.05
+_PROGRESS_AFTER_WINDOWS = 0.9
+_WINDOWS_IN_FLIGHT = 4
+_VAD_PIECE_SAMPLES = 512 * 1024 * 4
+
+PutWindow = Callable[[int, WindowTranscript, float], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class SpeechFloor:
+    """What counts as speech worth transcribing."""
+
+    ratio: float
+    seconds: float
+
+    def reached(self, regions: Sequence[Region], ratio: float) -> bool:
+        """True when both the share and the length are enough."""
+        return ratio >= self.ratio and sum(region.duration_ms for region in regions) >= self.seconds * 1000
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Where the pipeline says how far it is. speech: detected and ratio; window: a finished one; progress: 0 to 1."""
+
+    speech: Callable[[bool, float], None]
+    window: PutWindow
+    progress: Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The stages around one engine."""
+
+    engine: Engine
+    floor: SpeechFloor
+
+    async def transcribe(
+        self, audio: Audio, config: TranscriptionConfig, finished: Mapping[int, WindowTranscript], reports: Reports
+    ) -> Transcript:
+        """The transcript, without its job's id.
+
+        finished: windows of earlier attempts; those of the same plan, engine and model are not repeated.
+        Raises TranscriptionFailed when the engine failed on every window, EngineFailed when it cannot work at all.
+        """
+        with _timed("speech"):
+            probabilities = await self._speech_probabilities(audio)
+            regions = await asyncio.to_thread(find_regions, probabilities, audio.duration_ms)
+        ratio = speech_ratio(regions, audio.duration_ms)
+        detected = self.floor.reached(regions, ratio)
+        reports.speech(detected, ratio)
+        reports.progress(_PROGRESS_AFTER_SPEECH)
+        if not detected:
+            return no_speech(audio, ratio, self.engine)
+        windows = plan_windows(regions, probabilities, self.engine.max_window_seconds)
+        with _timed("windows"):
+            heard = await self._transcribe_windows(audio, windows, config, finished, reports)
+        turns = await self._turns(audio, regions, config) if config.diarize else []
+        return await asyncio.to_thread(to_transcript, Recognition(audio, heard, turns, ratio, config, self.engine))
+
+    async def _speech_probabilities(self, audio: Audio) -> Floats:
+        state = VadState(gain=gain_for(await asyncio.to_thread(level_dbfs, audio.samples)))
+        found: list[Floats] = [np.zeros(0, np.float32)]
+        for start in range(0, len(audio.samples), _VAD_PIECE_SAMPLES):
+            probabilities, state = await self.engine.speech_probabilities(audio.samples[start : start + _VAD_PIECE_SAMPLES], state)
+            found.append(probabilities)
+        return np.concatenate(found)
+
+    async def _transcribe_windows(
+        self,
+        audio: Audio,
+        windows: Sequence[Window],
+        config: TranscriptionConfig,
+        finished: Mapping[int, WindowTranscript],
+        reports: Reports,
+    ) -> list[WindowTranscript]:
+        run = _WindowRun(self.engine, audio, WindowParameters(language=config.language or None), reports, _total_ms(windows))
+        heard: dict[int, WindowTranscript] = {}
+        missing: list[Window] = []
+        for window in windows:
+            known = finished.get(window.index)
+            if known is not None and self._reusable(known, window):
+                heard[window.index] = known
+                run.count(window)
+            else:
+                missing.append(window)
+        slots = asyncio.Semaphore(_WINDOWS_IN_FLIGHT)
+        with ungrouped():
+            async with asyncio.TaskGroup() as group:
+                tasks = {window.index: group.create_task(run.transcribe(window, slots)) for window in missing}
+        heard.update({index: task.result() for index, task in tasks.items()})
+        if all(window.gap_reason for window in heard.values()):
+            raise TranscriptionFailed
+        return [heard[window.index] for window in windows]
+
+    def _reusable(self, known: WindowTranscript, window: Window) -> bool:
+        same_place = known.start_offset_ms == window.start_ms and known.end_offset_ms == window.end_ms
+        return same_place and known.engine == self.engine.name and known.model == self.engine.model and not known.gap_reason
+
+    async def _turns(self, audio: Audio, regions: Sequence[Region], config: TranscriptionConfig) -> list[Turn]:
+        with _timed("speakers"):
+            spans = embedding_spans(regions, audio.duration_ms)
+            gain = encoder_gain(await asyncio.to_thread(_speech_level, audio, regions))
+            embeddings = [
+                await self.engine.embed(cut(audio.samples, block.start_ms, block.end_ms), block.spans, gain)
+                for block in embedding_blocks(spans)
+            ]
+            return await asyncio.to_thread(diarize, regions, spans, np.concatenate(embeddings), speaker_count(config))
+
+
+@dataclass
+class _WindowRun:
+    """The windows of one job in flight."""
+
+    engine: Engine
+    audio: Audio
+    parameters: WindowParameters
+    reports: Reports
+    total_ms: int
+    done_ms: int = 0
+
+    def count(self, window: Window) -> float:
+        """Progress once this window is done too."""
+        self.done_ms += window.duration_ms
+        share = self.done_ms / max(1, self.total_ms)
+        return _PROGRESS_AFTER_SPEECH + (_PROGRESS_AFTER_WINDOWS - _PROGRESS_AFTER_SPEECH) * share
+
+    async def transcribe(self, window: Window, slots: asyncio.Semaphore) -> WindowTranscript:
+        async with slots:
+            transcript = await self._hear(window)
+            semconv.WINDOWS.labels("gap" if transcript.gap_reason else "text").inc()
+            await self.reports.window(window.index, transcript, self.count(window))
+            return transcript
+
+    async def _hear(self, window: Window) -> WindowTranscript:
+        pcm = np.ascontiguousarray(cut(self.audio.samples, window.start_ms, window.end_ms))
+        try:
+            result = await self.engine.transcribe_window(pcm, self.parameters)
+        except WindowFailed:
+            return to_window_transcript(window, self.engine, None)
+        return to_window_transcript(window, self.engine, result)
+
+
+def speaker_count(config: TranscriptionConfig) -> SpeakerCount:
+    """What the caller knows about the speakers; contradictions resolve to the larger number."""
+    if config.speaker_count:
+        return SpeakerCount.exactly(config.speaker_count)
+    minimum = config.min_speaker_count or 1
+    default = SpeakerCount()
+    return SpeakerCount(minimum, max(minimum, config.max_speaker_count or default.maximum))
+
+
+def _speech_level(audio: Audio, regions: Sequence[Region]) -> float:
+    # Pieces of a memory-mapped file: a ten-hour file must not be gathered into memory.
+    energies = [(level_dbfs(cut(audio.samples, region.start_ms, region.end_ms)), region.duration_ms) for region in regions]
+    power = sum(10 ** (level / 10) * milliseconds for level, milliseconds in energies)
+    total = sum(milliseconds for _, milliseconds in energies)
+    return float(10 * np.log10(power / total)) if power > 0 else float("-inf")
+
+
+def _total_ms(windows: Sequence[Window]) -> int:
+    return sum(window.duration_ms for window in windows)
+
+
+def _timed(stage: str) -> AbstractContextManager[object]:
+    return semconv.STAGE_SECONDS.labels(stage).time()

@@ -1,0 +1,32 @@
+"""Settings of the inference service."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from services.mesh.settings import BusSettings, ServiceSettings, settings_config
+
+
+class InferenceSettings(BusSettings, ServiceSettings):
+    """What the inference service reads from its environment."""
+
+    model_config = settings_config("STENO_INFERENCE_")
+
+    port: int = Field(7004, ge=0, le=65535, description="Port of the gRPC server; 0 takes a free one.")
+    jobs_address: str = Field("127.0.0.1:7003", description="host:port of the jobs service.")
+    storage_address: str = Field("127.0.0.1:7002", description="host:port of the storage service.")
+    engine: Literal["local"] = Field("local", description="Where the models run: local is this machine's processor.")
+    engine_processes: int = Field(0, ge=0, le=256, description="Processes that run models; 0 means one per core.")
+    job_slots: int = Field(2, ge=1, le=256, description="Jobs in hand at once.")
+    scratch_directory: Path = Field(
+        Path(".steno/scratch/inference"), description="Directory for audio while it is worked on; 115 MB per hour of audio and job in hand."
+    )
+    min_speech_ratio: float = Field(
+        0.05, ge=0, le=1, description="Share of the audio that must be speech; below it a job is done without a transcript or charge."
+    )
+    min_speech_seconds: float = Field(
+        0.5, ge=0, le=60, description="Seconds of speech below which audio counts as speechless, whatever its length."
+    )
+    max_duration_seconds: int = Field(36_000, ge=1, le=360_000, description="Longest audio that is decoded, in seconds.")
+    min_free_bytes: int = Field(256 * 1024 * 1024, ge=0, description="Free bytes on the scratch disk below which no work is taken.")

@@ -1,0 +1,1 @@
+"""The supervisor behind `steno up`: nats-server and the five services on one machine."""

@@ -1,0 +1,105 @@
+"""One child process of the supervisor: started, watched, restarted, stopped."""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from services.mesh.lifecycle import wait_or_stop
+from services.mesh.telemetry import get_logger
+from services.stack import tether
+
+_FIRST_DELAY_SECONDS = 0.2
+_LONGEST_DELAY_SECONDS = 5.0
+_STEADY_SECONDS = 30.0
+_LOG_LIMIT_BYTES = 16 * 1024 * 1024
+_TAIL_BYTES = 4000
+
+
+@dataclass(frozen=True)
+class ChildSpec:
+    """A program to keep running. stop_seconds: how long it gets after SIGTERM before SIGKILL."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    stop_seconds: float
+
+
+@dataclass
+class Child:
+    """A supervised process; `pid` changes with every restart."""
+
+    spec: ChildSpec
+    log_file: Path
+    starts: int = 0
+    process: asyncio.subprocess.Process | None = field(default=None, repr=False)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        running = self.process is not None and self.process.returncode is None
+        return self.process.pid if running and self.process else None
+
+    async def keep_running(self, stopping: asyncio.Event) -> None:
+        """Start the program, and start it again with growing delay whenever it ends, until `stopping`."""
+        logger = get_logger("stack")
+        delay = _FIRST_DELAY_SECONDS
+        while not stopping.is_set():
+            started = time.monotonic()
+            status = await self._run_once()
+            if stopping.is_set():
+                return
+            delay = _FIRST_DELAY_SECONDS if time.monotonic() - started > _STEADY_SECONDS else delay
+            logger.warning("child ended, restarting", child=self.spec.name, status=status, seconds=round(delay, 2))
+            await wait_or_stop(stopping, delay * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
+            delay = min(_LONGEST_DELAY_SECONDS, delay * 2)
+
+    async def _run_once(self) -> int:
+        self.starts += 1
+        _trim(self.log_file)
+        with self.log_file.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-S",
+                tether.__file__,
+                str(os.getpid()),
+                *self.spec.command,
+                env=dict(self.spec.environment),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return await self.process.wait()
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL to its whole session once its time is up."""
+        process = self.process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), self.spec.stop_seconds)
+        except TimeoutError:
+            get_logger("stack").warning("child killed after its grace period", child=self.spec.name)
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+    def tail(self) -> str:
+        """The last lines of its log."""
+        if not self.log_file.exists():
+            return ""
+        with self.log_file.open("rb") as log:
+            log.seek(max(0, self.log_file.stat().st_size - _TAIL_BYTES))
+            return log.read().decode(errors="replace")
+
+
+def _trim(log_file: Path) -> None:
+    if log_file.exists() and log_file.stat().st_size > _LOG_LIMIT_BYTES:
+        log_file.replace(log_file.with_suffix(".old.log"))
