@@ -3,6 +3,7 @@
 Run by `make setup` and by the wheel's build hook; the output is never committed.
 """
 
+import re
 import shutil
 import sys
 from importlib.resources import files
@@ -37,6 +38,16 @@ def generate(root: Path = ROOT) -> None:
     ]
     if protoc.main([*arguments, *sources]) != 0:
         sys.exit("protoc failed")
+    for module in root.glob("steno/**/*_pb2_grpc.py"):
+        _name_async_stubs(module)
+
+
+def _name_async_stubs(module: Path) -> None:
+    """Give the name that the .pyi has for a stub on a grpc.aio channel to the class that serves both at run time."""
+    source = module.read_text()
+    names = re.findall(r"^class (\w+)Stub\(object\):", source, re.MULTILINE)
+    aliases = "".join(f"\n{name}AsyncStub = {name}Stub\n" for name in names)
+    module.write_text(source + aliases)
 
 
 if __name__ == "__main__":

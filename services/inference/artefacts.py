@@ -1,25 +1,21 @@
 """Media in, transcripts out: the storage service as the worker uses it."""
 
-from typing import TYPE_CHECKING
-
 import httpx2
 
 from steno.jobs.v1.transcript_pb2 import Transcript
 from steno.storage.v1.storage_service_pb2 import BeginArtefactRequest, CommitArtefactRequest, SignMediaUrlRequest
-
-if TYPE_CHECKING:
-    from steno.storage.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
+from steno.storage.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
 
 TRANSCRIPT_TYPE = "application/x-protobuf; message=steno.jobs.v1.Transcript"
 
 
-async def media_url(storage: "StorageServiceAsyncStub", media_id: str) -> str:
+async def media_url(storage: StorageServiceAsyncStub, media_id: str) -> str:
     """A short-lived URL of the media's bytes. Raises RemoteError."""
     answer = await storage.SignMediaUrl(SignMediaUrlRequest(media_id=media_id))
     return answer.download_url.url
 
 
-async def store_transcript(storage: "StorageServiceAsyncStub", client: httpx2.AsyncClient, transcript: Transcript) -> str:
+async def store_transcript(storage: StorageServiceAsyncStub, client: httpx2.AsyncClient, transcript: Transcript) -> str:
     """Store a transcript; returns its artefact's id. Raises RemoteError, httpx2.HTTPError."""
     body = transcript.SerializeToString()
     begun = await storage.BeginArtefact(BeginArtefactRequest(media_type=TRANSCRIPT_TYPE, max_size_bytes=max(1, len(body))))

@@ -6,18 +6,14 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+
+from google.protobuf.duration_pb2 import Duration
 
 from services.inference.domain import LeaseLost
 from services.inference.failures import ungrouped
 from services.mesh.errors import MeshError
 from services.mesh.status import is_remote
 from services.mesh.telemetry import get_logger
-
-if TYPE_CHECKING:
-    from steno.jobs.v1.work_service_pb2_grpc import WorkServiceAsyncStub
-from google.protobuf.duration_pb2 import Duration
-
 from steno.inference.v1.window_transcript_pb2 import WindowTranscript
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.work_service_pb2 import (
@@ -27,6 +23,7 @@ from steno.jobs.v1.work_service_pb2 import (
     PutWindowRequest,
     ReleaseWorkRequest,
 )
+from steno.jobs.v1.work_service_pb2_grpc import WorkServiceAsyncStub
 
 _EXTENSIONS_PER_LEASE = 3
 _CALL_SECONDS = 5.0
@@ -36,7 +33,7 @@ _CALL_SECONDS = 5.0
 class Lease:
     """One claim of one job. Every write carries its fence; a stale one raises LeaseLost."""
 
-    stub: "WorkServiceAsyncStub"
+    stub: WorkServiceAsyncStub
     job: Job
     fence: int
     seconds: float
@@ -123,7 +120,7 @@ def _lost_or(error: MeshError) -> Exception:
     return LeaseLost() if is_remote(error, "STALE_FENCE") or is_remote(error, "JOB_NOT_FOUND") else error
 
 
-async def claim(stub: "WorkServiceAsyncStub", job_id: str, worker_id: str) -> Lease | None:
+async def claim(stub: WorkServiceAsyncStub, job_id: str, worker_id: str) -> Lease | None:
     """Take a job; None when there is nothing to take. Raises RemoteError."""
     try:
         claimed = await stub.ClaimWork(ClaimWorkRequest(job_id=job_id, worker_id=worker_id))

@@ -6,7 +6,6 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import grpc
 import httpx2
@@ -25,12 +24,10 @@ from services.mesh.identity import acting_for
 from services.mesh.status import RemoteError
 from services.mesh.streams import event_subject
 from services.mesh.telemetry import get_logger
-
-if TYPE_CHECKING:
-    from steno.jobs.v1.work_service_pb2_grpc import WorkServiceAsyncStub
-    from steno.storage.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
 from steno.inference.v1.inference_events_pb2 import TranscriptCompleted, WorkFailed
 from steno.jobs.v1.transcript_pb2 import Transcript
+from steno.jobs.v1.work_service_pb2_grpc import WorkServiceAsyncStub
+from steno.storage.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
 
 _NOT_OURS = (MeshError, EngineFailed, httpx2.HTTPError, OSError)
 _RETURN_DELAY = timedelta(seconds=5)
@@ -40,8 +37,8 @@ _RETURN_DELAY = timedelta(seconds=5)
 class Workbench:
     """What work needs: the other services, the engine, the sandbox, room on a disk."""
 
-    work: "WorkServiceAsyncStub"
-    storage: "StorageServiceAsyncStub"
+    work: WorkServiceAsyncStub
+    storage: StorageServiceAsyncStub
     client: httpx2.AsyncClient
     bus: Bus
     engine: Engine

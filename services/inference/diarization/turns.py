@@ -68,7 +68,7 @@ def span_ranges(regions: Sequence[Region]) -> Iterator[tuple[int, int]]:
 def region_turns(region: Region, spans: Sequence[Region], preferences: Votes) -> Iterator[Turn]:
     """The most likely sequence of speakers over one region's steps of 50 ms."""
     votes = step_votes(region, spans, preferences)
-    path = smooth(np.log(votes + VOTE_FLOOR))
+    path = smooth(np.log(votes))
     changes = np.flatnonzero(np.diff(path)) + 1
     edges = [0, *changes.tolist(), len(path)]
     for first, last in pairwise(edges):
@@ -80,12 +80,13 @@ def step_votes(region: Region, spans: Sequence[Region], preferences: Votes) -> V
     """(steps, speakers) shares: every span votes where it lies, most in its middle."""
     steps = max(1, -(-region.duration_ms // STEP_MS))
     times_ms = region.start_ms + (np.arange(steps) + 0.5) * STEP_MS
-    middles = np.array([(span.start_ms + span.end_ms) / 2 for span in spans])
-    halves = np.array([max(span.duration_ms, STEP_MS) / 2 for span in spans])
-    weights = np.maximum(0, 1 - np.abs(times_ms[:, None] - middles) / halves)
-    closest = np.abs(times_ms[:, None] - middles).argmin(axis=1)
-    weights[np.arange(steps), closest] = np.maximum(weights[np.arange(steps), closest], 1e-6)
-    return np.asarray(weights @ preferences / weights.sum(axis=1, keepdims=True), np.float64)
+    votes = np.full((steps, preferences.shape[1]), VOTE_FLOOR)
+    for span, preference in zip(spans, preferences, strict=True):
+        first, last = np.searchsorted(times_ms, (span.start_ms, span.end_ms))
+        middle, half = (span.start_ms + span.end_ms) / 2, span.duration_ms / 2
+        weights = 1 - np.abs(times_ms[first:last] - middle) / half
+        votes[first:last] += weights[:, None] * preference
+    return np.asarray(votes / votes.sum(axis=1, keepdims=True), np.float64)
 
 
 def smooth(scores: Votes) -> Labels:

@@ -1,0 +1,18 @@
+"""Generates the protobuf modules when a wheel or an editable install is built."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Runs before the files of the wheel are gathered."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Generate beside the sources."""
+        sys.path.insert(0, str(Path(self.root) / "protos"))
+        from generate import generate
+
+        generate()
