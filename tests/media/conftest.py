@@ -1,5 +1,6 @@
 """Audio made by code, and a sandbox to read it in."""
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -141,6 +142,39 @@ def pcm_fd(tmp_path: Path) -> Iterator[int]:
     descriptor = os.open(tmp_path / "pcm", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     yield descriptor
     os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Lures:
+    """Texts that make an unprotected libav read a sibling file or call a port, and the calls that came in."""
+
+    texts: list[bytes]
+    hits: list[object]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def lures(write: Write) -> AsyncIterator[Lures]:
+    """Playlists and session files that point at a real sibling and a real listener."""
+    hits: list[object] = []
+    listener = await asyncio.start_server(lambda *ends: hits.append(ends), "127.0.0.1", 0)
+    async with listener:
+        texts = lure_texts(write("wav", 1_500), listener.sockets[0].getsockname()[1])
+        yield Lures([text.encode() for text in texts], hits)
+
+
+def lure_texts(sibling: Path, port: int) -> list[str]:
+    """ffconcat, HLS, SDP and DASH."""
+    address = f"http://127.0.0.1:{port}/segment.ts"
+    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{}\n#EXT-X-ENDLIST\n"
+    targets = (address, sibling.as_uri(), str(sibling), sibling.name, f"concat:{sibling}|{address}")
+    return [
+        f"ffconcat version 1.0\nfile {sibling.name}\n",
+        f"ffconcat version 1.0\nfile '{sibling}'\n",
+        *(playlist.format(target) for target in targets),
+        f"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio {port} RTP/AVP 0\n",
+        f'<?xml version="1.0"?><MPD type="static"><Period><AdaptationSet><BaseURL>{address}</BaseURL>'
+        '<Representation id="1"/></AdaptationSet></Period></MPD>',
+    ]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -1,6 +1,7 @@
 """Any audio becomes 16 kHz mono PCM, in flat memory, however long or broken it is."""
 
 import os
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,14 @@ async def test_half_a_file_decodes_and_is_marked(sandbox: Sandbox, write: Write,
     assert decoded.truncated
     assert 1_000 <= decoded.duration_ms <= 4_000
     assert len(read_pcm(pcm_fd)) == decoded.samples
+
+
+async def test_recording_trimmed_by_its_edit_list_is_not_truncated(sandbox: Sandbox, write: Write, fd_of: FdOf, pcm_fd: int) -> None:
+    data = bytearray(write("m4a", 8_000).read_bytes())
+    struct.pack_into(">I", data, data.index(b"elst") + 12, 4_000)
+    decoded = await decode(sandbox, fd_of(bytes(data)), pcm_fd, LIMIT_MS)
+    assert not decoded.truncated
+    assert abs(decoded.duration_ms - 4_000) <= TOLERANCE_MS
 
 
 async def test_garbage_after_a_good_start_is_left_out(sandbox: Sandbox, write: Write, fd_of: FdOf, pcm_fd: int) -> None:
