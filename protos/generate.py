@@ -45,7 +45,7 @@ def generate(root: Path = ROOT) -> None:
 def _name_async_stubs(module: Path) -> None:
     """Give the name that the .pyi has for a stub on a grpc.aio channel to the class that serves both at run time."""
     source = module.read_text()
-    names = re.findall(r"^class (\w+)Stub\(object\):", source, re.MULTILINE)
+    names = re.findall(r"^class (\w+)Stub\b", source, re.MULTILINE)
     aliases = "".join(f"\n{name}AsyncStub = {name}Stub\n" for name in names)
     module.write_text(source + aliases)
 

@@ -1,0 +1,65 @@
+# Every target sets up what it needs; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+PROTOS := $(shell find protos/steno -name '*.proto')
+ENGINE ?= local
+DATA ?= .steno
+PORT ?= 8080
+
+.PHONY: help setup demo up test test-faults check format lock bench clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Make the virtual environment and generate the protobuf modules (1-2 minutes the first time)
+
+$(STAMP): requirements.lock pyproject.toml protos/generate.py protos/build_hook.py $(PROTOS)
+	@$(PYTHON) -c 'import sys; sys.exit("Steno needs Python 3.11 or newer; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@echo "Setting up $(VENV): libraries from requirements.lock, then the protobuf modules"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements.lock)"
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## Start the mesh, transcribe the sample meeting through REST, print it, stop (about 1 minute after setup)
+	@$(BIN)/python -m tools.demo --engine $(ENGINE)
+
+up: setup ## Run Steno on this machine (DATA=.steno PORT=8080)
+	@$(BIN)/steno up --data $(DATA) --port $(PORT) --engine $(ENGINE)
+
+test: setup ## Run the tests (starts its own NATS, Postgres and S3 servers)
+	@$(BIN)/pytest -q -p no:cacheprovider
+
+test-faults: setup ## Kill every process of the mesh at random moments over 30 jobs, then check that nothing is lost
+	@$(BIN)/pytest -q -p no:cacheprovider --faults=long tests/e2e/test_kills.py
+
+check: setup ## Lint, types, import rules, protos, dependencies
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports --config .importlinter --no-cache
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	$(BIN)/python -m pip check --disable-pip-version-check
+
+format: setup ## Format the code and the protos
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/buf format --write
+
+lock: ## Resolve requirements.lock anew from pyproject.toml
+	@test -x $(BIN)/uv || ($(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv)
+	$(BIN)/uv pip compile --quiet pyproject.toml --extra all --extra dev --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
+
+bench: setup ## Print speed and memory as ratios against a baseline run beside it
+	@$(BIN)/python -m bench
+
+clean: ## Remove the virtual environment and generated modules (not your data)
+	rm -rf $(VENV) build dist *.egg-info
+	find protos/steno -name '*_pb2*' -delete
