@@ -11,12 +11,16 @@ SPAN_MS = 2_000
 HOP_MS = 500
 SHORTEST_SPAN_MS = 500
 LONGEST_BLOCK_MS = 60_000
+HALF_FRAME_MS = 13
 ENCODER_LEVEL_DBFS = -30.0
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingBlock:
-    """A stretch of the file to cut once, with its spans in ms from its start."""
+    """A stretch of the file to cut once, with its spans in ms from its start.
+
+    It goes on for half a spectrum frame past its last span, or that frame would hear zeros where the file has sound.
+    """
 
     start_ms: int
     end_ms: int
@@ -73,7 +77,7 @@ def _block(members: Sequence[Region]) -> EmbeddingBlock:
     start_ms = members[0].start_ms
     return EmbeddingBlock(
         start_ms=start_ms,
-        end_ms=max(span.end_ms for span in members),
+        end_ms=max(span.end_ms for span in members) + HALF_FRAME_MS,
         spans=tuple((span.start_ms - start_ms, span.end_ms - start_ms) for span in members),
     )
 

@@ -24,6 +24,8 @@ class PocketSphinxModel:
 
         Only text, words and language are known; the scores of its search compare with nothing outside it.
         """
+        if not len(pcm):
+            return WindowResult(text="", language=LANGUAGE)
         # Its noise estimate would otherwise carry over and make words depend on what came before.
         self._decoder.reinit_feat()
         self._decoder.start_utt()
