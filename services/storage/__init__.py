@@ -1,0 +1,1 @@
+"""Storage: every byte that Steno keeps, and what is known of it."""

@@ -1,0 +1,123 @@
+"""Storage, put together."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from services.media.sandbox import open_sandbox
+from services.mesh.bus import open_bus
+from services.mesh.database import open_database
+from services.mesh.identity import TokenVerifier, load_key
+from services.mesh.lifecycle import Lifecycle
+from services.mesh.migrations import migrate
+from services.mesh.outbox import OutboxRelay
+from services.mesh.server import GrpcServer, Registration, open_server
+from services.storage import workers
+from services.storage.blobs.blobs import Blobs
+from services.storage.blobs.directory import DirectoryBlobs
+from services.storage.data_plane.app import make_data_plane
+from services.storage.data_plane.server import listen, open_data_plane
+from services.storage.rpc import StorageRpc
+from services.storage.settings import StorageSettings
+from services.storage.signing import UrlSigner
+from services.storage.store.tables import OUTBOX
+from services.storage.usecases.depot import Depot, Limits
+from steno.storage.v1 import storage_service_pb2
+from steno.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
+
+SCHEMA = "storage"
+MIGRATIONS = Path(__file__).with_name("migrations")
+DISK_THREADS = 16
+
+
+@asynccontextmanager
+async def app(settings: StorageSettings, lifecycle: Lifecycle) -> AsyncIterator[None]:
+    """Storage while it serves. Raises OSError, ValueError (keys), SandboxUnavailable."""
+    verifier = TokenVerifier(load_key(settings.identity_key_file), audience=SCHEMA)
+    if settings.profile == "embedded":
+        await migrate(settings.database_url, schema=SCHEMA, script_location=str(MIGRATIONS))
+    reaping = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(listen(settings.host, settings.data_port))
+        database = await stack.enter_async_context(open_database(settings.database_url, schema=SCHEMA))
+        bus = await stack.enter_async_context(open_bus(settings.nats_url, name=SCHEMA))
+        relay = OutboxRelay(database, OUTBOX, bus)
+        depot = Depot(
+            database=database,
+            blobs=open_blobs(settings, stack.enter_context(ThreadPoolExecutor(DISK_THREADS, "disk"))),
+            signer=UrlSigner.from_file(settings.signing_key_file, settings.data_url or base_url(listener)),
+            sandbox=await stack.enter_async_context(open_sandbox(concurrency=settings.concurrent_probes)),
+            limits=limits_of(settings),
+            wake_relay=relay.wake,
+            wake_reaper=reaping.set,
+        )
+        await stack.enter_async_context(lifecycle.working())
+        lifecycle.spawn(relay.run(lifecycle.stopping), "storage-outbox")
+        data_plane = make_data_plane(depot, settings.max_transfers)
+        await stack.enter_async_context(open_data_plane(data_plane, listener, settings.shutdown_grace_seconds))
+        server = await stack.enter_async_context(open_server(settings, verifier, authenticate=None, servicers=[registration(depot)]))
+        spawn_workers(depot, server, settings, lifecycle, reaping)
+        yield
+
+
+def registration(depot: Depot) -> Registration:
+    """The gRPC service of storage."""
+    service = storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"]
+    return Registration(add_StorageServiceServicer_to_server, StorageRpc(depot), service)
+
+
+def open_blobs(settings: StorageSettings, threads: Executor) -> Blobs:
+    """The place for bytes that the settings name. Raises OSError; ValueError without a bucket."""
+    if settings.blob_store == "s3":
+        return open_s3(settings)
+    blobs = DirectoryBlobs(settings.blob_directory, settings.reserve_bytes, threads)
+    blobs.prepare()
+    return blobs
+
+
+def open_s3(settings: StorageSettings) -> Blobs:
+    """The bucket. Imported here, because the extra `s3` is not needed for a directory."""
+    from services.storage.blobs.s3 import S3Blobs, S3Location
+
+    location = S3Location(
+        bucket=settings.s3_bucket,
+        prefix=settings.s3_prefix,
+        region=settings.s3_region,
+        endpoint=settings.s3_endpoint,
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=settings.s3_secret_access_key.get_secret_value(),
+        timeout=timedelta(seconds=settings.s3_timeout_seconds),
+    )
+    settings.blob_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return S3Blobs(location, settings.blob_directory, settings.s3_presigned_downloads)
+
+
+def limits_of(settings: StorageSettings) -> Limits:
+    """The limits among the settings."""
+    return Limits(
+        max_media_bytes=settings.max_media_bytes,
+        max_artefact_bytes=settings.max_artefact_bytes,
+        max_duration_ms=settings.max_duration_ms,
+        upload_url_seconds=settings.upload_url_seconds,
+        upload_seconds=settings.upload_seconds,
+        idle_seconds=settings.idle_seconds,
+    )
+
+
+def base_url(listener: socket.socket) -> str:
+    """Where a listener is reached on this machine."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def spawn_workers(depot: Depot, server: GrpcServer, settings: StorageSettings, lifecycle: Lifecycle, reaping: asyncio.Event) -> None:
+    """Start the loops; a failed one ends the service."""
+    stopping = lifecycle.stopping
+    abandoned = timedelta(seconds=settings.abandoned_seconds)
+    lifecycle.spawn(workers.run_reaper(depot, reaping, settings.reap_seconds, stopping), "storage-reaper")
+    lifecycle.spawn(workers.run_janitor(depot, abandoned, settings.sweep_seconds, stopping), "storage-janitor")
+    lifecycle.spawn(workers.run_health(depot, server.health, settings.health_seconds, stopping), "storage-health")

@@ -1,0 +1,1 @@
+"""Where bytes lie: a directory or an S3 bucket."""

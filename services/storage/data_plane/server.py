@@ -1,0 +1,67 @@
+"""uvicorn inside the service's process and event loop."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+
+from services.storage.data_plane.app import DataPlane
+from services.storage.data_plane.protocol import BoundedHttpProtocol
+
+KEEP_ALIVE_SECONDS = 75
+BACKLOG = 512
+
+
+class EmbeddedServer(uvicorn.Server):
+    """uvicorn without its own signal handling; `run` alone handles signals."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the process's signals alone."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then say so."""
+        await super().startup(sockets)
+        self.listening.set()
+
+
+@asynccontextmanager
+async def open_data_plane(app: DataPlane, listener: socket.socket, grace_seconds: float) -> AsyncIterator[None]:
+    """Serve on the listener until left; transfers in hand get the grace period."""
+    server = EmbeddedServer(_config(app, grace_seconds))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.serve(sockets=[listener]), name="data plane")
+        await server.listening.wait()
+        try:
+            yield
+        finally:
+            server.should_exit = True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises OSError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def _config(app: DataPlane, grace_seconds: float) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=BoundedHttpProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=max(1, round(grace_seconds)),
+    )

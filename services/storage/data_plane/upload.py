@@ -1,0 +1,48 @@
+"""PUT: one body into one blob, then into the object's row."""
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+
+from services.mesh.errors import InvalidField
+from services.storage.data_plane.http import Receive, Send, attachment, content_length, send_json
+from services.storage.data_plane.inflow import body_pieces, open_inflow
+from services.storage.domain import MediaTooLarge, Receipt, UploadIncomplete, new_object_key
+from services.storage.signing import Grant
+from services.storage.usecases import uploads
+from services.storage.usecases.depot import Depot
+
+
+async def receive_upload(depot: Depot, grant: Grant, headers: Mapping[bytes, str], receive: Receive, send: Send) -> None:
+    """Store the body under a fresh key and record what arrived.
+
+    Raises MediaTooLarge, UploadIncomplete (too slow), NotFound, StoreFull, Disconnected.
+    """
+    expected = expected_bytes(headers, grant.max_size_bytes)
+    filename = await uploads.expect_upload(depot, grant.kind, grant.object_id)
+    try:
+        async with asyncio.timeout(depot.limits.upload_seconds):
+            receipt = await store_body(depot, grant, attachment(filename), expected, receive)
+    except TimeoutError as error:
+        raise UploadIncomplete from error
+    await uploads.record_receipt(depot, grant.kind, grant.object_id, receipt)
+    await send_json(send, 201, {"size_bytes": receipt.size_bytes, "sha256": receipt.sha256})
+
+
+def expected_bytes(headers: Mapping[bytes, str], limit_bytes: int) -> int:
+    """The announced length, 0 when unknown. Raises MediaTooLarge before a byte is read."""
+    if headers.get(b"content-encoding", "identity") != "identity" or b"content-range" in headers:
+        raise InvalidField(field="content-encoding" if b"content-encoding" in headers else "content-range")
+    announced = content_length(headers) or 0
+    if announced > limit_bytes:
+        raise MediaTooLarge(max_size_bytes=str(limit_bytes))
+    return announced
+
+
+async def store_body(depot: Depot, grant: Grant, disposition: str, expected: int, receive: Receive) -> Receipt:
+    """Stream the body into the store; nothing of it stays unless all of it arrived."""
+    key = new_object_key()
+    async with open_inflow(partial(depot.blobs.open_writer, key, disposition, expected)) as inflow:
+        async for piece in body_pieces(receive, grant.max_size_bytes, depot.limits.idle_seconds):
+            await inflow.write(piece)
+        return await inflow.publish(key)

@@ -1,0 +1,49 @@
+"""What storage reads from its environment."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from services.mesh.settings import BusSettings, DatabaseSettings, ServiceSettings, settings_config
+
+_MEBIBYTE = 1024 * 1024
+
+
+class StorageSettings(ServiceSettings, DatabaseSettings, BusSettings):
+    """Settings of storage."""
+
+    model_config = settings_config("STENO_STORAGE_")
+
+    database_url: str = Field("sqlite+aiosqlite:///.steno/storage.db", description="Database of storage: a SQLite file or Postgres.")
+    data_port: int = Field(0, ge=0, le=65535, description="Port of the data plane, on `host`; 0 takes a free one.")
+    data_url: str = Field("", description="Base of the data plane's URLs as its clients reach it; empty means http://<host>:<data_port>.")
+    signing_key_file: Path = Field(
+        Path(".steno/storage-signing.key"),
+        description="Keys that sign data-plane URLs, one a line of at least 32 bytes, the newest first.",
+    )
+    blob_store: Literal["directory", "s3"] = Field("directory", description="Where bytes are kept.")
+    blob_directory: Path = Field(Path(".steno/blobs"), description="Directory of the blobs, or of the spool files when they are in S3.")
+    s3_bucket: str = Field("", description="Bucket of the blobs.")
+    s3_prefix: str = Field("objects/", description="What the names of all blobs in the bucket begin with.")
+    s3_region: str = Field("us-east-1", description="Region of the bucket.")
+    s3_endpoint: str = Field("", description="URL of an S3-compatible server; empty means the region's own.")
+    s3_access_key_id: str = Field("", description="Access key; empty takes the credentials of the environment or the machine.")
+    s3_secret_access_key: SecretStr = Field(SecretStr(""), description="Secret of the access key.")
+    s3_timeout_seconds: float = Field(10.0, gt=0, le=300, description="Seconds that the bucket may be silent.")
+    s3_presigned_downloads: bool = Field(True, description="Hand out the bucket's own URLs; false serves downloads through the data plane.")
+    max_media_bytes: int = Field(2048 * _MEBIBYTE, gt=0, description="The most bytes of one media.")
+    max_artefact_bytes: int = Field(512 * _MEBIBYTE, gt=0, description="The most bytes of one artefact.")
+    max_duration_ms: int = Field(10 * 3_600_000, gt=0, description="The longest audio, in milliseconds.")
+    reserve_bytes: int = Field(64 * _MEBIBYTE, ge=0, description="Bytes of the disk that uploads leave free.")
+    max_transfers: int = Field(256, gt=0, description="Uploads and downloads at the same time; more are told to retry.")
+    concurrent_probes: int = Field(2, gt=0, le=64, description="Media examined at the same time.")
+    upload_url_seconds: float = Field(300.0, gt=0, le=1800, description="Seconds within which an announced upload has to start.")
+    upload_seconds: float = Field(2700.0, gt=0, le=3000, description="Seconds that one upload may take.")
+    idle_seconds: float = Field(30.0, gt=0, le=300, description="Seconds of silence that end an upload.")
+    abandoned_seconds: float = Field(
+        3600.0, ge=3600, description="Seconds after which an uncommitted upload, and bytes that nothing speaks of, are removed."
+    )
+    reap_seconds: float = Field(5.0, gt=0, le=60, description="Seconds between looks for deleted bytes to remove.")
+    sweep_seconds: float = Field(600.0, gt=0, description="Seconds between looks for what crashes left behind.")
+    health_seconds: float = Field(5.0, gt=0, le=60, description="Seconds between checks of the database and the store.")

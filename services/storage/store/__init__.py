@@ -1,0 +1,1 @@
+"""Storage's tables and queries; nothing here commits."""

@@ -1,0 +1,92 @@
+"""Queries on media and artefacts."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import delete, union_all, update
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
+
+from services.mesh.columns import table_of
+from services.storage.domain import Receipt, State
+from services.storage.store.tables import Artefact, Media, StoredObject
+
+Row = TypeVar("Row", bound=StoredObject)
+
+
+async def add(session: AsyncSession, row: StoredObject) -> None:
+    """Store a new row."""
+    session.add(row)
+    await session.flush()
+
+
+async def find(session: AsyncSession, model: type[Row], object_id: str, workspace_id: str | None = None) -> Row | None:
+    """The row of this id that is not deleted; with a workspace, only if it is the workspace's."""
+    return (await session.exec(_living(model, object_id, workspace_id))).one_or_none()
+
+
+async def lock(session: AsyncSession, model: type[Row], object_id: str, workspace_id: str | None = None) -> Row | None:
+    """As `find`, and nobody else changes it until the transaction ends."""
+    return (await session.exec(_living(model, object_id, workspace_id).with_for_update())).one_or_none()
+
+
+async def set_receipt(session: AsyncSession, row: StoredObject, receipt: Receipt, now: datetime) -> None:
+    """Point a locked row at what arrived."""
+    row.object_key, row.size_bytes, row.sha256 = receipt.object_key, receipt.size_bytes, receipt.sha256
+    row.change_time = now
+    await session.flush()
+
+
+async def set_ready(
+    session: AsyncSession, model: type[Row], object_id: str, object_key: str, facts: dict[str, Any], now: datetime
+) -> Row | None:
+    """Make an upload readable if it still has the bytes under this key; None otherwise."""
+    row = await lock(session, model, object_id)
+    if row is None or row.state != State.UPLOADING or row.object_key != object_key:
+        return None
+    for name, value in facts.items():
+        setattr(row, name, value)
+    row.state, row.change_time = State.READY, now
+    await session.flush()
+    return row
+
+
+async def set_deleted(session: AsyncSession, row: StoredObject, now: datetime) -> None:
+    """Make a locked row unreadable."""
+    row.state, row.change_time = State.DELETED, now
+    await session.flush()
+
+
+async def expire_uploads(session: AsyncSession, model: type[Row], before: datetime, now: datetime) -> int:
+    """Mark uploads that began before a time as deleted; how many."""
+    stale = update(table_of(model)).where(col(model.state) == State.UPLOADING, col(model.create_time) < before)
+    result = await (await session.connection()).execute(stale.values(state=State.DELETED, change_time=now))
+    return result.rowcount
+
+
+async def list_deleted(session: AsyncSession, model: type[Row], limit: int) -> Sequence[Row]:
+    """Rows whose bytes are to go, the longest waiting first."""
+    statement = select(model).where(col(model.state) == State.DELETED).order_by(col(model.change_time)).limit(limit)
+    return (await session.exec(statement)).all()
+
+
+async def remove(session: AsyncSession, model: type[Row], object_id: str) -> None:
+    """Drop a deleted row."""
+    statement = delete(table_of(model)).where(col(model.id) == object_id, col(model.state) == State.DELETED)
+    await (await session.connection()).execute(statement)
+
+
+async def known_keys(session: AsyncSession, keys: Sequence[str]) -> set[str]:
+    """Which of the keys a row speaks of."""
+    named = [select(col(model.object_key)).where(col(model.object_key).in_(keys)) for model in (Media, Artefact)]
+    found = await (await session.connection()).execute(union_all(*named))
+    return {key for key in found.scalars() if key is not None}
+
+
+def _living(model: type[Row], object_id: str, workspace_id: str | None) -> SelectOfScalar[Row]:
+    statement = select(model).where(col(model.id) == object_id, col(model.state) != State.DELETED)
+    if workspace_id is not None:
+        statement = statement.where(col(model.workspace_id) == workspace_id)
+    return statement

@@ -1,0 +1,1 @@
+"""What storage can do, one function each."""

@@ -1,0 +1,39 @@
+"""What crashes leave behind, found and removed."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from services.storage.store import objects
+from services.storage.store.tables import MODELS
+from services.storage.usecases.depot import Depot
+
+KEYS_PER_QUERY = 500
+
+
+async def expire_uploads(depot: Depot, before: datetime) -> int:
+    """Delete uploads that began before a time and were never committed; how many."""
+    expired = 0
+    for model in MODELS.values():
+        async with depot.database.transaction() as session:
+            expired += await objects.expire_uploads(session, model, before, datetime.now(UTC))
+    if expired:
+        depot.wake_reaper()
+    return expired
+
+
+async def sweep_blobs(depot: Depot, before: datetime) -> int:
+    """Remove blobs older than a time that no row speaks of, and what broken writers left; how many."""
+    removed = await depot.blobs.sweep_remnants(before)
+    async for entries in depot.blobs.entries():
+        keys = [entry.key for entry in entries if entry.modify_time < before]
+        for start in range(0, len(keys), KEYS_PER_QUERY):
+            removed += await _remove_orphans(depot, keys[start : start + KEYS_PER_QUERY])
+    return removed
+
+
+async def _remove_orphans(depot: Depot, keys: Sequence[str]) -> int:
+    async with depot.database.reading() as session:
+        orphans = set(keys) - await objects.known_keys(session, keys)
+    for key in orphans:
+        await depot.blobs.delete(key)
+    return len(orphans)

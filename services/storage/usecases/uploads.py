@@ -1,0 +1,158 @@
+"""From an announced upload to readable media or a readable artefact."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.media.probe import Probe
+from services.mesh.errors import InvalidArgument
+from services.mesh.ids import new_id
+from services.mesh.outbox import publish_later
+from services.mesh.streams import event_subject
+from services.storage.domain import (
+    Kind,
+    Receipt,
+    State,
+    UploadIncomplete,
+    check_media_type,
+    clean_filename,
+    duration_limit,
+    not_found,
+    size_limit,
+)
+from services.storage.signing import Grant
+from services.storage.store import objects
+from services.storage.store.tables import MODELS, OUTBOX, Artefact, Media, StoredObject
+from services.storage.usecases.deletion import erase
+from services.storage.usecases.depot import Depot
+from services.storage.usecases.probing import probe_media
+from services.storage.usecases.reading import filename_of, find_owned
+from steno.storage.v1.storage_events_pb2 import MediaReady
+
+Row = TypeVar("Row", bound=StoredObject)
+
+
+async def begin_upload(depot: Depot, workspace_id: str, filename: str, max_size_bytes: int) -> tuple[Media, Grant]:
+    """Announce media; the grant says where its bytes go. Raises InvalidField."""
+    limit = size_limit(max_size_bytes, depot.limits.max_media_bytes)
+    now = datetime.now(UTC)
+    media = Media(
+        id=new_id(),
+        workspace_id=workspace_id,
+        state=State.UPLOADING,
+        filename=clean_filename(filename),
+        create_time=now,
+        change_time=now,
+    )
+    await depot.database.grouped(lambda session: objects.add(session, media))
+    return media, _upload_grant(depot, Kind.MEDIA, media, limit)
+
+
+async def begin_artefact(depot: Depot, workspace_id: str, media_type: str, max_size_bytes: int) -> tuple[Artefact, Grant]:
+    """Announce an artefact; the grant says where its bytes go. Raises InvalidField."""
+    limit = size_limit(max_size_bytes, depot.limits.max_artefact_bytes)
+    now = datetime.now(UTC)
+    artefact = Artefact(
+        id=new_id(),
+        workspace_id=workspace_id,
+        state=State.UPLOADING,
+        media_type=check_media_type(media_type),
+        create_time=now,
+        change_time=now,
+    )
+    await depot.database.grouped(lambda session: objects.add(session, artefact))
+    return artefact, _upload_grant(depot, Kind.ARTEFACT, artefact, limit)
+
+
+def _upload_grant(depot: Depot, kind: Kind, row: StoredObject, limit: int) -> Grant:
+    expire_time = row.create_time + timedelta(seconds=depot.limits.upload_url_seconds)
+    return Grant("PUT", kind, row.id, expire_time, limit)
+
+
+async def expect_upload(depot: Depot, kind: Kind, object_id: str) -> str:
+    """The name of an upload that bytes may arrive for. Raises NotFound."""
+    async with depot.database.reading() as session:
+        row = await objects.find(session, MODELS[kind], object_id)
+    if row is None or row.state != State.UPLOADING:
+        raise not_found(kind, object_id)
+    return filename_of(row)
+
+
+async def record_receipt(depot: Depot, kind: Kind, object_id: str, receipt: Receipt) -> None:
+    """Remember what arrived. Of several PUTs the last to arrive whole counts; the bytes of the others go.
+
+    Raises NotFound when the upload was committed or forgotten meanwhile.
+    """
+
+    async def unit(session: AsyncSession) -> tuple[bool, str | None]:
+        row = await objects.lock(session, MODELS[kind], object_id)
+        if row is None or row.state != State.UPLOADING:
+            return False, receipt.object_key
+        replaced_key = row.object_key
+        await objects.set_receipt(session, row, receipt, datetime.now(UTC))
+        return True, replaced_key
+
+    recorded, useless_key = await depot.database.grouped(unit)
+    if useless_key is not None:
+        await depot.blobs.delete(useless_key)
+    if not recorded:
+        raise not_found(kind, object_id)
+
+
+async def commit_upload(depot: Depot, workspace_id: str, media_id: str, max_duration_ms: int) -> Media:
+    """Probe what arrived and make it readable. On refusal nothing is kept.
+
+    Raises MediaNotFound, UploadIncomplete, EmptyMedia, UnsupportedMedia, BrokenMedia, MediaTooLong.
+    """
+    longest_ms = duration_limit(max_duration_ms, depot.limits.max_duration_ms)
+    media = await find_owned(depot, Kind.MEDIA, Media, workspace_id, media_id)
+    if media.state == State.READY:
+        return media
+    try:
+        found = await probe_media(depot, media, longest_ms)
+    except InvalidArgument:
+        await erase(depot, Media, media)
+        raise
+    ready = await depot.database.grouped(lambda session: _make_media_ready(session, media, found))
+    depot.wake_relay()
+    return ready or await _committed_by_another(depot, Kind.MEDIA, Media, media)
+
+
+async def _make_media_ready(session: AsyncSession, media: Media, found: Probe) -> Media | None:
+    """Row and event in one transaction; None when the bytes are others by now."""
+    facts = {
+        "container": found.container,
+        "codec": found.codec,
+        "media_type": found.media_type,
+        "duration_ms": found.duration_ms,
+        "sample_rate_hz": found.sample_rate_hz,
+        "channels": found.channels,
+        "has_video": found.has_video,
+    }
+    ready = await objects.set_ready(session, Media, media.id, media.object_key or "", facts, datetime.now(UTC))
+    if ready is not None:
+        event = MediaReady(media_id=ready.id, workspace_id=ready.workspace_id, duration_ms=ready.duration_ms)
+        await publish_later(session, OUTBOX, event_subject("storage", MediaReady), event)
+    return ready
+
+
+async def commit_artefact(depot: Depot, workspace_id: str, artefact_id: str) -> Artefact:
+    """Make what arrived readable. Raises ArtefactNotFound, UploadIncomplete."""
+    artefact = await find_owned(depot, Kind.ARTEFACT, Artefact, workspace_id, artefact_id)
+    if artefact.state == State.READY:
+        return artefact
+    object_key = artefact.object_key
+    if object_key is None:
+        raise UploadIncomplete(artefact_id=artefact_id)
+    now = datetime.now(UTC)
+    ready = await depot.database.grouped(lambda session: objects.set_ready(session, Artefact, artefact_id, object_key, {}, now))
+    return ready or await _committed_by_another(depot, Kind.ARTEFACT, Artefact, artefact)
+
+
+async def _committed_by_another(depot: Depot, kind: Kind, model: type[Row], row: Row) -> Row:
+    """The row that a commit at the same moment made ready. Raises NotFound, UploadIncomplete."""
+    current = await find_owned(depot, kind, model, row.workspace_id, row.id)
+    if current.state != State.READY:
+        raise UploadIncomplete
+    return current
