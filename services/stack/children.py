@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 5.0
 _STEADY_SECONDS = 30.0
 _LOG_LIMIT_BYTES = 16 * 1024 * 1024
-_TAIL_BYTES = 4000
+_TAIL_BYTES = 16_000
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,14 @@ class ChildSpec:
 
 @dataclass
 class Child:
-    """A supervised process; `pid` changes with every restart."""
+    """A supervised process; `pid` changes with every restart. inherited: descriptors that it keeps open, such as a lock."""
 
     spec: ChildSpec
     log_file: Path
+    inherited: Sequence[int] = ()
     starts: int = 0
     process: asyncio.subprocess.Process | None = field(default=None, repr=False)
+    _starting: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     @property
     def pid(self) -> int | None:
@@ -48,20 +51,23 @@ class Child:
 
     async def keep_running(self, stopping: asyncio.Event) -> None:
         """Start the program, and start it again with growing delay whenever it ends, until `stopping`."""
-        logger = get_logger("stack")
         delay = _FIRST_DELAY_SECONDS
-        while not stopping.is_set():
+        while True:
             started = time.monotonic()
-            status = await self._run_once()
+            async with self._starting:
+                if stopping.is_set():
+                    return
+                process = await self._start()
+            status = await process.wait()
+            kill_group(process.pid)
             if stopping.is_set():
                 return
             delay = _FIRST_DELAY_SECONDS if time.monotonic() - started > _STEADY_SECONDS else delay
-            logger.warning("child ended, restarting", child=self.spec.name, status=status, seconds=round(delay, 2))
+            get_logger("stack").warning("child ended, restarting", child=self.spec.name, status=status, seconds=round(delay, 2))
             await wait_or_stop(stopping, delay * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
             delay = min(_LONGEST_DELAY_SECONDS, delay * 2)
 
-    async def _run_once(self) -> int:
-        self.starts += 1
+    async def _start(self) -> asyncio.subprocess.Process:
         _trim(self.log_file)
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
@@ -71,16 +77,19 @@ class Child:
                 str(os.getpid()),
                 *self.spec.command,
                 env=dict(self.spec.environment),
+                pass_fds=self.inherited,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        return await self.process.wait()
+        self.starts += 1
+        return self.process
 
     async def stop(self) -> None:
-        """SIGTERM, and SIGKILL to its whole session once its time is up."""
-        process = self.process
+        """SIGTERM, and SIGKILL to its whole group once its time is up. Set `stopping` before, or it starts again."""
+        async with self._starting:
+            process = self.process
         if process is None or process.returncode is not None:
             return
         process.terminate()
@@ -88,7 +97,7 @@ class Child:
             await asyncio.wait_for(process.wait(), self.spec.stop_seconds)
         except TimeoutError:
             get_logger("stack").warning("child killed after its grace period", child=self.spec.name)
-            os.killpg(process.pid, signal.SIGKILL)
+            kill_group(process.pid)
             await process.wait()
 
     def tail(self) -> str:
@@ -98,6 +107,12 @@ class Child:
         with self.log_file.open("rb") as log:
             log.seek(max(0, self.log_file.stat().st_size - _TAIL_BYTES))
             return log.read().decode(errors="replace")
+
+
+def kill_group(pid: int) -> None:
+    """Kill what a child left behind: it led its own process group."""
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _trim(log_file: Path) -> None:

@@ -4,15 +4,19 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from services.mesh.identity import write_new_key
 
 _SECRET_BYTES = 32
-_FREE_BYTES_NEEDED = 256 * 1024 * 1024
+FREE_BYTES_NEEDED = 256 * 1024 * 1024
+_ORPHANS_SECONDS = 18.0
+_POLL_SECONDS = 0.1
 
 
 class DataDirectoryError(Exception):
@@ -75,9 +79,9 @@ class DataDirectory:
             for folder in ("keys", "databases", "blobs", "scratch", "events", "logs"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise DataDirectoryError(f"cannot write to {self.root}: {error.strerror}; choose another with --data") from error
+            raise self._unusable(error) from error
         if not self.identity_key.exists():
-            write_new_key(self.identity_key)
+            _write_key(self.identity_key)
         for secret in (self.pepper, self.signing_key):
             _write_secret_once(secret)
         self._check_space()
@@ -85,8 +89,8 @@ class DataDirectory:
     def _check_space(self) -> None:
         status = os.statvfs(self.root)
         free = status.f_bavail * status.f_frsize
-        if free < _FREE_BYTES_NEEDED:
-            raise DataDirectoryError(f"{self.root} has {free >> 20} MiB free; Steno needs at least {_FREE_BYTES_NEEDED >> 20} MiB")
+        if free < FREE_BYTES_NEEDED:
+            raise DataDirectoryError(f"{self.root} has {free >> 20} MiB free; Steno needs at least {FREE_BYTES_NEEDED >> 20} MiB")
 
     def read_first_workspace(self) -> FirstWorkspace | None:
         """The workspace made by an earlier start, if any."""
@@ -99,28 +103,76 @@ class DataDirectory:
         write_private(self.first_workspace, json.dumps(asdict(workspace)))
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Only one mesh at a time uses the directory. Raises DataDirectoryError."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DataDirectoryError(f"another `steno up` uses {self.root}; stop it or choose another with --data") from error
-            yield
+    def locked(self, progress: Callable[[str], None] = lambda _: None) -> Iterator[int]:
+        """Only one mesh at a time uses the directory. Raises DataDirectoryError.
+
+        Yields a descriptor for the children to inherit: while one of them lives, even past a killed supervisor,
+        the next mesh waits for it.
+        """
+        with ExitStack() as stack:
+            lock, children = (stack.enter_context(self._open(name)) for name in ("lock", "children.lock"))
+            if not _lock(lock):
+                raise DataDirectoryError(f"another `steno up` uses {self.root}; stop it or choose another folder with --data")
+            self._wait_for_children(children, progress)
+            yield children.fileno()
+
+    def _open(self, name: str) -> IO[str]:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return (self.root / name).open("w")
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _wait_for_children(self, lock: IO[str], progress: Callable[[str], None]) -> None:
+        until = time.monotonic() + _ORPHANS_SECONDS
+        if not _lock(lock):
+            progress("waiting for the services of a killed run to end")
+        while not _lock(lock):
+            if time.monotonic() > until:
+                raise DataDirectoryError(f"services of an earlier run still use {self.root}; end them or choose another folder with --data")
+            time.sleep(_POLL_SECONDS)
+
+    def _unusable(self, error: OSError) -> DataDirectoryError:
+        return DataDirectoryError(f"cannot write to {self.root}: {error.strerror}; choose another folder with --data")
+
+
+def _lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write_key(path: Path) -> None:
+    partial = path.with_name(path.name + ".new")
+    partial.unlink(missing_ok=True)
+    write_new_key(partial)
+    partial.replace(path)
 
 
 def _write_secret_once(path: Path) -> None:
     if not path.exists():
-        partial = path.with_suffix(".new")
-        partial.touch(mode=0o600)
-        partial.write_bytes(secrets.token_bytes(_SECRET_BYTES))
-        partial.rename(path)
+        # Text on one line: a signing key file may hold several keys, one a line.
+        _replace(path, secrets.token_hex(_SECRET_BYTES).encode())
 
 
 def write_private(path: Path, text: str) -> None:
     """Replace a file atomically, readable by its owner only."""
-    partial = path.with_name(path.name + ".new")
-    partial.touch(mode=0o600)
-    partial.write_text(text)
+    _replace(path, text.encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Through a synced file beside it: a power cut must not leave an empty pepper, with which no API key works."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:  # noqa: PTH123 (a descriptor, not a path)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

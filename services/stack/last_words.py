@@ -1,0 +1,26 @@
+"""What a child that did not start last wrote, readable."""
+
+import json
+
+from services.stack.children import Child
+
+_LINES = 4
+_TRACE_LINES = 6
+
+
+def last_words(child: Child) -> str:
+    """The end of a child's log, the traces in its JSON lines unfolded."""
+    lines = [text for line in child.tail().splitlines()[-_LINES:] for text in _unfold(line)]
+    return "\n".join([f"{child.spec.name} did not become ready; the end of {child.log_file}:", *(f"  {line}" for line in lines)])
+
+
+def _unfold(line: str) -> list[str]:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return [line]
+    if not isinstance(entry, dict) or "event" not in entry:
+        return [line]
+    shown = {name: value for name, value in entry.items() if name not in ("event", "exception", "service", "timestamp", "logger", "level")}
+    head = f"{entry['event']} {json.dumps(shown)}" if shown else str(entry["event"])
+    return [head, *str(entry.get("exception", "")).splitlines()[-_TRACE_LINES:]]

@@ -1,0 +1,32 @@
+"""Which models the embedded mesh runs."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from services.mesh.channel import open_channel
+from services.mesh.identity import Caller, CallerKind, TokenSigner, calling_as
+from steno.inference.v1.inference_service_pb2 import DESCRIPTOR, ListModelsRequest
+from steno.inference.v1.inference_service_pb2_grpc import InferenceServiceStub
+
+_TIMEOUT_SECONDS = 15.0
+
+
+class RunningModel(NamedTuple):
+    """A speech model that is ready."""
+
+    name: str
+    engine: str
+    languages: Sequence[str]
+    production: bool
+
+
+async def list_models(inference_address: str, signer: TokenSigner, workspace_id: str) -> Sequence[RunningModel]:
+    """The models in order of preference. Raises RemoteError."""
+    services = [DESCRIPTOR.services_by_name["InferenceService"]]
+    operator = Caller(CallerKind.OPERATOR, "operator", workspace_id, "workspace")
+    async with open_channel(
+        inference_address, audience="inference", signer=signer, services=services, timeout_seconds=_TIMEOUT_SECONDS
+    ) as channel:
+        with calling_as(operator):
+            answer = await InferenceServiceStub(channel).ListModels(ListModelsRequest())
+    return [RunningModel(model.name, model.engine, list(model.languages), model.production) for model in answer.models]
