@@ -1,0 +1,1 @@
+"""One thin translator per published contract."""

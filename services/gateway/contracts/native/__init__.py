@@ -1,0 +1,1 @@
+"""The native contract, served at /api/v1."""

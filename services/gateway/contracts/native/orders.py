@@ -1,0 +1,85 @@
+"""The form's fields as a transcription order."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from services.gateway.contracts.native.rows import SOURCES
+from services.gateway.domain import Reason, Refusal
+from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
+
+MAX_SPEAKERS = 20
+MAX_PROMPT_BYTES = 4096
+_LANGUAGE = re.compile(r"[a-z]{2}")
+_NUMBER = re.compile(r"[0-9]{1,2}")
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+Fields = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a submit asks for."""
+
+    source: Job.Source.ValueType
+    config: TranscriptionConfig
+
+
+def read_order(fields: Fields) -> Order:
+    """The order in a form; unknown fields say nothing. Raises Refusal."""
+    config = TranscriptionConfig(
+        language=_language(_single(fields, "language", "")),
+        diarize=_boolean(fields, "diarize"),
+        word_timestamps=_boolean(fields, "word_timestamps"),
+        speaker_count=_speakers(fields),
+        prompt=_prompt(_single(fields, "prompt", "")),
+    )
+    return Order(_source(_single(fields, "source", "upload")), config)
+
+
+def _single(fields: Fields, name: str, default: str) -> str:
+    values = fields.get(name, ())
+    if len(values) > 1:
+        raise Refusal(Reason.BAD_FIELD, f"{name} is sent once.", field=name)
+    return values[0] if values else default
+
+
+def _language(text: str) -> str:
+    if text in ("", "auto"):
+        return ""
+    if not _LANGUAGE.fullmatch(text):
+        raise Refusal(Reason.BAD_LANGUAGE)
+    return text
+
+
+def _boolean(fields: Fields, name: str) -> bool:
+    text = _single(fields, name, "true")
+    if text not in _BOOLEANS:
+        raise Refusal(Reason.BAD_FIELD, f"{name} is true or false.", field=name)
+    return _BOOLEANS[text]
+
+
+def _source(text: str) -> Job.Source.ValueType:
+    if text not in SOURCES:
+        raise Refusal(Reason.BAD_SOURCE)
+    return SOURCES[text]
+
+
+def _speakers(fields: Fields) -> int:
+    names = [name for name in ("speaker_count", "num_speakers") if _single(fields, name, "")]
+    counts = {_speaker_count(name, _single(fields, name, "")) for name in names}
+    if len(counts) > 1:
+        raise Refusal(Reason.BAD_FIELD, "speaker_count and num_speakers differ.", field="num_speakers")
+    return counts.pop() if counts else 0
+
+
+def _speaker_count(name: str, text: str) -> int:
+    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MAX_SPEAKERS:
+        raise Refusal(Reason.BAD_FIELD, f"{name} is a whole number from 1 to {MAX_SPEAKERS}.", field=name)
+    return int(text)
+
+
+def _prompt(text: str) -> str:
+    if len(text.encode()) > MAX_PROMPT_BYTES or "\0" in text:
+        raise Refusal(Reason.BAD_FIELD, f"prompt has at most {MAX_PROMPT_BYTES} bytes of text.", field="prompt")
+    return text

@@ -1,0 +1,1 @@
+"""A stored Transcript as the documents that people download."""

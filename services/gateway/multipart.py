@@ -1,0 +1,159 @@
+"""multipart/form-data as it arrives: small fields kept, the one file handed on piece by piece. Source: RFC 7578."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from services.gateway.domain import Reason, Refusal
+
+FILE_FIELD = "file"
+MAX_FIELDS = 16
+MAX_FIELD_BYTES = 64 * 1024
+MAX_OVERHEAD_BYTES = MAX_FIELDS * MAX_FIELD_BYTES + 64 * 1024
+_MAX_PART_HEADERS = 16
+_MAX_PART_HEADER_BYTES = 16 * 1024
+_MAX_FILENAME_BYTES = 4096
+_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
+_EXTENDED_FILENAME = re.compile(r"filename\*=(?:utf-8|iso-8859-1)'[^']*'([^;\s]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class FileStart:
+    """The file part begins; its bytes follow."""
+
+    filename: str
+
+
+def read_boundary(content_types: list[str]) -> bytes:
+    """The boundary in a request's Content-Type headers. Raises Refusal."""
+    if len(content_types) != 1:
+        raise Refusal(Reason.BAD_REQUEST, "Send one Content-Type header: multipart/form-data with its boundary.")
+    kind, options = parse_options_header(content_types[0])
+    boundary = options.get(b"boundary", b"")
+    if kind != b"multipart/form-data" or not _BOUNDARY.fullmatch(boundary):
+        raise Refusal(Reason.BAD_REQUEST, "Send the file as multipart/form-data with a boundary.")
+    return boundary
+
+
+class FormReader:
+    """Reads one form. Feed it the body; `fields` fills up on the way, repeated names keep every value."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self.fields: dict[str, list[str]] = {}
+        self._events: list[FileStart | bytes] = []
+        self._parts = 0
+        self._files = 0
+        self._complete = False
+        self._header: tuple[bytearray, bytearray] = bytearray(), bytearray()
+        self._headers: dict[bytes, bytes] = {}
+        self._field: tuple[str, bytearray] | None = None
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._on_part_begin,
+                "on_header_begin": self._on_header_begin,
+                "on_header_field": self._on_header_field,
+                "on_header_value": self._on_header_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_headers_finished,
+                "on_part_data": self._on_part_data,
+                "on_part_end": self._on_part_end,
+                "on_end": self._on_end,
+            },
+            max_header_count=_MAX_PART_HEADERS,
+            max_header_size=_MAX_PART_HEADER_BYTES,
+        )
+
+    def feed(self, body: bytes) -> list[FileStart | bytes]:
+        """What the next bytes of the body say about the file. Raises Refusal."""
+        if self._complete:
+            return []
+        try:
+            self._parser.write(body)
+        except FormParserError as error:
+            raise Refusal(Reason.BAD_REQUEST, "The body is not a well-formed multipart/form-data form.") from error
+        events, self._events = self._events, []
+        return events
+
+    def finish(self) -> None:
+        """The body ended. Raises Refusal when the form did not, or had no file."""
+        if not self._complete:
+            raise Refusal(Reason.NO_FILE, "The form ends before its final boundary.")
+        if not self._files:
+            raise Refusal(Reason.NO_FILE, 'Send the recording as the form\'s "file" part, with a file name.')
+
+    def _on_part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_FIELDS + 1:
+            raise Refusal(Reason.BAD_REQUEST, f"A form has at most {MAX_FIELDS} fields beside its file.")
+        self._headers = {}
+
+    def _on_header_begin(self) -> None:
+        self._header = bytearray(), bytearray()
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header[0].extend(data[start:end])
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header[1].extend(data[start:end])
+
+    def _on_header_end(self) -> None:
+        self._headers[bytes(self._header[0]).lower()] = bytes(self._header[1])
+
+    def _on_headers_finished(self) -> None:
+        disposition = self._headers.get(b"content-disposition", b"").decode("latin-1")
+        kind, options = parse_options_header(disposition)
+        if kind != b"form-data" or b"name" not in options:
+            raise Refusal(Reason.BAD_REQUEST, "Every part of the form needs a name.")
+        name = _text(options[b"name"][:256])
+        filename = _filename(disposition, options)
+        if name != FILE_FIELD:
+            self._field = name, bytearray()
+        elif filename is None:
+            raise Refusal(Reason.NO_FILE, 'The "file" part needs a file name, or it is an ordinary field.')
+        else:
+            self._start_file(filename)
+
+    def _start_file(self, filename: str) -> None:
+        self._files += 1
+        if self._files > 1:
+            raise Refusal(Reason.BAD_REQUEST, "Send one file at a time.")
+        self._field = None
+        self._events.append(FileStart(filename))
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._field is None:
+            self._events.append(data[start:end])
+            return
+        value = self._field[1]
+        value.extend(data[start:end])
+        if len(value) > MAX_FIELD_BYTES:
+            raise Refusal(Reason.BAD_REQUEST, f"A field has at most {MAX_FIELD_BYTES} bytes.")
+
+    def _on_part_end(self) -> None:
+        if self._field is None:
+            return
+        name, value = self._field
+        try:
+            self.fields.setdefault(name, []).append(value.decode())
+        except UnicodeDecodeError as error:
+            raise Refusal(Reason.BAD_REQUEST, "The fields of a form are UTF-8 text.") from error
+
+    def _on_end(self) -> None:
+        self._complete = True
+
+
+def _filename(disposition: str, options: Mapping[bytes, bytes]) -> str | None:
+    if (plain := options.get(b"filename")) is not None:
+        return _text(plain[:_MAX_FILENAME_BYTES])
+    if extended := _EXTENDED_FILENAME.search(disposition):
+        return _text(unquote_to_bytes(extended[1])[:_MAX_FILENAME_BYTES])
+    return None
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")

@@ -1,0 +1,57 @@
+"""The services behind the gateway, as stubs over channels."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+
+from services.gateway.settings import GatewaySettings
+from services.mesh.channel import open_channel
+from services.mesh.identity import TokenSigner
+from steno.billing.v1 import accounts_service_pb2, billing_service_pb2
+from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceAsyncStub, AccountsServiceStub
+from steno.billing.v1.billing_service_pb2_grpc import BillingServiceAsyncStub, BillingServiceStub
+from steno.inference.v1 import inference_service_pb2
+from steno.inference.v1.inference_service_pb2_grpc import InferenceServiceAsyncStub, InferenceServiceStub
+from steno.jobs.v1 import jobs_service_pb2
+from steno.jobs.v1.jobs_service_pb2_grpc import JobsServiceAsyncStub, JobsServiceStub
+from steno.storage.v1 import storage_service_pb2
+from steno.storage.v1.storage_service_pb2_grpc import StorageServiceAsyncStub, StorageServiceStub
+
+
+@dataclass(frozen=True)
+class Peers:
+    """One stub per gRPC service that the gateway calls; `channels` are by service name."""
+
+    accounts: AccountsServiceAsyncStub
+    billing: BillingServiceAsyncStub
+    storage: StorageServiceAsyncStub
+    jobs: JobsServiceAsyncStub
+    inference: InferenceServiceAsyncStub
+    channels: Mapping[str, grpc.aio.Channel]
+
+
+@asynccontextmanager
+async def open_peers(settings: GatewaySettings, signer: TokenSigner) -> AsyncIterator[Peers]:
+    """Channels to every peer; they connect when first used."""
+    places = {
+        "billing": (settings.billing_address, [accounts_service_pb2, billing_service_pb2]),
+        "storage": (settings.storage_address, [storage_service_pb2]),
+        "jobs": (settings.jobs_address, [jobs_service_pb2]),
+        "inference": (settings.inference_address, [inference_service_pb2]),
+    }
+    async with AsyncExitStack() as stack:
+        channels: dict[str, grpc.aio.Channel] = {}
+        for name, (address, modules) in places.items():
+            services = [service for module in modules for service in module.DESCRIPTOR.services_by_name.values()]
+            opened = open_channel(address, audience=name, signer=signer, services=services)
+            channels[name] = await stack.enter_async_context(opened)
+        yield Peers(
+            AccountsServiceStub(channels["billing"]),
+            BillingServiceStub(channels["billing"]),
+            StorageServiceStub(channels["storage"]),
+            JobsServiceStub(channels["jobs"]),
+            InferenceServiceStub(channels["inference"]),
+            channels,
+        )

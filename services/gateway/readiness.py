@@ -1,0 +1,93 @@
+"""Whether the gateway can serve: every dependency by name with its state, asked at most once a second."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from services.gateway.domain import Json
+from services.gateway.peers import Peers
+from services.mesh.channel import check_health
+from services.mesh.errors import MeshError
+from services.mesh.identity import acting_for
+from steno.inference.v1.inference_service_pb2 import ListModelsRequest, Model
+
+_ASK_AGAIN_SECONDS = 1.0
+_CHECK_SECONDS = 2.0
+# ListModels wants a caller with a workspace and looks at none of its data.
+_NO_WORKSPACE = "readiness"
+
+Check = Callable[[], Awaitable[bool]]
+ModelList = Callable[[], Awaitable[list[Model]]]
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """Something to be reached; the gateway is not ready without a needed one."""
+
+    check: Check
+    needed: bool = True
+
+
+class Readiness:
+    """The state of the gateway and of what it depends on."""
+
+    def __init__(
+        self, dependencies: Mapping[str, Dependency], models: Callable[[], Awaitable[list[Model]]], stopping: asyncio.Event
+    ) -> None:
+        self._dependencies = dependencies
+        self._models = models
+        self._stopping = stopping
+        self._lock = asyncio.Lock()
+        self._report: tuple[bool, dict[str, Json]] = (False, {})
+        self._asked = -_ASK_AGAIN_SECONDS
+
+    async def report(self) -> tuple[bool, dict[str, Json]]:
+        """Ready or not, and the document that says why."""
+        async with self._lock:
+            if time.monotonic() - self._asked >= _ASK_AGAIN_SECONDS:
+                self._report = await self._ask()
+                self._asked = time.monotonic()
+        ready, document = self._report
+        if self._stopping.is_set():
+            return False, {**document, "status": "stopping"}
+        return ready, document
+
+    async def _ask(self) -> tuple[bool, dict[str, Json]]:
+        names = list(self._dependencies)
+        up = dict(zip(names, await asyncio.gather(*(_is_up(self._dependencies[name]) for name in names)), strict=True))
+        ready = all(up[name] for name, dependency in self._dependencies.items() if dependency.needed)
+        states: dict[str, Json] = {name: {"state": "up" if up[name] else "down"} for name in names}
+        return ready, {"status": "ready" if ready else "not_ready", "dependencies": states, "models": await self._model_list()}
+
+    async def _model_list(self) -> Json:
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                models = await self._models()
+        except (MeshError, TimeoutError):
+            return []
+        return [{"name": model.name, "engine": model.engine, "production": model.production} for model in models]
+
+
+async def _is_up(dependency: Dependency) -> bool:
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            return await dependency.check()
+    except (MeshError, OSError, TimeoutError):
+        return False
+
+
+def peer_dependencies(peers: Peers) -> dict[str, Dependency]:
+    """The four services; without inference jobs are accepted and wait."""
+
+    def healthy(name: str) -> Check:
+        return lambda: check_health(peers.channels[name], _CHECK_SECONDS)
+
+    return {name: Dependency(healthy(name), needed=name != "inference") for name in peers.channels}
+
+
+async def list_models(peers: Peers) -> list[Model]:
+    """What inference can run now, preferred first."""
+    with acting_for(_NO_WORKSPACE):
+        answer = await peers.inference.ListModels(ListModelsRequest(), timeout=_CHECK_SECONDS)
+    return list(answer.models)

@@ -1,0 +1,37 @@
+"""Settings of the gateway."""
+
+from pydantic import Field
+
+from services.mesh.settings import BusSettings, ServiceSettings, settings_config
+
+
+class GatewaySettings(ServiceSettings, BusSettings):
+    """What the gateway reads from STENO_GATEWAY_*."""
+
+    model_config = settings_config("STENO_GATEWAY_")
+
+    port: int = Field(8000, ge=0, le=65535, description="Port of the public API; 0 takes a free one.")
+    billing_address: str = Field("127.0.0.1:7001", description="HOST:PORT of billing's gRPC server.")
+    storage_address: str = Field("127.0.0.1:7002", description="HOST:PORT of storage's gRPC server.")
+    jobs_address: str = Field("127.0.0.1:7003", description="HOST:PORT of the jobs service's gRPC server.")
+    inference_address: str = Field("127.0.0.1:7004", description="HOST:PORT of inference's gRPC server.")
+    storage_data_url: str = Field("http://127.0.0.1:7012", description="Address of storage's data plane, from which playback is relayed.")
+    upgrade_url: str = Field("/api/v1/credits", description="Where a caller without credit is sent; an operator puts a shop here.")
+
+    max_upload_bytes: int = Field(2 * 1024**3, gt=0, description="Largest accepted media file in bytes; a plan may allow less.")
+    max_uploads: int = Field(64, gt=0, description="Uploads in flight at once; more are told to come back.")
+    max_event_streams: int = Field(1000, gt=0, description="Progress streams open at once; more are told to come back.")
+    max_connections: int = Field(2000, gt=0, description="Open client connections; more are refused.")
+    submits_per_second: float = Field(0, ge=0, description="Submits per second that one API key may sustain; 0 means no limit.")
+    submit_burst: int = Field(20, gt=0, description="Submits that one API key may send at once before submits_per_second holds.")
+
+    header_deadline_seconds: float = Field(10, gt=0, description="Seconds within which a request's headers must arrive.")
+    body_deadline_seconds: float = Field(30, gt=0, description="Seconds without 1 KB/s of body after which the connection is closed.")
+    idle_connection_seconds: int = Field(30, gt=0, description="Seconds that an idle connection is kept open between requests.")
+    upload_stall_seconds: float = Field(30, gt=0, description="Seconds that storage may leave the bytes of an upload waiting.")
+    commit_timeout_seconds: float = Field(120, gt=0, description="Seconds that storage may take to complete and probe an upload.")
+    keepalive_seconds: float = Field(15, gt=0, description="Seconds of silence after which a progress stream sends a comment.")
+    authentication_cache_seconds: float = Field(5, ge=0, description="Seconds that the answer to an API key is remembered.")
+    transcript_cache_bytes: int = Field(16 * 1024**2, ge=0, description="Bytes of finished transcripts kept in memory.")
+    max_transcript_bytes: int = Field(256 * 1024**2, gt=0, description="Largest stored transcript in bytes that is read.")
+    guest_retention_days: int = Field(3, ge=0, description="Days that the audio of a caller without an account is kept.")
