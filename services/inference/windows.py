@@ -20,8 +20,8 @@ class SpeechThresholds:
 
     A region opens at 0.5 and closes below 0.35 only: single frames between words waver around one
     threshold. 0.5 s of silence ends a region, a breath does not; 0.1 s of padding keeps plosives and
-    word ends; less than 0.25 s is a click or a cough. Measured best on meetings among silences of
-    0.1-0.8 s and paddings of 0-0.2 s.
+    word ends; less than 0.25 s is a click or a cough. On meeting excerpts 0.4, or 0.25 s of silence,
+    bring the diarization error down by a point, on telephone and synthetic talk up by as much.
     """
 
     open_probability: float = 0.5

@@ -78,9 +78,9 @@ def smallest_cluster(spans: int) -> float:
     return min(4.0, max(1.6, 0.03 * spans))
 
 
-def own_similarity(spans: int) -> float:
+def own_similarity(spans: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """How alike two halves of one speaker's spans are at least; small halves are noisy."""
-    return min(MERGE_SIMILARITY, 0.905 - 2.0 / (spans * 5 / 6 + 4))
+    return np.minimum(MERGE_SIMILARITY, 0.905 - 2.0 / (np.asarray(spans) * 5 / 6 + 4))
 
 
 def only_similarity(spans: int) -> float:
@@ -104,17 +104,24 @@ def average_link(embeddings: Floats, distance: float) -> Labels:
 
 
 def absorb_crumbs(embeddings: Floats, labels: Labels, crumb: float) -> Labels:
-    """Give clusters with fewer spans than `crumb` to their most similar neighbour, smallest first."""
+    """Give clusters with fewer spans than `crumb` to their most similar neighbour, smallest first.
+
+    Sums are kept up to date, not recomputed: noise taken for speech makes thousands of crumbs.
+    """
     labels = renumber(labels)
-    while labels.max() > 0:
-        sizes = np.bincount(labels)
+    sums, sizes = cluster_sums(embeddings, labels), np.bincount(labels).astype(np.float64)
+    heir = np.arange(len(sizes))
+    while np.isfinite(sizes).sum() > 1 and sizes.min() < crumb:
         smallest = int(sizes.argmin())
-        if sizes[smallest] >= crumb:
-            break
-        similarity = centroids(embeddings, labels) @ centroids(embeddings, labels)[smallest]
-        similarity[smallest] = -np.inf
-        labels = renumber(np.where(labels == smallest, similarity.argmax(), labels))
-    return labels
+        likeness = (sums @ sums[smallest]) / (np.linalg.norm(sums, axis=1) + 1e-9)
+        likeness[smallest] = -np.inf
+        likeness[np.isinf(sizes)] = -np.inf
+        closest = int(likeness.argmax())
+        sums[closest] += sums[smallest]
+        sizes[closest] += sizes[smallest]
+        sizes[smallest] = np.inf
+        heir[heir == smallest] = closest
+    return renumber(heir[labels])
 
 
 def refine(embeddings: Floats, labels: Labels) -> Labels:
@@ -131,11 +138,7 @@ def merge_alike(embeddings: Floats, labels: Labels) -> Labels:
     """Join the two clusters most clearly of one voice until none are."""
     while labels.max() > 0:
         sizes = np.bincount(labels)
-        margins = pair_similarities(embeddings, labels)
-        for one, other in zip(*np.tril_indices(len(sizes), -1), strict=True):
-            alike = own_similarity(2 * int(min(sizes[one], sizes[other])))
-            margins[one, other] -= alike
-            margins[other, one] = -np.inf
+        margins = pair_similarities(embeddings, labels) - own_similarity(2 * np.minimum.outer(sizes, sizes))
         one, other = np.unravel_index(margins.argmax(), margins.shape)
         if margins[one, other] < 0:
             break
@@ -239,8 +242,15 @@ def two_means(embeddings: Floats, random: np.random.Generator) -> tuple[Floats, 
 
 def centroids(embeddings: Floats, labels: Labels) -> Floats:
     """(clusters, 256) mean directions, rows of length 1."""
-    means = np.stack([embeddings[labels == c].mean(axis=0) for c in range(int(labels.max()) + 1)])
-    return np.asarray(means / (np.linalg.norm(means, axis=1, keepdims=True) + 1e-9), np.float32)
+    sums = cluster_sums(embeddings, labels)
+    return np.asarray(sums / (np.linalg.norm(sums, axis=1, keepdims=True) + 1e-9), np.float32)
+
+
+def cluster_sums(embeddings: Floats, labels: Labels) -> Floats:
+    """(clusters, 256) sums of the rows of each cluster; every cluster has a row."""
+    order = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[order], np.arange(int(labels.max()) + 1))
+    return np.asarray(np.add.reduceat(embeddings[order], starts, axis=0), np.float32)
 
 
 def nearest(embeddings: Floats, means: Floats) -> Labels:
