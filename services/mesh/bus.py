@@ -89,11 +89,12 @@ class Bus:
 
     async def pending(self, consumer: ConsumerSpec) -> Pending:
         """What the consumer's queue holds; a consumer that nobody opened yet has the whole stream waiting."""
-        try:
-            async with self._answering():
+        async with self._answering():
+            try:
                 info = await self._jetstream.consumer_info(consumer.stream.name, consumer.name)
-        except NotFoundError:
-            return Pending(waiting=await self._stream_messages(consumer.stream), outstanding=0)
+            except NotFoundError:
+                stream = await self._jetstream.stream_info(consumer.stream.name)
+                return Pending(waiting=stream.state.messages, outstanding=0)
         return Pending(waiting=info.num_pending or 0, outstanding=info.num_ack_pending or 0)
 
     async def stream_created(self, stream: StreamSpec) -> datetime:
@@ -155,28 +156,18 @@ class Bus:
         async with self._answering():
             await self._link.client.request(message.reply, b"+TERM", timeout=_ANSWER_SECONDS)
 
-    async def _stream_messages(self, stream: StreamSpec) -> int:
-        try:
-            async with self._answering():
-                return int((await self._jetstream.stream_info(stream.name)).state.messages)
-        except NotFoundError:
-            return 0
-
     @asynccontextmanager
     async def _answering(self, seconds: float = _ANSWER_SECONDS) -> AsyncIterator[None]:
         try:
             async with self._link.answer_within(seconds):
                 yield
-        except NotFoundError:
+        except (NotFoundError, NoStreamResponseError) as error:
             self._broken.set()
-            raise
+            raise ServiceUnavailable("The bus lost its streams.") from error
         except APIError as error:
             if error.err_code in _STORE_FULL:
                 raise Overloaded("The queue is full.") from error
             raise ServiceUnavailable("The bus refused.", bus_error=str(error.err_code)) from error
-        except NoStreamResponseError as error:
-            self._broken.set()
-            raise ServiceUnavailable("The bus lost its streams.") from error
         except (NatsError, TimeoutError) as error:
             raise ServiceUnavailable("The bus did not answer.", outcome="unknown") from error
 

@@ -177,6 +177,7 @@ class Consumption:
         semconv.BUS_HANDLE_SECONDS.labels(self._spec.name).observe(time.monotonic() - started)
 
     async def _outcome(self, message: Msg) -> str:
+        disconnects = self._link.disconnects
         try:
             async with self._extending(message):
                 await self._handle(delivery_of(message))
@@ -187,7 +188,7 @@ class Consumption:
             raise
         except Exception as error:
             return await self._failed(message, error)
-        return await self._acknowledge(message)
+        return await self._acknowledge(message, disconnects)
 
     @asynccontextmanager
     async def _extending(self, message: Msg) -> AsyncIterator[None]:
@@ -205,8 +206,12 @@ class Consumption:
             except NatsError as error:
                 self._logger.warning("message not extended", consumer=self._spec.name, error=repr(error))
 
-    async def _acknowledge(self, message: Msg) -> str:
+    async def _acknowledge(self, message: Msg, disconnects: int) -> str:
         for _ in range(_ACK_TRIES):
+            if self._link.disconnects > disconnects:
+                # A restarted server may have forgotten this delivery, and then never answers its acknowledgement.
+                await message.ack()
+                break
             try:
                 async with self._link.answer_within(_ACK_SECONDS):
                     await message.ack_sync(timeout=_ACK_SECONDS)

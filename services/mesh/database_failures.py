@@ -13,7 +13,7 @@ from services.mesh.errors import ServiceUnavailable
 Outcome = Literal["rolled_back", "unknown"]
 
 _SQLITE_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_SQLITE_UNDONE = _SQLITE_BUSY | {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+_SQLITE_UNDONE = _SQLITE_BUSY | {sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN}
 _SQLITE_FAILING = _SQLITE_UNDONE | {sqlite3.SQLITE_IOERR}
 # Connection, insufficient resources, operator intervention, serialization and deadlock, lock not available.
 _POSTGRES_FAILING = ("08", "53", "57", "40", "55P03")

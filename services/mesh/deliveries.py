@@ -9,6 +9,8 @@ from nats.aio.msg import Msg
 EVENT_ID = "Nats-Msg-Id"
 MESSAGE_TYPE = "Steno-Message"
 TRACE_PARENT = "traceparent"
+# A watched event has a reply subject too: the publisher's, who waits for the stream's answer.
+_ACK_SUBJECT = "$JS.ACK."
 
 M = TypeVar("M", bound=Message)
 
@@ -66,7 +68,7 @@ def delivery_of(message: Msg) -> Delivery:
         subject=message.subject,
         message_type=headers[MESSAGE_TYPE],
         payload=message.data,
-        deliveries=message.metadata.num_delivered if message.reply else 0,
+        deliveries=message.metadata.num_delivered if message.reply.startswith(_ACK_SUBJECT) else 0,
         trace_parent=headers.get(TRACE_PARENT, ""),
         _message=message,
     )

@@ -26,8 +26,8 @@ async def first_time(session: AsyncSession, inbox: Table, consumer: str, event_i
     insert = postgresql.insert(inbox) if dialect == "postgresql" else sqlite.insert(inbox)
     row = {"consumer": consumer, "event_id": event_id, "create_time": now_utc_sql(dialect)}
     connection = await session.connection()
-    result = await connection.execute(insert.values(row).on_conflict_do_nothing())
-    return result.rowcount == 1
+    inserted = await connection.execute(insert.values(row).on_conflict_do_nothing().returning(inbox.c.event_id))
+    return inserted.first() is not None
 
 
 async def prune_inbox(session: AsyncSession, inbox: Table, *, keep: timedelta = timedelta(days=14)) -> int:

@@ -23,6 +23,7 @@ class Link:
     def __init__(self) -> None:
         self.client = Client()
         self.connected = asyncio.Event()
+        self.disconnects = 0
         self._deadlines: set[asyncio.Timeout] = set()
         self._listeners: set[Callable[[], None]] = set()
         self._logger = get_logger("mesh.bus")
@@ -53,6 +54,7 @@ class Link:
     async def on_disconnected(self) -> None:
         """Fail what is in flight."""
         self.connected.clear()
+        self.disconnects += 1
         self._logger.warning("bus disconnected")
         now = asyncio.get_running_loop().time()
         for deadline in self._deadlines:

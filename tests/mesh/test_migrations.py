@@ -1,0 +1,161 @@
+"""Migrations: to the newest revision, once, whoever runs them and however often."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.util import CommandError
+from sqlalchemy import text
+
+from services.mesh.database import open_database
+from services.mesh.migrations import migrate
+
+_ENV = """
+from sqlalchemy import MetaData
+from services.mesh.migrations import run_env
+run_env(MetaData())
+"""
+_FIRST = """
+import sqlalchemy as sa
+from alembic import op
+from services.mesh.inbox import inbox_table
+from services.mesh.outbox import outbox_table
+
+revision, down_revision = "0001", None
+
+def upgrade():
+    op.create_table("job", sa.Column("id", sa.Text, primary_key=True))
+    outbox_table(sa.MetaData()).create(op.get_bind())
+    inbox_table(sa.MetaData()).create(op.get_bind())
+"""
+_SECOND = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "0002", "0001"
+
+def upgrade():
+    with op.batch_alter_table("job") as job:
+        job.add_column(sa.Column("priority", sa.Integer, nullable=False, server_default="0"))
+"""
+_BROKEN = """
+from alembic import op
+
+revision, down_revision = "0003", "0002"
+
+def upgrade():
+    op.execute("CREATE TABLE half (id INTEGER)")
+    raise RuntimeError("broken migration")
+"""
+_STUCK = """
+import time
+from pathlib import Path
+from alembic import op
+
+revision, down_revision = "0003", "0002"
+
+def upgrade():
+    op.execute("CREATE TABLE half (id INTEGER)")
+    Path(__file__).with_name("reached").touch()
+    time.sleep(60)
+"""
+_MIGRATOR = """
+import asyncio, sys
+from services.mesh.migrations import migrate
+asyncio.run(migrate(sys.argv[1], schema="jobs", script_location=sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def scripts(tmp_path: Path) -> Path:
+    """A service's migrations folder with two revisions."""
+    folder = tmp_path / "migrations"
+    (folder / "versions").mkdir(parents=True)
+    (folder / "env.py").write_text(_ENV)
+    (folder / "versions" / "0001_first.py").write_text(_FIRST)
+    (folder / "versions" / "0002_second.py").write_text(_SECOND)
+    return folder
+
+
+async def run(url: str, scripts: Path) -> None:
+    await migrate(url, schema="jobs", script_location=str(scripts))
+
+
+def start(url: str, scripts: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen([sys.executable, "-c", _MIGRATOR, url, str(scripts)], env=environment)
+
+
+async def revision(url: str) -> str:
+    async with open_database(url, schema="jobs") as database, database.reading() as session:
+        connection = await session.connection()
+        await connection.execute(text("SELECT priority FROM job"))
+        await connection.execute(text("SELECT trace_parent FROM outbox"))
+        return str((await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one())
+
+
+async def exists(url: str, table: str) -> bool:
+    tables = "SELECT name FROM sqlite_master" if url.startswith("sqlite") else "SELECT tablename FROM pg_tables WHERE schemaname = 'jobs'"
+    async with open_database(url, schema="jobs") as database, database.reading() as session:
+        return table in (await (await session.connection()).execute(text(tables))).scalars().all()
+
+
+async def test_an_empty_database_gets_every_revision(database_url: str, scripts: Path) -> None:
+    await run(database_url, scripts)
+    assert await revision(database_url) == "0002"
+
+
+async def test_migrating_again_changes_nothing(database_url: str, scripts: Path) -> None:
+    await run(database_url, scripts)
+    async with open_database(database_url, schema="jobs") as database, database.transaction() as session:
+        await (await session.connection()).execute(text("INSERT INTO job (id) VALUES ('kept')"))
+    await run(database_url, scripts)
+    async with open_database(database_url, schema="jobs") as database, database.reading() as session:
+        assert (await (await session.connection()).execute(text("SELECT id FROM job"))).scalars().all() == ["kept"]
+
+
+async def test_migrators_at_once_are_all_content(database_url: str, scripts: Path) -> None:
+    await asyncio.gather(*(run(database_url, scripts) for _ in range(3)))
+    assert await revision(database_url) == "0002"
+
+
+async def test_migrating_processes_at_once_are_all_content(database_url: str, scripts: Path) -> None:
+    processes = [start(database_url, scripts) for _ in range(2)]
+    assert [await asyncio.to_thread(process.wait, 60) for process in processes] == [0, 0]
+    assert await revision(database_url) == "0002"
+
+
+async def test_a_failing_revision_leaves_the_one_before(database_url: str, scripts: Path) -> None:
+    await run(database_url, scripts)
+    (scripts / "versions" / "0003_broken.py").write_text(_BROKEN)
+    with pytest.raises(RuntimeError, match="broken migration"):
+        await run(database_url, scripts)
+    assert await revision(database_url) == "0002"
+    assert not await exists(database_url, "half")
+
+
+async def test_a_killed_migrator_leaves_nothing_half_done(database_url: str, scripts: Path) -> None:
+    await run(database_url, scripts)
+    stuck = scripts / "versions" / "0003_stuck.py"
+    stuck.write_text(_STUCK)
+    process = start(database_url, scripts)
+    async with asyncio.timeout(30):
+        while not stuck.with_name("reached").exists():
+            await asyncio.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    await asyncio.to_thread(process.wait, 10)
+    assert not await exists(database_url, "half")
+    stuck.unlink()
+    await run(database_url, scripts)
+    assert await revision(database_url) == "0002"
+
+
+async def test_a_database_newer_than_the_scripts_is_refused(database_url: str, scripts: Path) -> None:
+    await run(database_url, scripts)
+    (scripts / "versions" / "0002_second.py").unlink()
+    with pytest.raises(CommandError, match="0002"):
+        await run(database_url, scripts)
