@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -93,10 +94,13 @@ def show(transcript: dict[str, Any]) -> None:
 
 def score(transcript: dict[str, Any]) -> None:
     """Print how far the transcript is from the reference."""
-    plain = jiwer.Compose([jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.RemoveMultipleSpaces(), jiwer.Strip()])
-    wrong = jiwer.wer(plain(" ".join(REFERENCE.read_text().split())), plain(transcript["text"]))
+    wrong = jiwer.wer(_plain(REFERENCE.read_text()), _plain(transcript["text"]))
     say(f"{len(transcript['speakers'])} speakers, {wrong:.1%} of the words differ from the reference")
     say(f"recognised by {transcript['model']} in the {transcript['engine']} engine")
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9' ]", "", " ".join(text.lower().split()))
 
 
 def main() -> None:

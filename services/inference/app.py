@@ -54,7 +54,9 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
             client=await enter(httpx2.AsyncClient(timeout=_FETCH_TIMEOUT, trust_env=False)),
             bus=bus,
             engine=engine,
-            pipeline=Pipeline(engine, SpeechFloor(settings.min_speech_ratio, settings.min_speech_seconds)),
+            pipeline=Pipeline(
+                engine, SpeechFloor(settings.min_speech_ratio, settings.min_speech_seconds), get_logger("inference.pipeline")
+            ),
             sandbox=sandbox,
             scratch=settings.scratch_directory,
             max_duration_ms=settings.max_duration_seconds * 1000,

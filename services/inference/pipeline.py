@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
+from structlog.stdlib import BoundLogger
 
 from services.inference.assembly import Recognition, no_speech, to_transcript, to_window_transcript
 from services.inference.audio import Audio
@@ -60,6 +61,7 @@ class Pipeline:
 
     engine: Engine
     floor: SpeechFloor
+    logger: BoundLogger
 
     async def transcribe(
         self, audio: Audio, config: TranscriptionConfig, finished: Mapping[int, WindowTranscript], reports: Reports
@@ -79,6 +81,7 @@ class Pipeline:
         if not detected:
             return no_speech(audio, ratio, self.engine)
         windows = plan_windows(regions, probabilities, self.engine.max_window_seconds)
+        self.logger.info("planned", windows=len(windows), speech_ratio=round(ratio, 3))
         with _timed("windows"):
             heard = await self._transcribe_windows(audio, windows, config, finished, reports)
         turns = await self._turns(audio, regions, config) if config.diarize else []
@@ -100,7 +103,7 @@ class Pipeline:
         finished: Mapping[int, WindowTranscript],
         reports: Reports,
     ) -> list[WindowTranscript]:
-        run = _WindowRun(self.engine, audio, WindowParameters(language=config.language or None), reports, _total_ms(windows))
+        run = _WindowRun(self.engine, audio, WindowParameters(language=config.language or None), reports, _total_ms(windows), self.logger)
         heard: dict[int, WindowTranscript] = {}
         missing: list[Window] = []
         for window in windows:
@@ -108,6 +111,7 @@ class Pipeline:
             if known is not None and self._reusable(known, window):
                 heard[window.index] = known
                 run.count(window)
+                self.logger.info("window reused", index=window.index)
             else:
                 missing.append(window)
         slots = asyncio.Semaphore(_WINDOWS_IN_FLIGHT)
@@ -143,6 +147,7 @@ class _WindowRun:
     parameters: WindowParameters
     reports: Reports
     total_ms: int
+    logger: BoundLogger
     done_ms: int = 0
 
     def count(self, window: Window) -> float:
@@ -156,6 +161,7 @@ class _WindowRun:
             transcript = await self._hear(window)
             semconv.WINDOWS.labels("gap" if transcript.gap_reason else "text").inc()
             await self.reports.window(window.index, transcript, self.count(window))
+            self.logger.info("window finished", index=window.index, gap=transcript.gap_reason)
             return transcript
 
     async def _hear(self, window: Window) -> WindowTranscript:
