@@ -73,7 +73,7 @@ class DataDirectory:
         """SQLite URL of a service's own file."""
         return f"sqlite+aiosqlite:///{self.root / 'databases' / (service + '.db')}"
 
-    def prepare(self) -> None:
+    def prepare(self, free_bytes_needed: int = FREE_BYTES_NEEDED) -> None:
         """Make what is missing; keys are made once and never changed. Raises DataDirectoryError."""
         try:
             for folder in ("keys", "databases", "blobs", "scratch", "events", "logs"):
@@ -84,13 +84,13 @@ class DataDirectory:
             _write_key(self.identity_key)
         for secret in (self.pepper, self.signing_key):
             _write_secret_once(secret)
-        self._check_space()
+        self._check_space(free_bytes_needed)
 
-    def _check_space(self) -> None:
+    def _check_space(self, needed: int) -> None:
         status = os.statvfs(self.root)
         free = status.f_bavail * status.f_frsize
-        if free < FREE_BYTES_NEEDED:
-            raise DataDirectoryError(f"{self.root} has {free >> 20} MiB free; Steno needs at least {FREE_BYTES_NEEDED >> 20} MiB")
+        if free < needed:
+            raise DataDirectoryError(f"{self.root} has {free >> 20} MiB free; Steno needs at least {needed >> 20} MiB")
 
     def read_first_workspace(self) -> FirstWorkspace | None:
         """The workspace made by an earlier start, if any."""

@@ -1,0 +1,1 @@
+"""`steno doctor`: whether Steno can run here, and what to do where it cannot."""
