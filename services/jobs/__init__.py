@@ -1,0 +1,1 @@
+"""Transcription jobs: one order each, from submit to its final state."""

@@ -1,0 +1,128 @@
+"""The composition root of jobs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from services.jobs.events import consume_results
+from services.jobs.rpc.jobs import JobsRpc
+from services.jobs.rpc.work import WorkRpc
+from services.jobs.settings import JobsSettings
+from services.jobs.store.tables import outbox
+from services.jobs.usecases.changes import Changes
+from services.jobs.usecases.cleanup import remove_due
+from services.jobs.usecases.read import poll_watched
+from services.jobs.usecases.reconcile import reconcile_holds
+from services.jobs.usecases.resources import Resources
+from services.jobs.usecases.sweep import tidy
+from services.jobs.workers import Dispatcher, Sweeper, repeat
+from services.mesh.bus import Bus, open_bus
+from services.mesh.channel import open_channel
+from services.mesh.database import Database, open_database
+from services.mesh.identity import TokenSigner, TokenVerifier, load_key
+from services.mesh.lifecycle import Lifecycle
+from services.mesh.migrations import migrate
+from services.mesh.outbox import OutboxRelay
+from services.mesh.server import Registration, open_server
+from steno.billing.v1 import billing_service_pb2
+from steno.billing.v1.billing_service_pb2_grpc import BillingServiceStub
+from steno.jobs.v1 import jobs_service_pb2, work_service_pb2
+from steno.jobs.v1.jobs_service_pb2_grpc import add_JobsServiceServicer_to_server
+from steno.jobs.v1.work_service_pb2_grpc import add_WorkServiceServicer_to_server
+from steno.storage.v1 import storage_service_pb2
+from steno.storage.v1.storage_service_pb2_grpc import StorageServiceStub
+
+SCHEMA = "jobs"
+MIGRATIONS = str(Path(__file__).with_name("migrations"))
+
+
+@asynccontextmanager
+async def app(settings: JobsSettings, lifecycle: Lifecycle) -> AsyncIterator[None]:
+    """Jobs, serving until left."""
+    if settings.profile == "embedded":
+        await migrate(settings.database_url, schema=SCHEMA, script_location=MIGRATIONS)
+    key = load_key(settings.identity_key_file)
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(settings.database_url, schema=SCHEMA))
+        bus = await stack.enter_async_context(open_bus(settings.nats_url, name=SCHEMA))
+        relay = OutboxRelay(database, outbox, bus)
+        signer = TokenSigner(key, SCHEMA)
+        resources = await _open_resources(stack, settings, signer, database, relay)
+        await stack.enter_async_context(lifecycle.working())
+        _spawn_workers(settings, lifecycle, resources, bus, relay)
+        await stack.enter_async_context(
+            open_server(settings, TokenVerifier(key, SCHEMA), authenticate=None, servicers=_servicers(resources))
+        )
+        yield
+
+
+async def _open_resources(
+    stack: AsyncExitStack, settings: JobsSettings, signer: TokenSigner, database: Database, relay: OutboxRelay
+) -> Resources:
+    billing = await stack.enter_async_context(
+        open_channel(
+            settings.billing_address,
+            audience="billing",
+            signer=signer,
+            services=[billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"]],
+        )
+    )
+    storage = await stack.enter_async_context(
+        open_channel(
+            settings.storage_address,
+            audience="storage",
+            signer=signer,
+            services=[storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"]],
+        )
+    )
+    return Resources(
+        database=database,
+        policy=settings.policy(),
+        changes=Changes(settings.watch_limit),
+        billing=BillingServiceStub(billing),
+        storage=StorageServiceStub(storage),
+        wake_relay=relay.wake,
+        work_waiting=asyncio.Event(),
+        removals_waiting=asyncio.Event(),
+    )
+
+
+def _servicers(resources: Resources) -> list[Registration]:
+    return [
+        Registration(
+            add_JobsServiceServicer_to_server,
+            JobsRpc(resources),
+            jobs_service_pb2.DESCRIPTOR.services_by_name["JobsService"],
+        ),
+        Registration(
+            add_WorkServiceServicer_to_server,
+            WorkRpc(resources),
+            work_service_pb2.DESCRIPTOR.services_by_name["WorkService"],
+        ),
+    ]
+
+
+def _spawn_workers(settings: JobsSettings, lifecycle: Lifecycle, resources: Resources, bus: Bus, relay: OutboxRelay) -> None:
+    stopping = lifecycle.stopping
+
+    def loop(name: str, turn: Callable[[], Awaitable[object]], seconds: float, woken: asyncio.Event | None = None) -> None:
+        work = repeat(turn, name=name, seconds=seconds, stopping=stopping, woken=woken or asyncio.Event())
+        lifecycle.spawn(work, f"jobs-{name}")
+
+    lifecycle.spawn(relay.run(stopping), "jobs-relay")
+    lifecycle.spawn(consume_results(resources, bus, concurrency=settings.event_concurrency, stopping=stopping), "jobs-results")
+    lifecycle.spawn(_end_watches(resources, stopping), "jobs-watches")
+    loop("dispatch", Dispatcher(resources).turn, settings.dispatch_interval_seconds, resources.work_waiting)
+    loop("sweep", Sweeper(resources, bus, relay).turn, settings.sweep_interval_seconds)
+    loop("watch", partial(poll_watched, resources), settings.watch_interval_seconds)
+    loop("reconcile", partial(reconcile_holds, resources), settings.reconcile_interval_seconds)
+    loop("cleanup", partial(remove_due, resources), settings.cleanup_interval_seconds, resources.removals_waiting)
+    loop("tidy", partial(tidy, resources), settings.tidy_interval_seconds)
+
+
+async def _end_watches(resources: Resources, stopping: asyncio.Event) -> None:
+    """Watchers would otherwise hold the server until its grace period is over."""
+    await stopping.wait()
+    resources.changes.close()

@@ -1,0 +1,187 @@
+"""What jobs are and may become: errors, edges, and the rules for orders."""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from typing import Final
+
+from services.mesh.errors import (
+    Aborted,
+    FailedPrecondition,
+    InvalidArgument,
+    InvalidField,
+    NotFound,
+    ResourceExhausted,
+)
+from steno.jobs.v1.job_pb2 import Job, JobError, TranscriptionConfig
+
+QUEUED: Final = Job.STATE_QUEUED
+PROCESSING: Final = Job.STATE_PROCESSING
+DONE: Final = Job.STATE_DONE
+FAILED: Final = Job.STATE_FAILED
+CANCELLED: Final = Job.STATE_CANCELLED
+ENDED: Final = frozenset({DONE, FAILED, CANCELLED})
+
+MAX_SPEAKER_COUNT: Final = 20
+MAX_PROMPT_BYTES: Final = 4096
+MAX_WINDOW_BYTES: Final = 1 << 20
+MAX_WINDOW_INDEX: Final = 100_000
+MAX_PAGE_SIZE: Final = 100
+DEFAULT_PAGE_SIZE: Final = 20
+
+_IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9_.:/-]{1,255}")
+_LANGUAGE_TAG = re.compile(r"([A-Za-z]{2})([-_][A-Za-z0-9]{2,8})*")
+_REASON = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+# The two-letter codes of ISO 639-1.
+_LANGUAGE_CODES: Final = (
+    "aa ab ae af ak am an ar as av ay az ba be bg bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el en "
+    "eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io is it iu ja "
+    "jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb "
+    "nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq "
+    "sr ss st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu"
+)
+_LANGUAGES: Final = frozenset(_LANGUAGE_CODES.split())
+
+
+class JobNotFound(NotFound):
+    """No job has this id."""
+
+
+class JobAlreadyEnded(FailedPrecondition):
+    """The job has its final state."""
+
+
+class JobLeased(Aborted):
+    """Another worker holds the job's lease."""
+
+
+class StaleFence(Aborted):
+    """The claim was overtaken, or the job ended or was deleted."""
+
+
+class InvalidIdempotencyKey(InvalidArgument):
+    """An idempotency key is 1 to 255 characters of A-Z a-z 0-9 _ . : / and -."""
+
+
+class IdempotencyKeyReused(FailedPrecondition):
+    """The idempotency key made another job from another request."""
+
+
+class MediaNotFound(NotFound):
+    """The workspace has no ready media with this id."""
+
+
+class InvalidLanguage(InvalidArgument):
+    """Not an ISO 639-1 language code."""
+
+
+class AttemptsExhausted(ResourceExhausted):
+    """The job was taken again and again without finishing a window."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How long and how often things may go on; the settings say the values."""
+
+    lease: timedelta = timedelta(seconds=30)
+    max_attempts: int = 5
+    retry_delay: timedelta = timedelta(seconds=2)
+    max_retry_delay: timedelta = timedelta(seconds=60)
+    dispatch_window: int = 16
+    lost_dispatch_age: timedelta = timedelta(seconds=5)
+    stale_dispatch_age: timedelta = timedelta(minutes=5)
+    reserve_age: timedelta = timedelta(seconds=20)
+    open_hold_age: timedelta = timedelta(seconds=60)
+    orphan_hold_age: timedelta = timedelta(minutes=5)
+    tombstone_age: timedelta = timedelta(days=30)
+    batch_size: int = 100
+
+
+def language_code(asked: str) -> str:
+    """The ISO 639-1 code of a language tag: lower case, without its region; empty for "" and "auto"."""
+    if asked.lower() in {"", "auto"}:
+        return ""
+    match = _LANGUAGE_TAG.fullmatch(asked)
+    code = match[1].lower() if match else ""
+    if code not in _LANGUAGES:
+        raise InvalidLanguage(language=asked[:32])
+    return code
+
+
+def accepted_config(asked: TranscriptionConfig) -> TranscriptionConfig:
+    """The order as it will be stored. Raises InvalidLanguage or InvalidField."""
+    _check_speakers(asked)
+    if len(asked.prompt.encode()) > MAX_PROMPT_BYTES or "\0" in asked.prompt:
+        raise InvalidField(f"A prompt has at most {MAX_PROMPT_BYTES} bytes of text.", field="config.prompt")
+    config = TranscriptionConfig()
+    config.CopyFrom(asked)
+    config.language = language_code(asked.language)
+    return config
+
+
+def _check_speakers(config: TranscriptionConfig) -> None:
+    for field in ("speaker_count", "min_speaker_count", "max_speaker_count"):
+        if not 0 <= getattr(config, field) <= MAX_SPEAKER_COUNT:
+            raise InvalidField(f"{field} is 0 to {MAX_SPEAKER_COUNT}.", field=f"config.{field}")
+    if 0 < config.max_speaker_count < config.min_speaker_count:
+        raise InvalidField("min_speaker_count is at most max_speaker_count.", field="config.min_speaker_count")
+
+
+def check_source(source: Job.Source.ValueType) -> None:
+    """Raises InvalidField unless the source is a named one."""
+    if source not in Job.Source.values() or source == Job.SOURCE_UNSPECIFIED:
+        raise InvalidField("source names how the media came to Steno.", field="source")
+
+
+def check_idempotency_key(key: str) -> None:
+    """Raises InvalidIdempotencyKey."""
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidIdempotencyKey()
+
+
+def check_window(index: int, window: bytes) -> None:
+    """Raises InvalidField for a window that cannot be one."""
+    if not 0 <= index <= MAX_WINDOW_INDEX:
+        raise InvalidField(f"index is 0 to {MAX_WINDOW_INDEX}.", field="index")
+    if not 0 < len(window) <= MAX_WINDOW_BYTES:
+        raise InvalidField(f"A window has 1 to {MAX_WINDOW_BYTES} bytes.", field="window")
+
+
+def fingerprint(config: TranscriptionConfig, source: int, media_sha256: str) -> str:
+    """SHA-256, in hexadecimal, over what makes two orders the same order."""
+    digest = sha256(config.SerializeToString(deterministic=True))
+    digest.update(f"\0{source}\0{media_sha256}".encode())
+    return digest.hexdigest()
+
+
+def page_size(asked: int) -> int:
+    """Rows on a page. Raises InvalidField out of 0 to 100."""
+    if not 0 <= asked <= MAX_PAGE_SIZE:
+        raise InvalidField(f"page_size is 1 to {MAX_PAGE_SIZE}, or 0 for {DEFAULT_PAGE_SIZE}.", field="page_size")
+    return asked or DEFAULT_PAGE_SIZE
+
+
+def raised_progress(stored: float, reported: float) -> float:
+    """Progress after a report: within 0 and 1 and never lower than before. NaN changes nothing."""
+    return max(stored, min(reported, 1.0)) if reported == reported else stored
+
+
+def retry_delay(policy: Policy, attempt: int, jitter: float) -> timedelta:
+    """Wait before the next attempt: doubles from retry_delay to max_retry_delay; jitter in [0, 1) takes off up to half."""
+    doublings = min(max(attempt - 1, 0), 20)
+    grown = policy.retry_delay * (1 << doublings)
+    return min(grown, policy.max_retry_delay) * (1 - jitter / 2)
+
+
+def job_error(reason: str, message: str) -> JobError:
+    """A worker's failure, bounded for display."""
+    known = reason if _REASON.fullmatch(reason) else "INTERNAL"
+    return JobError(reason=known, message=message.replace("\0", "")[:500])
+
+
+def exhausted_error(attempts: int, last_message: str = "") -> JobError:
+    """The error of a job that was tried too often."""
+    sentence = AttemptsExhausted().message
+    last = f" Last failure: {last_message}" if last_message else ""
+    return job_error(AttemptsExhausted.reason(), f"{sentence} Gave up after {attempts} attempts.{last}")

@@ -1,0 +1,1 @@
+"""Tables and queries; a session comes in, nothing is committed."""

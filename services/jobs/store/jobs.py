@@ -1,0 +1,121 @@
+"""Job rows: insert, read, lock, change, and their only way to the proto."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.jobs.domain import QUEUED, StaleFence
+from services.jobs.store.statements import database_now, execute
+from services.jobs.store.tables import JobRow
+from services.mesh.columns import table_of
+from steno.jobs.v1.job_pb2 import Job, JobError, TranscriptionConfig
+
+JOB = table_of(JobRow)
+
+_PLAIN = (
+    "id",
+    "workspace_id",
+    "owner",
+    "state",
+    "source",
+    "media_id",
+    "filename",
+    "audio_duration_ms",
+    "progress",
+    "language",
+    "billable_ms",
+    "truncated",
+    "engine",
+    "model",
+    "transcript_artefact_id",
+    "revision",
+    "attempt",
+)
+_OPTIONAL = ("speech_detected", "speech_ratio")
+_TIMES = ("create_time", "start_time", "complete_time")
+
+
+async def read_now(session: AsyncSession) -> datetime:
+    """What the database's clock says."""
+    found: datetime = (await execute(session, select(database_now(session).label("now")))).scalar_one()
+    return found
+
+
+async def insert_job(session: AsyncSession, **values: Any) -> Row[Any]:
+    """A queued job, due at once."""
+    now = database_now(session)
+    statement = insert(JOB).values(state=QUEUED, create_time=now, due_time=now, **values).returning(JOB)
+    return (await execute(session, statement)).one()
+
+
+async def read_job(session: AsyncSession, job_id: str) -> Row[Any] | None:
+    """A job in any state, deleted or not, whoever owns it."""
+    return (await execute(session, select(JOB).where(JOB.c.id == job_id))).one_or_none()
+
+
+async def read_owned(session: AsyncSession, job_id: str, workspace_id: str, owner: str) -> Row[Any] | None:
+    """A job that its owner can see."""
+    statement = select(JOB).where(JOB.c.id == job_id, *_owned(workspace_id, owner))
+    return (await execute(session, statement)).one_or_none()
+
+
+async def read_changed(session: AsyncSession, seen: dict[str, int]) -> Sequence[Row[Any]]:
+    """Those of the jobs, by id, whose revision is past the one seen."""
+    revisions = await execute(session, select(JOB.c.id, JOB.c.revision).where(JOB.c.id.in_(list(seen))))
+    changed = [row.id for row in revisions if row.revision > seen[row.id]]
+    if not changed:
+        return []
+    return (await execute(session, select(JOB).where(JOB.c.id.in_(changed)))).all()
+
+
+async def lock_job(session: AsyncSession, job_id: str) -> Row[Any] | None:
+    """The job, held until the transaction ends, with the database's clock as `now`."""
+    statement = select(JOB, database_now(session).label("now")).where(JOB.c.id == job_id).with_for_update()
+    return (await execute(session, statement)).one_or_none()
+
+
+async def lock_owned(session: AsyncSession, job_id: str, workspace_id: str, owner: str) -> Row[Any] | None:
+    """Like lock_job, for a job that its owner can see."""
+    statement = select(JOB, database_now(session).label("now")).with_for_update()
+    return (await execute(session, statement.where(JOB.c.id == job_id, *_owned(workspace_id, owner)))).one_or_none()
+
+
+async def change_job(session: AsyncSession, row: Row[Any], **values: Any) -> Row[Any]:
+    """Changes what watchers see: the next revision. Raises StaleFence if the row is no longer as it was read."""
+    return await touch_job(session, row, revision=row.revision + 1, **values)
+
+
+async def touch_job(session: AsyncSession, row: Row[Any], **values: Any) -> Row[Any]:
+    """Changes what no watcher sees. Raises StaleFence if the row is no longer as it was read."""
+    guard = (JOB.c.id == row.id, JOB.c.state == row.state, JOB.c.fence == row.fence)
+    changed = (await execute(session, update(JOB).where(*guard).values(**values).returning(JOB))).one_or_none()
+    if changed is None:
+        raise StaleFence(job_id=row.id)
+    return changed
+
+
+async def hide_job(session: AsyncSession, row: Row[Any]) -> None:
+    """The job is deleted as far as its owner can see."""
+    await execute(session, update(JOB).where(JOB.c.id == row.id).values(delete_time=database_now(session)))
+
+
+def _owned(workspace_id: str, owner: str) -> tuple[ColumnElement[bool], ...]:
+    return (JOB.c.workspace_id == workspace_id, JOB.c.owner == owner, JOB.c.delete_time.is_(None))
+
+
+def to_proto(row: Row[Any]) -> Job:
+    """The job as the mesh sees it."""
+    job = Job(**{name: getattr(row, name) for name in _PLAIN})
+    job.config.CopyFrom(TranscriptionConfig.FromString(row.config))
+    for name in _OPTIONAL:
+        if getattr(row, name) is not None:
+            setattr(job, name, getattr(row, name))
+    for name in _TIMES:
+        if getattr(row, name) is not None:
+            getattr(job, name).FromDatetime(getattr(row, name))
+    if row.error_reason:
+        job.error.CopyFrom(JobError(reason=row.error_reason, message=row.error_message))
+    return job

@@ -1,0 +1,78 @@
+"""What must go from storage, and what is left of removed jobs."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import Row, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.jobs.store.jobs import JOB
+from services.jobs.store.statements import database_now, execute
+from services.jobs.store.tables import Removal, Tombstone
+from services.mesh.columns import dialect_of, table_of
+
+REMOVAL = table_of(Removal)
+TOMBSTONE = table_of(Tombstone)
+
+Kind = Literal["media", "artefact"]
+
+
+async def order_removal(session: AsyncSession, kind: Kind, resource_id: str, workspace_id: str, job_id: str) -> None:
+    """Something has to go; ordering it twice is ordering it once."""
+    values = {"kind": kind, "resource_id": resource_id, "workspace_id": workspace_id, "job_id": job_id}
+    statement = _insert(session, REMOVAL).values(**values, attempts=0, next_time=database_now(session))
+    await execute(session, statement.on_conflict_do_nothing())
+
+
+async def list_due(session: AsyncSession, limit: int) -> Sequence[Row[Any]]:
+    """Removals to try now, longest due first."""
+    due = select(REMOVAL).where(REMOVAL.c.next_time <= database_now(session))
+    return (await execute(session, due.order_by(REMOVAL.c.next_time).limit(limit))).all()
+
+
+async def postpone_removal(session: AsyncSession, removal: Row[Any], delay: timedelta, now: datetime) -> None:
+    """Storage could not do it; try again later."""
+    later = update(REMOVAL).where(*_same(removal))
+    await execute(session, later.values(attempts=removal.attempts + 1, next_time=now + delay))
+
+
+async def finish_removal(session: AsyncSession, removal: Row[Any]) -> None:
+    """It is gone; a deleted job of which nothing is left becomes a tombstone."""
+    await execute(session, delete(REMOVAL).where(*_same(removal)))
+    held = select(JOB).where(JOB.c.id == removal.job_id, JOB.c.delete_time.is_not(None)).with_for_update()
+    job = (await execute(session, held)).one_or_none()
+    if job is not None and await _nothing_left(session, job.id):
+        await _bury(session, job)
+
+
+async def _nothing_left(session: AsyncSession, job_id: str) -> bool:
+    left = select(REMOVAL.c.resource_id).where(REMOVAL.c.job_id == job_id).limit(1)
+    return (await execute(session, left)).one_or_none() is None
+
+
+async def _bury(session: AsyncSession, job: Row[Any]) -> None:
+    values = {"job_id": job.id, "workspace_id": job.workspace_id, "state": job.state, "billable_ms": job.billable_ms}
+    statement = _insert(session, TOMBSTONE).values(**values, create_time=database_now(session))
+    await execute(session, statement.on_conflict_do_nothing())
+    await execute(session, delete(JOB).where(JOB.c.id == job.id))
+
+
+async def read_tombstone(session: AsyncSession, job_id: str) -> Row[Any] | None:
+    """How a removed job ended."""
+    return (await execute(session, select(TOMBSTONE).where(TOMBSTONE.c.job_id == job_id))).one_or_none()
+
+
+async def prune_tombstones(session: AsyncSession, before: datetime) -> None:
+    """Forgets jobs removed before that time."""
+    await execute(session, delete(TOMBSTONE).where(TOMBSTONE.c.create_time < before))
+
+
+def _same(removal: Row[Any]) -> tuple[Any, ...]:
+    return (REMOVAL.c.kind == removal.kind, REMOVAL.c.resource_id == removal.resource_id)
+
+
+def _insert(session: AsyncSession, table: Any) -> Any:
+    dialect = sqlite if dialect_of(session) == "sqlite" else postgresql
+    return dialect.insert(table)

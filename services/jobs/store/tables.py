@@ -1,0 +1,169 @@
+"""The tables of jobs."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, SmallInteger, column
+from sqlmodel import Field, SQLModel
+
+from services.mesh.columns import UtcDateTime, table_registry
+from services.mesh.inbox import inbox_table
+from services.mesh.outbox import outbox_table
+
+
+class Table(SQLModel, registry=table_registry()):
+    """The base of the tables of jobs."""
+
+
+_IN_SIGHT = column("delete_time").is_(None)
+
+
+class JobRow(Table, table=True):
+    """One order, in every state. Edges between states are guarded by a trigger."""
+
+    __tablename__ = "job"
+    __table_args__ = (
+        Index(
+            "job_by_owner",
+            "workspace_id",
+            "owner",
+            "create_time",
+            "id",
+            sqlite_where=_IN_SIGHT,
+            postgresql_where=_IN_SIGHT,
+        ),
+        Index(
+            "job_by_owner_state",
+            "workspace_id",
+            "owner",
+            "state",
+            "create_time",
+            "id",
+            sqlite_where=_IN_SIGHT,
+            postgresql_where=_IN_SIGHT,
+        ),
+        Index(
+            "job_waiting",
+            "workspace_id",
+            "due_time",
+            "id",
+            sqlite_where=(column("state") == 1) & column("dispatch_time").is_(None),
+            postgresql_where=(column("state") == 1) & column("dispatch_time").is_(None),
+        ),
+        Index(
+            "job_dispatched",
+            "dispatch_time",
+            sqlite_where=(column("state") == 1) & column("dispatch_time").is_not(None),
+            postgresql_where=(column("state") == 1) & column("dispatch_time").is_not(None),
+        ),
+        Index(
+            "job_leased",
+            "lease_until",
+            sqlite_where=column("state") == 2,
+            postgresql_where=column("state") == 2,
+        ),
+    )
+
+    id: str = Field(primary_key=True)
+    workspace_id: str
+    owner: str
+    state: int = Field(sa_type=SmallInteger)
+    source: int = Field(sa_type=SmallInteger)
+    media_id: str
+    media_sha256: str
+    filename: str
+    audio_duration_ms: int = Field(sa_type=BigInteger)
+    held_ms: int = Field(sa_type=BigInteger)
+    config: bytes = Field(sa_type=LargeBinary)
+    progress: float = 0.0
+    language: str = ""
+    speech_detected: bool | None = None
+    speech_ratio: float | None = None
+    error_reason: str = ""
+    error_message: str = ""
+    billable_ms: int = Field(default=0, sa_type=BigInteger)
+    truncated: bool = False
+    engine: str = ""
+    model: str = ""
+    transcript_artefact_id: str = ""
+    create_time: datetime = Field(sa_type=UtcDateTime)
+    start_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    complete_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    delete_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    revision: int = Field(default=1, sa_type=BigInteger)
+    attempt: int = 0
+    fence: int = Field(default=0, sa_type=BigInteger)
+    worker_id: str = ""
+    lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    due_time: datetime = Field(sa_type=UtcDateTime)
+    dispatch_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class IdempotencyKey(Table, table=True):
+    """What a client's key made. key_id is the API key, or the owner where there is none."""
+
+    __tablename__ = "idempotency"
+    __table_args__ = (Index("idempotency_by_job", "job_id"),)
+
+    workspace_id: str = Field(primary_key=True)
+    key_id: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    fingerprint: str
+    job_id: str
+    create_time: datetime = Field(sa_type=UtcDateTime)
+
+
+class Window(Table, table=True):
+    """A checkpoint: a window that some claim of the job finished."""
+
+    __tablename__ = "window_checkpoint"
+
+    job_id: str = Field(primary_key=True)
+    index: int = Field(primary_key=True)
+    window: bytes = Field(sa_type=LargeBinary)
+
+
+class JobTally(Table, table=True):
+    """Signed counts of jobs, written by triggers; their sum per state is how many jobs there are.
+
+    Rows are only added, so that submits of one workspace never wait for each other; folding joins them.
+    """
+
+    __tablename__ = "job_tally"
+    __table_args__ = (Index("job_tally_by_owner", "workspace_id", "owner", "state", "delta"),)
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True))
+    workspace_id: str
+    owner: str
+    state: int = Field(sa_type=SmallInteger)
+    delta: int
+
+
+class Removal(Table, table=True):
+    """Something in storage that must go, kept until storage said that it is gone."""
+
+    __tablename__ = "removal"
+    __table_args__ = (Index("removal_due", "next_time"), Index("removal_by_job", "job_id"))
+
+    kind: str = Field(primary_key=True)
+    resource_id: str = Field(primary_key=True)
+    workspace_id: str
+    job_id: str
+    attempts: int = 0
+    next_time: datetime = Field(sa_type=UtcDateTime)
+
+
+class Tombstone(Table, table=True):
+    """How a removed job ended: what late events and open holds still need to know."""
+
+    __tablename__ = "tombstone"
+    __table_args__ = (Index("tombstone_by_time", "create_time"),)
+
+    job_id: str = Field(primary_key=True)
+    workspace_id: str
+    state: int = Field(sa_type=SmallInteger)
+    billable_ms: int = Field(sa_type=BigInteger)
+    create_time: datetime = Field(sa_type=UtcDateTime)
+
+
+outbox = outbox_table(Table.metadata)
+inbox = inbox_table(Table.metadata)

@@ -1,0 +1,35 @@
+"""Checkpoints: the windows that claims of a job finished."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.jobs.store.statements import execute
+from services.jobs.store.tables import Window
+from services.mesh.columns import table_of
+
+WINDOW = table_of(Window)
+
+
+async def put_window(session: AsyncSession, job_id: str, index: int, window: bytes) -> bool:
+    """Stores or replaces a window; True when it was not there before. The caller holds the job."""
+    place = (WINDOW.c.job_id == job_id, WINDOW.c.index == index)
+    replaced = await execute(session, update(WINDOW).where(*place).values(window=window).returning(WINDOW.c.index))
+    if replaced.one_or_none() is not None:
+        return False
+    await execute(session, insert(WINDOW).values(job_id=job_id, index=index, window=window))
+    return True
+
+
+async def list_windows(session: AsyncSession, job_id: str, after_index: int, limit: int) -> Sequence[Row[Any]]:
+    """The next windows, as `place` and `window`, by index. A row's own `index` is a tuple's method."""
+    later = (WINDOW.c.job_id == job_id, WINDOW.c.index > after_index)
+    statement = select(WINDOW.c.index.label("place"), WINDOW.c.window).where(*later).order_by(WINDOW.c.index).limit(limit)
+    return (await execute(session, statement)).all()
+
+
+async def delete_windows(session: AsyncSession, job_id: str) -> None:
+    """A job that has ended needs none."""
+    await execute(session, delete(WINDOW).where(WINDOW.c.job_id == job_id))

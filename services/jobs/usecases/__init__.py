@@ -1,0 +1,1 @@
+"""What jobs can do, one function each."""

@@ -1,0 +1,78 @@
+"""How a job ends, or goes back to the queue: row, checkpoints and event in the caller's transaction."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from google.protobuf.message import Message
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.jobs.domain import CANCELLED, DONE, FAILED, PROCESSING, QUEUED
+from services.jobs.store.jobs import change_job, to_proto, touch_job
+from services.jobs.store.tables import outbox
+from services.jobs.store.windows import delete_windows
+from services.mesh.outbox import publish_later
+from services.mesh.streams import event_subject
+from steno.inference.v1.inference_events_pb2 import TranscriptCompleted
+from steno.jobs.v1.job_pb2 import Job, JobError
+from steno.jobs.v1.jobs_events_pb2 import JobCancelled, JobFailed, JobSucceeded
+
+_FREE: dict[str, Any] = {"lease_until": None, "worker_id": "", "dispatch_time": None}
+
+
+async def succeed_job(session: AsyncSession, row: Row[Any], now: datetime, result: TranscriptCompleted) -> Job:
+    """Done. What is charged never exceeds what is on hold."""
+    billable_ms = max(0, min(result.billable_ms, row.held_ms))
+    event = JobSucceeded(job_id=row.id, workspace_id=row.workspace_id, billable_ms=billable_ms)
+    return await _end(
+        session,
+        await _taken(session, row),
+        event,
+        state=DONE,
+        complete_time=now,
+        progress=1.0,
+        billable_ms=billable_ms,
+        language=result.language,
+        speech_detected=result.speech_detected,
+        speech_ratio=result.speech_ratio,
+        audio_duration_ms=result.audio_duration_ms,
+        truncated=result.truncated,
+        engine=result.engine,
+        model=result.model,
+        transcript_artefact_id=result.transcript_artefact_id,
+    )
+
+
+async def fail_job(session: AsyncSession, row: Row[Any], now: datetime, error: JobError) -> Job:
+    """Failed, uncharged."""
+    event = JobFailed(job_id=row.id, workspace_id=row.workspace_id, error=error)
+    reason = {"error_reason": error.reason, "error_message": error.message}
+    return await _end(session, await _taken(session, row), event, state=FAILED, complete_time=now, **reason)
+
+
+async def cancel_job(session: AsyncSession, row: Row[Any], now: datetime) -> Job:
+    """Cancelled, uncharged; whoever works on it is refused from now on."""
+    event = JobCancelled(job_id=row.id, workspace_id=row.workspace_id)
+    return await _end(session, row, event, state=CANCELLED, complete_time=now)
+
+
+async def requeue_job(session: AsyncSession, row: Row[Any], due_time: datetime, **values: Any) -> Job:
+    """Waits for a worker again, from that time on."""
+    return to_proto(await change_job(session, row, state=QUEUED, due_time=due_time, **_FREE, **values))
+
+
+def due_time(row: Row[Any], now: datetime, delay: timedelta) -> datetime:
+    """When a job that was given back may be handed out; without a delay it keeps its place in the queue."""
+    return now + delay if delay > timedelta(0) else row.create_time
+
+
+async def _taken(session: AsyncSession, row: Row[Any]) -> Row[Any]:
+    """A result can arrive after its lease ran out and before the next claim: the job is taken up again first."""
+    return await touch_job(session, row, state=PROCESSING) if row.state == QUEUED else row
+
+
+async def _end(session: AsyncSession, row: Row[Any], event: Message, **values: Any) -> Job:
+    ended = await change_job(session, row, **_FREE, **values)
+    await delete_windows(session, row.id)
+    await publish_later(session, outbox, event_subject("jobs", type(event)), event)
+    return to_proto(ended)

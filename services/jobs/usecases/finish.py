@@ -1,0 +1,73 @@
+"""What inference tells: a job's result, or why there is none."""
+
+import random
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.jobs.domain import PROCESSING, QUEUED, exhausted_error, job_error, retry_delay
+from services.jobs.store.jobs import lock_job
+from services.jobs.store.removals import order_removal, read_tombstone
+from services.jobs.store.tables import inbox
+from services.jobs.usecases.endings import due_time, fail_job, requeue_job, succeed_job
+from services.jobs.usecases.resources import Resources
+from services.mesh.inbox import first_time
+from services.mesh.telemetry import get_logger
+from steno.inference.v1.inference_events_pb2 import TranscriptCompleted, WorkFailed
+from steno.jobs.v1.job_pb2 import Job
+
+
+async def complete_work(resources: Resources, consumer: str, event_id: str, result: TranscriptCompleted) -> None:
+    """Ends the job with the result, if its claim still counts; else the result is removed from storage. Idempotent."""
+    job: Job | None = None
+    async with resources.database.transaction() as session:
+        if await first_time(session, inbox, consumer, event_id):
+            row = await lock_job(session, result.job_id)
+            if row is not None and _counts(row, result.fence):
+                job = await succeed_job(session, row, row.now, result)
+            else:
+                await _discard(session, row, result)
+    if job is not None:
+        resources.announce(job)
+    else:
+        resources.removals_waiting.set()
+
+
+async def fail_work(resources: Resources, consumer: str, event_id: str, failure: WorkFailed) -> None:
+    """Ends the job, or queues it again with growing delay while it may still succeed. Idempotent."""
+    job: Job | None = None
+    async with resources.database.transaction() as session:
+        if await first_time(session, inbox, consumer, event_id):
+            row = await lock_job(session, failure.job_id)
+            if row is not None and _counts(row, failure.fence):
+                job = await _fail(resources, session, row, failure)
+    if job is not None:
+        resources.announce(job)
+
+
+async def _fail(resources: Resources, session: AsyncSession, row: Row[Any], failure: WorkFailed) -> Job | None:
+    if not failure.retryable:
+        return await fail_job(session, row, row.now, job_error(failure.reason, failure.message))
+    if row.attempt >= resources.policy.max_attempts:
+        return await fail_job(session, row, row.now, exhausted_error(row.attempt, failure.message))
+    if row.state == QUEUED:
+        return None
+    delay = retry_delay(resources.policy, row.attempt, random.random())  # noqa: S311
+    return await requeue_job(session, row, due_time(row, row.now, delay))
+
+
+def _counts(row: Row[Any], fence: int) -> bool:
+    """A claim counts until the next one, also when its lease ran out meanwhile."""
+    return row.state in (PROCESSING, QUEUED) and fence > 0 and row.fence == fence
+
+
+async def _discard(session: AsyncSession, row: Row[Any] | None, result: TranscriptCompleted) -> None:
+    artefact_id = result.transcript_artefact_id
+    if not artefact_id or (row is not None and row.transcript_artefact_id == artefact_id):
+        return
+    known = row if row is not None else await read_tombstone(session, result.job_id)
+    if known is None:
+        get_logger("jobs.finish").warning("result of an unknown job", job_id=result.job_id)
+        return
+    await order_removal(session, "artefact", artefact_id, known.workspace_id, result.job_id)

@@ -1,0 +1,82 @@
+"""Reading jobs: one, by key, pages, and following one."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from services.jobs.domain import ENDED, JobNotFound, page_size
+from services.jobs.store.jobs import read_changed, read_owned, to_proto
+from services.jobs.store.keys import read_by_key
+from services.jobs.store.listing import Query, count_jobs, list_jobs
+from services.jobs.usecases.create import client_key
+from services.jobs.usecases.pages import check_skip, check_states, read_token, write_token
+from services.jobs.usecases.resources import Resources
+from services.mesh.errors import InvalidField
+from services.mesh.identity import Caller
+from steno.jobs.v1.job_pb2 import Job
+from steno.jobs.v1.jobs_service_pb2 import ListJobsRequest
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some of the caller's jobs, and how many there are in all."""
+
+    jobs: list[Job]
+    next_page_token: str
+    total_size: int
+
+
+async def get_job(resources: Resources, caller: Caller, job_id: str) -> Job:
+    """One job of the caller. Raises JobNotFound."""
+    async with resources.database.reading() as session:
+        row = await read_owned(session, job_id, caller.workspace_id, caller.owner)
+    if row is None:
+        raise JobNotFound(job_id=job_id)
+    return to_proto(row)
+
+
+async def find_job(resources: Resources, caller: Caller, key: str) -> tuple[Job, str]:
+    """What the caller's idempotency key made, and the media's SHA-256. Raises JobNotFound, InvalidIdempotencyKey."""
+    sought = client_key(caller, key)
+    if sought is None:
+        raise InvalidField("idempotency_key is empty.", field="idempotency_key")
+    async with resources.database.reading() as session:
+        row = await read_by_key(session, sought)
+    if row is None or row.owner != caller.owner:
+        raise JobNotFound()
+    return to_proto(row), row.media_sha256
+
+
+async def list_page(resources: Resources, caller: Caller, request: ListJobsRequest) -> Page:
+    """A page of the caller's jobs, newest first. Raises InvalidField, InvalidPageToken."""
+    size, skip = page_size(request.page_size), check_skip(request.skip)
+    query = Query(caller.workspace_id, caller.owner, check_states(request.states))
+    query = read_token(query, request.page_token)
+    async with resources.database.reading() as session:
+        total = await count_jobs(session, query)
+        rows = await list_jobs(session, query, size + 1, skip) if skip < total else []
+    more = len(rows) > size
+    token = write_token(query, rows[size - 1].create_time, rows[size - 1].id) if more else ""
+    return Page([to_proto(row) for row in rows[:size]], token, total)
+
+
+async def watch_job(resources: Resources, caller: Caller, job_id: str, after_revision: int) -> AsyncIterator[Job]:
+    """The job now and after each change, until it has ended; only revisions past the one given. Raises JobNotFound."""
+    with resources.changes.subscribe(job_id) as subscription:
+        job = await get_job(resources, caller, job_id)
+        while True:
+            if job.revision > after_revision:
+                yield job
+                after_revision = job.revision
+            if job.state in ENDED:
+                return
+            job = await subscription.next()
+
+
+async def poll_watched(resources: Resources) -> None:
+    """Tells watchers what other replicas changed."""
+    seen = resources.changes.seen()
+    async with resources.database.reading() as session:
+        for start in range(0, len(ids := sorted(seen)), resources.policy.batch_size):
+            batch = ids[start : start + resources.policy.batch_size]
+            for row in await read_changed(session, {job_id: seen[job_id] for job_id in batch}):
+                resources.changes.publish(to_proto(row))

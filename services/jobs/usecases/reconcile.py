@@ -1,0 +1,72 @@
+"""Comparing billing's open holds with the jobs they were taken for."""
+
+from datetime import UTC, datetime
+from enum import Enum, auto
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.jobs.domain import DONE, ENDED
+from services.jobs.store.jobs import read_job, read_now
+from services.jobs.store.removals import read_tombstone
+from services.jobs.usecases.resources import Resources
+from services.mesh.identity import acting_for
+from services.mesh.status import RemoteError
+from services.mesh.telemetry import get_logger
+from steno.billing.v1.billing_service_pb2 import ListOpenHoldsRequest, ReleaseRequest, SettleRequest
+from steno.billing.v1.ledger_pb2 import Hold
+
+_CLOSED_ELSEWHERE = frozenset({"HOLD_NOT_FOUND", "HOLD_ALREADY_SETTLED", "HOLD_ALREADY_RELEASED"})
+_PAGES_AT_ONCE = 20
+
+
+class Verdict(Enum):
+    """What becomes of an open hold."""
+
+    KEEP = auto()
+    SETTLE = auto()
+    RELEASE = auto()
+
+
+async def reconcile_holds(resources: Resources) -> int:
+    """Closes open holds whose job has ended or never was; answers how many. Raises RemoteError when billing does not answer."""
+    async with resources.database.reading() as session:
+        now = await read_now(session)
+    before, token, closed = Timestamp(), "", 0
+    before.FromDatetime(now - resources.policy.open_hold_age)
+    for _ in range(_PAGES_AT_ONCE):
+        request = ListOpenHoldsRequest(create_time_before=before, page_size=resources.policy.batch_size, page_token=token)
+        page = await resources.billing.ListOpenHolds(request)
+        for hold in page.holds:
+            closed += await _close(resources, hold, now)
+        if not (token := page.next_page_token):
+            break
+    return closed
+
+
+async def _close(resources: Resources, hold: Hold, now: datetime) -> bool:
+    verdict, billable_ms = await _judge(resources, hold, now)
+    if verdict is Verdict.KEEP:
+        return False
+    try:
+        with acting_for(hold.workspace_id):
+            if verdict is Verdict.SETTLE:
+                await resources.billing.Settle(SettleRequest(job_id=hold.job_id, billable_ms=billable_ms))
+            else:
+                await resources.billing.Release(ReleaseRequest(job_id=hold.job_id))
+    except RemoteError as error:
+        if error.reason_name not in _CLOSED_ELSEWHERE:
+            raise
+        return False
+    get_logger("jobs.reconcile").warning("open hold closed", job_id=hold.job_id, verdict=verdict.name)
+    return True
+
+
+async def _judge(resources: Resources, hold: Hold, now: datetime) -> tuple[Verdict, int]:
+    async with resources.database.reading() as session:
+        ended = await read_job(session, hold.job_id) or await read_tombstone(session, hold.job_id)
+    if ended is None:
+        age = now - hold.create_time.ToDatetime(tzinfo=UTC)
+        return (Verdict.RELEASE if age > resources.policy.orphan_hold_age else Verdict.KEEP), 0
+    if ended.state not in ENDED:
+        return Verdict.KEEP, 0
+    return (Verdict.SETTLE, ended.billable_ms) if ended.state == DONE else (Verdict.RELEASE, 0)

@@ -1,0 +1,39 @@
+"""What every use case works with, and how a change is told once it is committed."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.jobs.domain import CANCELLED, DONE, ENDED, FAILED, Policy
+from services.jobs.usecases.changes import Changes
+from services.mesh import semconv
+from services.mesh.database import Database
+from steno.billing.v1.billing_service_pb2_grpc import BillingServiceAsyncStub
+from steno.jobs.v1.job_pb2 import Job
+from steno.storage.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
+
+_ENDINGS = {DONE: "done", FAILED: "failed", CANCELLED: "cancelled"}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """The database, the other services, and whom to wake after a commit."""
+
+    database: Database
+    policy: Policy
+    changes: Changes
+    billing: BillingServiceAsyncStub
+    storage: StorageServiceAsyncStub
+    wake_relay: Callable[[], None]
+    work_waiting: asyncio.Event
+    removals_waiting: asyncio.Event
+
+    def announce(self, job: Job) -> None:
+        """Tells watchers, the relay and the workers about a committed change."""
+        self.changes.publish(job)
+        self.wake_relay()
+        self.work_waiting.set()
+        if job.state in ENDED:
+            semconv.JOBS_ENDED.labels(_ENDINGS[job.state]).inc()
+        if job.state == CANCELLED:
+            self.removals_waiting.set()

@@ -1,0 +1,52 @@
+"""Putting right what was left undone: leases that ran out, tallies and tombstones that pile up."""
+
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.jobs.domain import PROCESSING, QUEUED, exhausted_error
+from services.jobs.store.jobs import read_now
+from services.jobs.store.listing import count_by_state, fold_tallies
+from services.jobs.store.queue import list_expired
+from services.jobs.store.removals import prune_tombstones
+from services.jobs.store.tables import inbox
+from services.jobs.usecases.endings import fail_job, requeue_job
+from services.jobs.usecases.resources import Resources
+from services.mesh import semconv
+from services.mesh.inbox import prune_inbox
+from steno.jobs.v1.job_pb2 import Job
+
+_CROWDED_TALLIES = 200
+_IN_HAND = {QUEUED: "queued", PROCESSING: "processing"}
+
+
+async def sweep_leases(resources: Resources) -> int:
+    """Jobs whose lease ran out are queued again, or failed when they were tried too often; answers how many."""
+    async with resources.database.reading() as session:
+        if not await list_expired(session, 1, hold=False):
+            return 0
+    async with resources.database.transaction() as session:
+        rows = await list_expired(session, resources.policy.batch_size)
+        jobs = [await _give_up_or_requeue(resources, session, row) for row in rows]
+    for job in jobs:
+        resources.announce(job)
+    return len(jobs)
+
+
+async def _give_up_or_requeue(resources: Resources, session: AsyncSession, row: Row[Any]) -> Job:
+    if row.attempt >= resources.policy.max_attempts:
+        return await fail_job(session, row, row.now, exhausted_error(row.attempt))
+    return await requeue_job(session, row, row.create_time)
+
+
+async def tidy(resources: Resources) -> None:
+    """Folds tallies, forgets old tombstones and inbox entries, and counts what is in hand."""
+    async with resources.database.transaction() as session:
+        await fold_tallies(session, _CROWDED_TALLIES, resources.policy.batch_size)
+        await prune_tombstones(session, await read_now(session) - resources.policy.tombstone_age)
+        await prune_inbox(session, inbox)
+    async with resources.database.reading() as session:
+        counts = await count_by_state(session)
+    for state, name in _IN_HAND.items():
+        semconv.JOBS.labels(name).set(counts.get(state, 0))

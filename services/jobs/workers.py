@@ -1,0 +1,83 @@
+"""The loops of jobs; each turn is a use case, and a failed turn is tried again at the next."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from services.jobs.usecases.dispatch import WORK_SUBJECT, dispatch_round, recall_all, recall_lost
+from services.jobs.usecases.resources import Resources
+from services.jobs.usecases.sweep import sweep_leases
+from services.mesh.bus import Bus
+from services.mesh.errors import MeshError
+from services.mesh.outbox import OutboxRelay
+from services.mesh.streams import WORK, ConsumerSpec
+from services.mesh.telemetry import get_logger
+
+# Inference's consumer; before it exists the bus counts the whole stream instead, which holds nothing else.
+TRANSCRIPTION = ConsumerSpec("transcription", WORK, (WORK_SUBJECT,), max_tries=None)
+
+
+async def repeat(
+    turn: Callable[[], Awaitable[object]], *, name: str, seconds: float, stopping: asyncio.Event, woken: asyncio.Event
+) -> None:
+    """A turn at once, then whenever woken and at least every so many seconds, until stopping."""
+    logger = get_logger("jobs.workers")
+    while not stopping.is_set():
+        woken.clear()
+        try:
+            await turn()
+        except MeshError as error:
+            logger.warning("turn failed", worker=name, error=str(error))
+        await _either(woken, stopping, seconds)
+
+
+async def _either(woken: asyncio.Event, stopping: asyncio.Event, seconds: float) -> None:
+    waits = {asyncio.create_task(event.wait(), name="wait") for event in (woken, stopping)}
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+class Dispatcher:
+    """Hands jobs out, remembering which workspace was served last."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._last_workspace_id = ""
+
+    async def turn(self) -> None:
+        """Fills the window. Raises MeshError when the database does not answer."""
+        served = await dispatch_round(self._resources, self._last_workspace_id)
+        self._last_workspace_id = served.workspace_id
+
+
+class Sweeper:
+    """Finds leases that ran out and work that the queue lost."""
+
+    def __init__(self, resources: Resources, bus: Bus, relay: OutboxRelay) -> None:
+        self._resources = resources
+        self._bus = bus
+        self._relay = relay
+        self._stream_created: datetime | None = None
+
+    async def turn(self) -> None:
+        """One look at the leases and at the queue. Raises MeshError when database or bus do not answer."""
+        await sweep_leases(self._resources)
+        await recall_lost(self._resources, queue_is_empty=False)
+        created = await self._bus.stream_created(WORK)
+        if self._stream_created not in (None, created):
+            get_logger("jobs.workers").warning("work queue was replaced")
+            await recall_all(self._resources)
+        self._stream_created = created
+        if await self._queue_is_empty():
+            await recall_lost(self._resources, queue_is_empty=True)
+
+    async def _queue_is_empty(self) -> bool:
+        """Whether what was handed out a while ago is neither on its way to the queue nor in it, asked in this order."""
+        backlog = await self._relay.backlog()
+        if backlog.oldest_seconds >= self._resources.policy.lost_dispatch_age.total_seconds():
+            return False
+        pending = await self._bus.pending(TRANSCRIPTION)
+        return not pending.waiting and not pending.outstanding

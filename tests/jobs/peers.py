@@ -1,0 +1,145 @@
+"""Billing and storage as jobs meets them: small real gRPC servers that keep everything in memory."""
+
+from collections import defaultdict
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import grpc
+
+from services.mesh.errors import FailedPrecondition, NotFound, ResourceExhausted, ServiceUnavailable
+from services.mesh.identity import CallerKind, current_caller
+from services.mesh.ids import new_id
+from steno.billing.v1 import billing_service_pb2 as billing_pb
+from steno.billing.v1.billing_service_pb2_grpc import BillingServiceServicer
+from steno.billing.v1.ledger_pb2 import Hold
+from steno.storage.v1 import storage_service_pb2 as storage_pb
+from steno.storage.v1.media_pb2 import Media
+from steno.storage.v1.storage_service_pb2_grpc import StorageServiceServicer
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class NoCredits(ResourceExhausted):
+    """The balance does not cover the hold."""
+
+
+class HoldNotFound(NotFound):
+    """No hold was ever taken for the job."""
+
+
+class HoldAlreadySettled(FailedPrecondition):
+    """The hold was charged before."""
+
+
+class HoldAlreadyReleased(FailedPrecondition):
+    """The hold was given back before."""
+
+
+class MediaNotFound(NotFound):
+    """No such media in the caller's workspace."""
+
+
+class BillingPeer(BillingServiceServicer):
+    """Holds by job; every workspace begins with `credit_ms`."""
+
+    def __init__(self) -> None:
+        self.credit_ms: defaultdict[str, int] = defaultdict(lambda: 1_000_000_000)
+        self.holds: dict[str, Hold] = {}
+        self.reserve_count = 0
+
+    def in_state(self, state: Hold.State.ValueType) -> list[str]:
+        """The jobs whose holds stand there."""
+        return [job_id for job_id, hold in self.holds.items() if hold.state == state]
+
+    def open_hold(self, job_id: str, workspace_id: str, *, create_time: datetime) -> None:
+        """A hold as an earlier Reserve left it."""
+        hold = Hold(job_id=job_id, workspace_id=workspace_id, amount_ms=1000, state=Hold.STATE_OPEN)
+        hold.create_time.FromDatetime(create_time)
+        self.holds[job_id] = hold
+
+    async def Reserve(self, request: billing_pb.ReserveRequest, context: Context) -> billing_pb.ReserveResponse:
+        self.reserve_count += 1
+        workspace_id = current_caller().workspace_id
+        assert workspace_id
+        assert current_caller().kind is CallerKind.SERVICE
+        if request.job_id not in self.holds:
+            if self.credit_ms[workspace_id] < request.amount_ms:
+                raise NoCredits(available_ms=str(self.credit_ms[workspace_id]), required_ms=str(request.amount_ms))
+            self.credit_ms[workspace_id] -= request.amount_ms
+            self.open_hold(request.job_id, workspace_id, create_time=datetime.now(UTC))
+            self.holds[request.job_id].amount_ms = request.amount_ms
+        return billing_pb.ReserveResponse(hold=self.holds[request.job_id])
+
+    async def Settle(self, request: billing_pb.SettleRequest, context: Context) -> billing_pb.SettleResponse:
+        hold = self._open(request.job_id)
+        assert request.billable_ms <= hold.amount_ms
+        hold.state, hold.settled_ms = Hold.STATE_SETTLED, request.billable_ms
+        return billing_pb.SettleResponse(hold=hold)
+
+    async def Release(self, request: billing_pb.ReleaseRequest, context: Context) -> billing_pb.ReleaseResponse:
+        hold = self._open(request.job_id)
+        hold.state = Hold.STATE_RELEASED
+        self.credit_ms[hold.workspace_id] += hold.amount_ms
+        return billing_pb.ReleaseResponse(hold=hold)
+
+    async def ListOpenHolds(self, request: billing_pb.ListOpenHoldsRequest, context: Context) -> billing_pb.ListOpenHoldsResponse:
+        before = request.create_time_before.ToDatetime()
+        old = [hold for hold in self.holds.values() if hold.create_time.ToDatetime() < before and hold.job_id > request.page_token]
+        waiting = sorted((hold for hold in old if hold.state == Hold.STATE_OPEN), key=lambda hold: hold.job_id)
+        page = waiting[: request.page_size]
+        token = page[-1].job_id if len(waiting) > len(page) else ""
+        return billing_pb.ListOpenHoldsResponse(holds=page, next_page_token=token)
+
+    def _open(self, job_id: str) -> Hold:
+        hold = self.holds.get(job_id)
+        if hold is None:
+            raise HoldNotFound
+        if hold.state != Hold.STATE_OPEN:
+            raise HoldAlreadySettled if hold.state == Hold.STATE_SETTLED else HoldAlreadyReleased
+        return hold
+
+
+class StoragePeer(StorageServiceServicer):
+    """Media and artefacts by workspace; `broken` makes it fail to delete."""
+
+    def __init__(self) -> None:
+        self.media: dict[tuple[str, str], Media] = {}
+        self.artefacts: set[tuple[str, str]] = set()
+        self.broken = False
+        self.refusal_count = 0
+
+    def add_media(self, workspace_id: str, *, content: str = "speech", duration_ms: int = 60_000) -> str:
+        """Ready media; the same content has the same hash."""
+        media = Media(id=new_id(), workspace_id=workspace_id, state=Media.STATE_READY, filename="talk.mp3")
+        media.sha256 = sha256(content.encode()).hexdigest()
+        media.probe.duration_ms = duration_ms
+        self.media[workspace_id, media.id] = media
+        return media.id
+
+    def add_artefact(self, workspace_id: str) -> str:
+        """A stored transcript."""
+        artefact_id = new_id()
+        self.artefacts.add((workspace_id, artefact_id))
+        return artefact_id
+
+    async def GetMedia(self, request: storage_pb.GetMediaRequest, context: Context) -> storage_pb.GetMediaResponse:
+        media = self.media.get((current_caller().workspace_id, request.media_id))
+        if media is None:
+            raise MediaNotFound
+        return storage_pb.GetMediaResponse(media=media)
+
+    async def DeleteMedia(self, request: storage_pb.DeleteMediaRequest, context: Context) -> storage_pb.DeleteMediaResponse:
+        self._check()
+        self.media.pop((current_caller().workspace_id, request.media_id), None)
+        return storage_pb.DeleteMediaResponse()
+
+    async def DeleteArtefact(self, request: storage_pb.DeleteArtefactRequest, context: Context) -> storage_pb.DeleteArtefactResponse:
+        self._check()
+        self.artefacts.discard((current_caller().workspace_id, request.artefact_id))
+        return storage_pb.DeleteArtefactResponse()
+
+    def _check(self) -> None:
+        if self.broken:
+            self.refusal_count += 1
+            raise ServiceUnavailable(service="storage")

@@ -1,0 +1,211 @@
+"""The stage of the jobs tests: a real nats-server, the peers, one or more jobs services, and clients of them."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import Message
+
+from services.jobs.app import app
+from services.jobs.settings import JobsSettings
+from services.mesh.bus import Bus, open_bus
+from services.mesh.channel import open_channel
+from services.mesh.deliveries import Delivery
+from services.mesh.identity import Caller, CallerKind, TokenSigner, TokenVerifier, calling_as, load_key, write_new_key
+from services.mesh.lifecycle import Lifecycle
+from services.mesh.server import Registration, open_server
+from services.mesh.settings import ServiceSettings
+from services.mesh.streams import event_subject
+from steno.billing.v1 import billing_service_pb2
+from steno.billing.v1.billing_service_pb2_grpc import add_BillingServiceServicer_to_server
+from steno.inference.v1.inference_events_pb2 import TranscriptCompleted, WorkFailed
+from steno.jobs.v1 import jobs_events_pb2, jobs_service_pb2, work_service_pb2
+from steno.jobs.v1 import jobs_service_pb2 as pb
+from steno.jobs.v1 import work_service_pb2 as work_pb
+from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
+from steno.jobs.v1.jobs_service_pb2_grpc import JobsServiceStub
+from steno.jobs.v1.work_service_pb2_grpc import WorkServiceStub
+from steno.storage.v1 import storage_service_pb2
+from steno.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
+from tests.jobs.peers import BillingPeer, StoragePeer
+from tests.servers import NatsServer, free_port, nats_server
+
+DEADLINE_SECONDS = 15.0
+QUICK: dict[str, Any] = {
+    "dispatch_interval_seconds": 0.1,
+    "sweep_interval_seconds": 0.1,
+    "cleanup_interval_seconds": 0.1,
+    "watch_interval_seconds": 0.2,
+    "tidy_interval_seconds": 0.2,
+    "reconcile_interval_seconds": 0.2,
+    "retry_delay_seconds": 0.05,
+    "max_retry_delay_seconds": 0.1,
+    "shutdown_grace_seconds": 3.0,
+}
+
+
+async def until(condition: Callable[[], Any], what: str = "") -> None:
+    """Waits until the condition holds. Raises TimeoutError after the deadline."""
+    end = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        held = condition()
+        if await held if asyncio.iscoroutine(held) else held:
+            return
+        if time.monotonic() > end:
+            raise TimeoutError(what or "the condition never held")
+        await asyncio.sleep(0.01)
+
+
+@dataclass
+class Owner:
+    """A client that acts for one workspace and owner, as the gateway does."""
+
+    stub: Any
+    caller: Caller
+
+    async def create(self, media_id: str, key: str = "", **config: Any) -> pb.CreateJobResponse:
+        """Creates a job from media."""
+        request = pb.CreateJobRequest(media_id=media_id, source=Job.SOURCE_API, config=TranscriptionConfig(**config), idempotency_key=key)
+        return await self.call("CreateJob", request)  # type: ignore[no-any-return]
+
+    async def get(self, job_id: str) -> Job:
+        """Reads a job."""
+        return (await self.call("GetJob", pb.GetJobRequest(job_id=job_id))).job  # type: ignore[no-any-return]
+
+    async def list(self, **request: Any) -> pb.ListJobsResponse:
+        """Reads a page of jobs."""
+        return await self.call("ListJobs", pb.ListJobsRequest(**request))  # type: ignore[no-any-return]
+
+    async def cancel(self, job_id: str) -> Job:
+        """Cancels a job."""
+        return (await self.call("CancelJob", pb.CancelJobRequest(job_id=job_id))).job  # type: ignore[no-any-return]
+
+    async def delete(self, job_id: str) -> None:
+        """Deletes a job."""
+        await self.call("DeleteJob", pb.DeleteJobRequest(job_id=job_id))
+
+    async def watch(self, job_id: str, after_revision: int = 0) -> AsyncIterator[Job]:
+        """Follows a job."""
+        with calling_as(self.caller):
+            changes = self.stub.WatchJob(pb.WatchJobRequest(job_id=job_id, after_revision=after_revision))
+            first = await anext(changes, None)
+        if first is not None:
+            yield first.job
+        async for response in changes:
+            yield response.job
+
+    async def call(self, method: str, request: Message) -> Any:
+        """Any unary method."""
+        with calling_as(self.caller):
+            return await getattr(self.stub, method)(request, timeout=DEADLINE_SECONDS)
+
+    async def state(self, job_id: str) -> Job.State.ValueType:
+        """Where a job stands."""
+        return (await self.get(job_id)).state
+
+
+@dataclass
+class Stage:
+    """Everything a test of jobs needs around it."""
+
+    directory: Path
+    settings: JobsSettings
+    nats: NatsServer
+    bus: Bus
+    billing: BillingPeer
+    storage: StoragePeer
+    signers: Callable[[str], TokenSigner]
+    stack: AsyncExitStack
+    told: list[Message] = field(default_factory=list)
+
+    async def owner(self, workspace_id: str = "ws", owner: str = "workspace", key_id: str = "key-1", port: int = 0) -> Owner:
+        """A client of the service on the port."""
+        channel = await self._channel("gateway", port)
+        return Owner(JobsServiceStub(channel), Caller(CallerKind.KEY, "gateway", workspace_id, owner, key_id))
+
+    async def worker(self, port: int = 0) -> Any:
+        """A stub of WorkService, as inference has it."""
+        return WorkServiceStub(await self._channel("inference", port))
+
+    async def _channel(self, service: str, port: int) -> Any:
+        address = f"127.0.0.1:{port or self.settings.port}"
+        services = [
+            jobs_service_pb2.DESCRIPTOR.services_by_name["JobsService"],
+            work_service_pb2.DESCRIPTOR.services_by_name["WorkService"],
+        ]
+        return await self.stack.enter_async_context(
+            open_channel(address, audience="jobs", signer=self.signers(service), services=services, timeout_seconds=DEADLINE_SECONDS)
+        )
+
+    @asynccontextmanager
+    async def jobs(self, **overrides: Any) -> AsyncIterator[Lifecycle]:
+        """A running jobs service, ended in order with the block."""
+        settings = self.settings.model_copy(update=overrides)
+        lifecycle = Lifecycle(settings.shutdown_grace_seconds)
+        async with app(settings, lifecycle):
+            yield lifecycle
+            failure = lifecycle.failure
+            lifecycle.stop()
+        assert failure is None, failure
+
+    async def complete(self, job_id: str, fence: int, artefact_id: str, *, event_id: str = "", **fields: Any) -> None:
+        """Tells jobs of a transcript, as inference does."""
+        result = TranscriptCompleted(job_id=job_id, fence=fence, transcript_artefact_id=artefact_id, **fields)
+        await self.bus.publish(event_subject("inference", TranscriptCompleted), result, event_id=event_id or f"transcript:{job_id}:{fence}")
+
+    async def fail(self, job_id: str, fence: int, *, retryable: bool, reason: str = "MEDIA_UNPROCESSABLE", event_id: str = "") -> None:
+        """Tells jobs of a failure, as inference does."""
+        failure = WorkFailed(job_id=job_id, fence=fence, reason=reason, message="It broke.", retryable=retryable)
+        await self.bus.publish(event_subject("inference", WorkFailed), failure, event_id=event_id or f"failure:{job_id}:{fence}")
+
+    def told_of(self, message: type[Message], job_id: str) -> list[Any]:
+        """The events of that kind that jobs published about the job."""
+        return [event for event in self.told if isinstance(event, message) and getattr(event, "job_id", "") == job_id]
+
+    async def hear(self, delivery: Delivery) -> None:
+        """Keeps an event of jobs."""
+        kind: type[Message] = getattr(jobs_events_pb2, delivery.message_type.rpartition(".")[2])
+        self.told.append(delivery.parse(kind))
+
+
+async def claim(worker: Any, job_id: str, worker_id: str = "worker-1") -> work_pb.ClaimWorkResponse:
+    """Takes a job."""
+    return await worker.ClaimWork(work_pb.ClaimWorkRequest(job_id=job_id, worker_id=worker_id))  # type: ignore[no-any-return]
+
+
+@asynccontextmanager
+async def open_stage(directory: Path, database_url: str, **overrides: Any) -> AsyncIterator[Stage]:
+    """A stage without a jobs service; tests start one with `stage.jobs()`."""
+    key_file = directory / "identity.pem"
+    write_new_key(key_file)
+    key = load_key(key_file)
+    billing, storage = BillingPeer(), StoragePeer()  # type: ignore[abstract]
+    async with AsyncExitStack() as stack:
+        nats = await stack.enter_async_context(nats_server(directory / "nats"))
+        ports = [await stack.enter_async_context(_serve(key, name, peer)) for name, peer in (("billing", billing), ("storage", storage))]
+        bus = await stack.enter_async_context(open_bus(nats.url, name="test"))
+        addresses = {"billing_address": f"127.0.0.1:{ports[0]}", "storage_address": f"127.0.0.1:{ports[1]}"}
+        place = {"port": free_port(), "database_url": database_url, "nats_url": nats.url, "identity_key_file": key_file}
+        settings = JobsSettings(**(QUICK | addresses | place | overrides))
+        stage = Stage(directory, settings, nats, bus, billing, storage, partial(TokenSigner, key), stack)
+        await stack.enter_async_context(bus.watch("steno.events.jobs.>", stage.hear))
+        await stack.enter_async_context(bus.watch("steno.work.>", stage.hear))
+        yield stage
+
+
+@asynccontextmanager
+async def _serve(key: Any, name: str, peer: Any) -> AsyncIterator[int]:
+    add: Any
+    add, module, service = {
+        "billing": (add_BillingServiceServicer_to_server, billing_service_pb2, "BillingService"),
+        "storage": (add_StorageServiceServicer_to_server, storage_service_pb2, "StorageService"),
+    }[name]
+    registration = Registration(add, peer, module.DESCRIPTOR.services_by_name[service])
+    settings = ServiceSettings(port=0, shutdown_grace_seconds=1.0)
+    async with open_server(settings, TokenVerifier(key, name), authenticate=None, servicers=[registration]) as server:
+        yield server.port

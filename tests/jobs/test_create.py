@@ -1,0 +1,144 @@
+"""Accepting orders."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from services.mesh.status import RemoteError
+from steno.billing.v1.ledger_pb2 import Hold
+from steno.jobs.v1.job_pb2 import Job
+from steno.jobs.v1.jobs_events_pb2 import JobQueued, WorkDispatched
+from steno.jobs.v1.jobs_service_pb2 import FindJobRequest
+from tests.jobs.conftest import StageFactory
+from tests.jobs.stage import until
+from tests.servers import free_port
+
+
+async def test_accepted_order_is_held_stored_told_and_dispatched(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        owner = await mesh.owner()
+        made = await owner.create(mesh.storage.add_media("ws", duration_ms=90_001), language="EN-us", diarize=True)
+        job = await owner.get(made.job.id)
+        assert (job.state, job.audio_duration_ms, job.revision) == (Job.STATE_QUEUED, 90_001, 1)
+        assert (job.config.language, job.config.diarize, job.filename) == ("en", True, "talk.mp3")
+        assert mesh.billing.holds[job.id].amount_ms == 90_001
+        await until(lambda: mesh.told_of(JobQueued, job.id) and mesh.told_of(WorkDispatched, job.id))
+
+
+async def test_one_key_makes_one_job_under_64_concurrent_requests(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        owner = await mesh.owner()
+        media = [mesh.storage.add_media("ws") for _ in range(64)]
+        answers = await asyncio.gather(*(owner.create(media_id, key="order-1") for media_id in media))
+        assert len({answer.job.id for answer in answers}) == 1
+        assert sorted(answer.replayed for answer in answers) == [False] + [True] * 63
+        assert mesh.billing.in_state(Hold.STATE_OPEN) == [answers[0].job.id]
+        assert (await owner.list()).total_size == 1
+
+
+async def test_one_key_makes_one_job_on_two_replicas(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        other_port = free_port()
+        async with mesh.jobs(port=other_port):
+            owners = [await mesh.owner(), await mesh.owner(port=other_port)]
+            orders = [owners[n % 2].create(mesh.storage.add_media("ws"), key=f"order-{n % 8}") for n in range(64)]
+            answers = await asyncio.gather(*orders)
+            assert len({answer.job.id for answer in answers}) == 8
+            assert sum(answer.replayed for answer in answers) == 56
+            assert len(mesh.billing.in_state(Hold.STATE_OPEN)) == 8
+
+
+async def test_a_key_used_for_another_order_is_refused(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        owner = await mesh.owner()
+        first = await owner.create(mesh.storage.add_media("ws", content="a"), key="k")
+        same = await owner.create(mesh.storage.add_media("ws", content="a"), key="k")
+        assert same.replayed
+        assert same.job.id == first.job.id
+        for content, diarize in (("b", False), ("a", True)):
+            with pytest.raises(RemoteError) as refusal:
+                await owner.create(mesh.storage.add_media("ws", content=content), key="k", diarize=diarize)
+            assert refusal.value.reason_name == "IDEMPOTENCY_KEY_REUSED"
+        assert mesh.billing.in_state(Hold.STATE_OPEN) == [first.job.id]
+
+
+async def test_keys_of_different_api_keys_do_not_meet(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        one, two = await mesh.owner(key_id="key-1"), await mesh.owner(key_id="key-2")
+        first = await one.create(mesh.storage.add_media("ws"), key="k")
+        second = await two.create(mesh.storage.add_media("ws"), key="k")
+        assert first.job.id != second.job.id
+        assert not second.replayed
+
+
+async def test_a_key_finds_its_job_before_bytes_are_sent_again(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        owner, stranger = await mesh.owner(), await mesh.owner("other")
+        made = await owner.create(media_id := mesh.storage.add_media("ws"), key="k")
+        found = await owner.call("FindJob", FindJobRequest(idempotency_key="k"))
+        assert (found.job.id, found.media_sha256) == (made.job.id, mesh.storage.media["ws", media_id].sha256)
+        for asking, key in ((owner, "unused"), (stranger, "k")):
+            with pytest.raises(RemoteError) as refusal:
+                await asking.call("FindJob", FindJobRequest(idempotency_key=key))
+            assert refusal.value.reason_name == "JOB_NOT_FOUND"
+
+
+async def test_without_credit_nothing_is_kept_and_the_key_stays_free(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        owner, media_id = await mesh.owner(), mesh.storage.add_media("ws")
+        mesh.billing.credit_ms["ws"] = 59_999
+        with pytest.raises(RemoteError) as refusal:
+            await owner.create(media_id, key="k")
+        assert refusal.value.reason_name == "NO_CREDITS"
+        assert refusal.value.metadata["available_ms"] == "59999"
+        assert (await owner.list()).total_size == 0
+        assert not mesh.billing.holds
+        mesh.billing.credit_ms["ws"] = 60_000
+        assert not (await owner.create(media_id, key="k")).replayed
+
+
+async def test_an_order_is_refused_while_billing_is_down(stage: StageFactory) -> None:
+
+    async with stage(billing_address=f"127.0.0.1:{free_port()}") as mesh, mesh.jobs():
+        owner = await mesh.owner()
+        with pytest.raises(RemoteError) as refusal:
+            await owner.create(mesh.storage.add_media("ws"), key="k")
+        assert (refusal.value.code.name, refusal.value.reason_name) == ("UNAVAILABLE", "SERVICE_UNAVAILABLE")
+        assert (await owner.list()).total_size == 0
+
+
+async def test_a_hold_that_took_too_long_is_given_back(stage: StageFactory) -> None:
+    async with stage(reserve_seconds=1e-9) as mesh, mesh.jobs():
+        owner = await mesh.owner()
+        with pytest.raises(RemoteError) as refusal:
+            await owner.create(mesh.storage.add_media("ws"), key="k")
+        assert refusal.value.code.name == "UNAVAILABLE"
+        assert len(mesh.billing.in_state(Hold.STATE_RELEASED)) == 1
+        assert (await owner.list()).total_size == 0
+
+
+MALFORMED: list[tuple[str, dict[str, Any], str]] = [
+    ("a b", {}, "INVALID_IDEMPOTENCY_KEY"),
+    ("k" * 256, {}, "INVALID_IDEMPOTENCY_KEY"),
+    ("", {"language": "klingon"}, "INVALID_LANGUAGE"),
+    ("", {"speaker_count": 21}, "INVALID_FIELD"),
+    ("", {"prompt": "é" * 2049}, "INVALID_FIELD"),
+]
+
+
+async def test_a_malformed_order_costs_nothing(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        owner = await mesh.owner()
+        for key, config, reason in MALFORMED:
+            with pytest.raises(RemoteError) as refusal:
+                await owner.create(mesh.storage.add_media("ws"), key=key, **config)
+            assert refusal.value.reason_name == reason
+        assert mesh.billing.reserve_count == 0
+
+
+async def test_foreign_media_is_not_found(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        with pytest.raises(RemoteError) as refusal:
+            await (await mesh.owner()).create(mesh.storage.add_media("other"))
+        assert refusal.value.reason_name == "MEDIA_NOT_FOUND"
