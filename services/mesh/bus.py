@@ -105,6 +105,14 @@ class Bus:
             raise ServiceUnavailable("The bus does not tell when its stream was made.")
         return info.created.astimezone(UTC)
 
+    async def connected(self, seconds: float) -> bool:
+        """Whether the connection is there, waiting for it at most so long."""
+        try:
+            async with self._link.answer_within(seconds):
+                return True
+        except TimeoutError:
+            return False
+
     async def check(self) -> None:
         """Raises ServiceUnavailable unless JetStream answers within two seconds."""
         async with self._answering(_CHECK_SECONDS):

@@ -53,6 +53,7 @@ class Consumption:
         self._handle = handle
         self._bury = bury
         self._repair_streams = repair
+        # Bounded by what was requested; None only says 'look again'.
         self._arrived: asyncio.Queue[Msg | None] = asyncio.Queue()
         self._requested = 0
         self._hands: set[asyncio.Task[None]] = set()
@@ -77,8 +78,9 @@ class Consumption:
             async with asyncio.timeout(_REQUEST_SECONDS + _SLACK_SECONDS):
                 message = await self._arrived.get()
         except TimeoutError:
-            # Every request is answered, if only with 'timeout': the server lost these.
-            self._requested, self._missing = 0, True
+            if self._requested:
+                # Every request is answered, if only with 'timeout': the server lost these.
+                self._requested, self._missing = 0, True
             return
         if message is None:
             return

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import text
@@ -15,6 +16,7 @@ from services.mesh.database_failures import translated, unavailable
 from services.mesh.engines import Engines, make_engines, parse_url
 from services.mesh.errors import ServiceUnavailable
 from services.mesh.group_commit import GroupCommit
+from services.mesh.sqlite_file import prepare_file
 
 T = TypeVar("T")
 
@@ -74,8 +76,9 @@ class Database:
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncConnection]:
         committing = False
+        deadline = asyncio.timeout(_TRANSACTION_SECONDS)
         try:
-            async with asyncio.timeout(_TRANSACTION_SECONDS), self._writers:
+            async with deadline, self._writers:
                 with translated():
                     async with self._engines.writer.connect() as connection:
                         transaction = await connection.begin()
@@ -84,6 +87,8 @@ class Database:
                         with translated(committing=True):
                             await transaction.commit()
         except TimeoutError as error:
+            if not deadline.expired():
+                raise
             raise unavailable("unknown" if committing else "rolled_back") from error
 
 
@@ -91,11 +96,14 @@ class Database:
 async def open_database(url: str, *, schema: str) -> AsyncIterator[Database]:
     """The database at url; on Postgres the service's tables are in `schema`.
 
-    Raises ValueError for an unsupported url. Connections are made on first use.
+    Raises ValueError for an unsupported url, UnfitFile for a SQLite file that must not be used.
+    Connections are made on first use.
     """
     parsed = parse_url(url)
-    engines = make_engines(parsed, schema)
     dialect: DialectName = "postgresql" if parsed.get_backend_name() == "postgresql" else "sqlite"
+    if dialect == "sqlite":
+        await asyncio.to_thread(prepare_file, Path(str(parsed.database)))
+    engines = make_engines(parsed, schema)
     database = Database(engines, dialect, schema)
     try:
         async with asyncio.TaskGroup() as tasks:

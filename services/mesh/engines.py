@@ -1,7 +1,6 @@
 """SQLAlchemy engines with the durability and time limits that Steno promises."""
 
 import re
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, event
@@ -60,7 +59,6 @@ def make_engines(url: URL, schema: str) -> Engines:
     """The engines of one service's database; nothing connects yet."""
     if url.get_backend_name() == "postgresql":
         return _postgres_engines(url, schema)
-    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
     return Engines(_sqlite_writer(url), _sqlite_reader(url))
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from services.mesh.engines import apply_pragmas, parse_url, postgres_arguments
+from services.mesh.sqlite_file import prepare_file
 
 _LOCK_SECONDS = 60
 _POSTGRES_SESSION = {"lock_timeout": f"{_LOCK_SECONDS}s", "statement_timeout": "15min"}
@@ -65,7 +66,7 @@ def _engine(url: URL, schema: str) -> Engine:
 
 
 def _sqlite_engine(url: URL) -> Engine:
-    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    prepare_file(Path(str(url.database)))
     arguments = {"isolation_level": None, "timeout": _LOCK_SECONDS}
     engine = create_engine(url.set(drivername="sqlite"), poolclass=NullPool, connect_args=arguments)
 

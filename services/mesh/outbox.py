@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, Row, Table, Text, delete, func, insert, select, update
@@ -15,7 +15,7 @@ from services.mesh import semconv
 from services.mesh.bus import MAX_PAYLOAD_BYTES, Bus
 from services.mesh.columns import UtcDateTime, dialect_of, now_utc_sql
 from services.mesh.database import Database
-from services.mesh.errors import MeshError, ServiceUnavailable
+from services.mesh.errors import MeshError, ServiceUnavailable, Unavailable
 from services.mesh.ids import new_id
 from services.mesh.telemetry import get_logger
 
@@ -81,6 +81,12 @@ class Backlog:
     oldest_seconds: float
 
 
+class _Result(NamedTuple):
+    event_id: str
+    attempts: int
+    error: MeshError | None
+
+
 class OutboxRelay:
     """Publishes committed events, a window at a time, until the bus has each of them."""
 
@@ -109,6 +115,8 @@ class OutboxRelay:
 
     async def _turn(self) -> int:
         try:
+            if not await self._bus.connected(_POLL_SECONDS):
+                return 0
             return await self.relay_window()
         except ServiceUnavailable as error:
             self._logger.warning("outbox not relayed", service=self._database.schema, error=str(error))
@@ -126,23 +134,21 @@ class OutboxRelay:
         self._woken.set()
 
     async def relay_window(self) -> int:
-        """Publish the oldest due events; returns how many were due."""
+        """Publish the oldest due events; returns how many were published."""
         if self._database.dialect == "sqlite":
             return await self._relay_alone()
         # The row locks keep other replicas' relays away and vanish with a killed process; nobody else waits for them.
         async with self._database.transaction() as session:
-            rows = await self._due(session)
-            await self._record(session, await self._publish(rows))
-            return len(rows)
+            return await self._record(session, await self._publish(await self._due(session)))
 
     async def _relay_alone(self) -> int:
         async with self._database.reading() as session:
             rows = await self._due(session)
-        if rows:
-            results = await self._publish(rows)
-            async with self._database.transaction() as session:
-                await self._record(session, results)
-        return len(rows)
+        if not rows:
+            return 0
+        results = await self._publish(rows)
+        async with self._database.transaction() as session:
+            return await self._record(session, results)
 
     async def _due(self, session: AsyncSession) -> Sequence[Row[*tuple[Any, ...]]]:
         box = self._outbox.c
@@ -155,9 +161,9 @@ class OutboxRelay:
         )
         return (await (await session.connection()).execute(due)).all()
 
-    async def _publish(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[tuple[str, int, MeshError | None]]:
+    async def _publish(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[_Result]:
         errors = await asyncio.gather(*(self._publish_one(row) for row in rows))
-        return [(row.id, row.attempts, error) for row, error in zip(rows, errors, strict=True)]
+        return [_Result(row.id, row.attempts, error) for row, error in zip(rows, errors, strict=True)]
 
     async def _publish_one(self, row: Row[*tuple[Any, ...]]) -> MeshError | None:
         try:
@@ -166,20 +172,26 @@ class OutboxRelay:
             return error
         return None
 
-    async def _record(self, session: AsyncSession, results: list[tuple[str, int, MeshError | None]]) -> None:
+    async def _record(self, session: AsyncSession, results: list[_Result]) -> int:
         connection = await session.connection()
         box = self._outbox
-        now = now_utc_sql(self._database.dialect)
-        sent = [event_id for event_id, _, error in results if error is None]
+        sent = [result.event_id for result in results if result.error is None]
         if sent:
-            await connection.execute(update(box).where(box.c.id.in_(sent)).values(sent_time=now))
-        for event_id, attempts, error in results:
-            if error is not None:
-                later = now_utc_sql(self._database.dialect, _delay(attempts))
-                await connection.execute(update(box).where(box.c.id == event_id).values(attempts=attempts + 1, next_time=later))
-        if len(sent) < len(results):
-            error = next(error for _, _, error in results if error is not None)
-            self._logger.warning("events not published", service=self._database.schema, count=len(results) - len(sent), error=str(error))
+            await connection.execute(update(box).where(box.c.id.in_(sent)).values(sent_time=now_utc_sql(self._database.dialect)))
+        for result in results:
+            # A bus that is away is no fault of the event: it goes first when the bus is back.
+            if result.error is not None and not _is_away(result.error):
+                later = now_utc_sql(self._database.dialect, _delay(result.attempts))
+                await connection.execute(
+                    update(box).where(box.c.id == result.event_id).values(attempts=box.c.attempts + 1, next_time=later)
+                )
+        self._note_failures(results)
+        return len(sent)
+
+    def _note_failures(self, results: list[_Result]) -> None:
+        errors = [result.error for result in results if result.error is not None]
+        if errors:
+            self._logger.warning("events not published", service=self._database.schema, count=len(errors), error=str(errors[0]))
 
     async def backlog(self) -> Backlog:
         """How many events wait, and for how long the oldest has."""
@@ -208,6 +220,10 @@ class OutboxRelay:
             except ServiceUnavailable as error:
                 self._logger.warning("outbox not measured", service=self._database.schema, error=str(error))
                 await asyncio.sleep(_MEASURE_SECONDS)
+
+
+def _is_away(error: MeshError) -> bool:
+    return isinstance(error, Unavailable) and "bus_error" not in error.metadata
 
 
 def _delay(attempts: int) -> timedelta:

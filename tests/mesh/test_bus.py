@@ -16,7 +16,7 @@ from nats.js.api import RetentionPolicy
 from services.mesh.bus import MAX_PAYLOAD_BYTES, Bus, open_bus
 from services.mesh.consumption import delay_seconds
 from services.mesh.deliveries import Delivery, Pending, Reject
-from services.mesh.errors import ServiceUnavailable
+from services.mesh.errors import Overloaded, ServiceUnavailable
 from services.mesh.ids import new_id
 from services.mesh.streams import DEAD, EVENTS, WORK, ConsumerSpec, apply_streams, event_subject, work_subject
 from steno.jobs.v1.jobs_events_pb2 import JobFailed, JobQueued
@@ -434,3 +434,18 @@ async def test_an_existing_consumer_takes_its_new_specification(bus: Bus, nats: 
 
 async def connect(server: NatsServer) -> Client:
     return await nats.connect(server.url)
+
+
+async def test_a_full_work_queue_refuses_and_recovers(bus: Bus, nats: NatsServer) -> None:
+    client = await connect(nats)
+    jetstream = client.jetstream()
+    await jetstream.update_stream((await jetstream.stream_info(WORK.name)).config.evolve(max_bytes=2000))
+    sent = await asyncio.gather(*(publish(bus, str(number), work_subject("transcription")) for number in range(50)), return_exceptions=True)
+    assert {type(result) for result in sent} == {str, Overloaded}
+    accepted = (await bus.pending(WORK_CONSUMER)).waiting
+    recorder = Recorder()
+    async with consuming(bus, WORK_CONSUMER, recorder):
+        await until(lambda: len(recorder.jobs) == accepted)
+        await publish(bus, "later", work_subject("transcription"))
+        await until(lambda: "later" in recorder.jobs)
+    await client.close()

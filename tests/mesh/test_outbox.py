@@ -193,3 +193,17 @@ async def test_pruning_deletes_only_what_was_sent_long_ago(database: Database, r
 async def test_an_event_too_large_for_the_bus_is_refused_with_its_cause(database: Database) -> None:
     with pytest.raises(ValueError, match="ids, not content"):
         await store(database, "x" * MAX_PAYLOAD_BYTES)
+
+
+async def test_an_outage_of_the_broker_does_not_delay_events_after_it(
+    database: Database, bus: Bus, nats: NatsServer, relay: OutboxRelay
+) -> None:
+    nats.kill()
+    async with receiving(bus) as received, running(relay):
+        await store(database, "a")
+        relay.wake()
+        await asyncio.sleep(1.5)
+        await nats.start()
+        await received.until(1, seconds=2)
+    async with database.reading() as session:
+        assert [row.attempts for row in (await (await session.connection()).execute(OUTBOX.select())).all()] == [0]
