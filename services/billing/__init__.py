@@ -1,0 +1,1 @@
+"""Owns workspaces, API keys, plans and the ledger."""

@@ -1,0 +1,1 @@
+"""gRPC: messages to use-case calls and back; nothing is decided here."""

@@ -1,0 +1,130 @@
+"""Requests on the ledger that wait at the same moment share one book and one commit."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from services.billing.store.tables import Hold
+from services.billing.usecases.billing import Billing
+from services.billing.usecases.book import Book, open_book, write_book
+from services.mesh.database import retried
+from services.mesh.errors import MeshError, Overloaded, Unavailable
+
+MOST_TOGETHER = 64
+MOST_WAITING = 1024
+
+
+@dataclass(frozen=True)
+class Reserve:
+    """Put credit of a workspace on hold for a job."""
+
+    workspace_id: str
+    job_id: str
+    amount_ms: int
+
+    def apply(self, book: Book) -> Hold:
+        """Raises NoCredits, WorkspaceNotFound, InvalidField."""
+        return book.reserve(self.workspace_id, self.job_id, self.amount_ms)
+
+
+@dataclass(frozen=True)
+class End:
+    """Charge the hold of a job, or give it back for 0."""
+
+    workspace_id: str
+    job_id: str
+    billable_ms: int
+
+    def apply(self, book: Book) -> Hold:
+        """Raises HoldNotFound, HoldAlreadySettled, HoldAlreadyReleased."""
+        return book.end(self.workspace_id, self.job_id, self.billable_ms)
+
+
+Request = Reserve | End
+Waiting = tuple[Request, asyncio.Future[Hold]]
+
+
+class Batches:
+    """A bounded queue of requests, and the loop that answers them; use `open_batches`."""
+
+    def __init__(self, billing: Billing) -> None:
+        self._billing = billing
+        self._queue: asyncio.Queue[Waiting | None] = asyncio.Queue(MOST_WAITING)
+
+    async def submit(self, request: Request) -> Hold:
+        """The hold after the commit. Raises what the request raises, Overloaded, ServiceUnavailable."""
+        answer: asyncio.Future[Hold] = asyncio.get_running_loop().create_future()
+        try:
+            self._queue.put_nowait((request, answer))
+        except asyncio.QueueFull:
+            raise Overloaded from None
+        return await answer
+
+    async def run(self) -> None:
+        """Answer requests until `close`."""
+        while (first := await self._queue.get()) is not None:
+            batch = [first]
+            while len(batch) < MOST_TOGETHER and not self._queue.empty():
+                waiting = self._queue.get_nowait()
+                if waiting is None:
+                    await self._answer(batch)
+                    return
+                batch.append(waiting)
+            await self._answer(batch)
+
+    async def close(self) -> None:
+        """Let the loop answer what waits and end."""
+        await self._queue.put(None)
+
+    async def _answer(self, batch: Sequence[Waiting]) -> None:
+        wanted = [(request, answer) for request, answer in batch if not answer.done()]
+        try:
+            outcomes = await retried(lambda: self._together([request for request, _ in wanted]))
+        except Exception as error:
+            if len(wanted) > 1 and not isinstance(error, Unavailable):
+                # One of them is at fault, or another replica was faster with it; the others shall not suffer.
+                for waiting in wanted:
+                    await self._answer([waiting])
+                return
+            outcomes = [error for _ in wanted]
+        for (_, answer), outcome in zip(wanted, outcomes, strict=True):
+            _settle(answer, outcome)
+
+    async def _together(self, requests: Sequence[Request]) -> list[Hold | Exception]:
+        reserves = [request for request in requests if isinstance(request, Reserve)]
+        ending_ids = {request.job_id for request in requests if isinstance(request, End)}
+        workspace_ids, job_ids = {item.workspace_id for item in reserves}, {item.job_id for item in reserves}
+        async with self._billing.database.transaction() as session:
+            book = await open_book(self._billing, session, workspace_ids, job_ids, ending_ids)
+            outcomes = [_outcome(request, book) for request in requests]
+            await write_book(session, book)
+        return outcomes
+
+
+def _outcome(request: Request, book: Book) -> Hold | Exception:
+    try:
+        return request.apply(book)
+    except MeshError as refusal:
+        return refusal
+
+
+def _settle(answer: asyncio.Future[Hold], outcome: Hold | Exception) -> None:
+    if answer.done():
+        return
+    if isinstance(outcome, Exception):
+        answer.set_exception(outcome)
+    else:
+        answer.set_result(outcome)
+
+
+@asynccontextmanager
+async def open_batches(billing: Billing) -> AsyncIterator[Batches]:
+    """Batches that are answered until left; what waits then is answered first."""
+    batches = Batches(billing)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(batches.run(), name="billing-batches")
+        try:
+            yield batches
+        finally:
+            await batches.close()
