@@ -7,6 +7,8 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from services.mesh.sqlite_driver import connect
+
 _READERS = 4
 _POSTGRES_CONNECTIONS = 10
 _POOL_SECONDS = 10.0
@@ -100,10 +102,10 @@ def _sqlite_reader(url: URL) -> AsyncEngine:
 
 
 def _sqlite_engine(url: URL, *pragmas: str, begin: str, connections: int) -> AsyncEngine:
-    # isolation_level None leaves BEGIN to the event below; the driver's own would be a deferred one.
+    path = str(url.database)
     engine = create_async_engine(
         url,
-        connect_args={"isolation_level": None, "timeout": 5.0},
+        async_creator=lambda: connect(path),
         pool_size=connections,
         max_overflow=0,
         pool_timeout=_POOL_SECONDS,
