@@ -16,6 +16,8 @@ from services.gateway.settings import GatewaySettings
 from services.mesh.lifecycle import Lifecycle
 
 _BACKLOG = 1024
+# What uvicorn cancels at the end of the grace period still has uploads to forget.
+_CLEAN_UP_SECONDS = 6.0
 
 
 class _Server(uvicorn.Server):
@@ -41,6 +43,8 @@ async def open_http_server(app: ASGIApp, settings: GatewaySettings, lifecycle: L
 async def _serve(server: _Server, listener: socket.socket, ended: asyncio.Event) -> None:
     try:
         await server.serve(sockets=[listener])
+        if cancelled := set(server.server_state.tasks):
+            await asyncio.wait(cancelled, timeout=_CLEAN_UP_SECONDS)
     finally:
         listener.close()
         ended.set()

@@ -63,16 +63,15 @@ async def open_gateway(folder: Path, **changes: Any) -> AsyncIterator[Running]:
     if not key_file.exists():
         write_new_key(key_file)
     async with open_world(load_key(key_file)) as (world, addresses):
-        settings = GatewaySettings(
-            port=free_port(),
-            identity_key_file=key_file,
-            billing_address=addresses.billing,
-            storage_address=addresses.storage,
-            jobs_address=addresses.jobs,
-            inference_address=addresses.inference,
-            storage_data_url=world.data_url,
-            **{"nats_url": f"nats://127.0.0.1:{free_port()}", "shutdown_grace_seconds": 2.0, **changes},
-        )
+        defaults = {
+            "port": free_port(),
+            "identity_key_file": key_file,
+            **{f"{name}_address": address for name, address in vars(addresses).items()},
+            "storage_data_url": world.data_url,
+            "nats_url": f"nats://127.0.0.1:{free_port()}",
+            "shutdown_grace_seconds": 2.0,
+        }
+        settings = GatewaySettings(**{**defaults, **changes})
         lifecycle = Lifecycle(settings.shutdown_grace_seconds)
         async with app(settings, lifecycle):
             yield Running(world, settings, lifecycle, addresses)
@@ -90,7 +89,7 @@ async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
 @pytest_asyncio.fixture(loop_scope="session")
 async def client(gateway: Running) -> AsyncIterator[httpx2.AsyncClient]:
     """An HTTP client with a fresh workspace key."""
-    async with httpx2.AsyncClient(base_url=gateway.url, headers={"x-api-key": gateway.world.new_key()}, timeout=10) as opened:
+    async with httpx2.AsyncClient(base_url=gateway.url, headers={"x-api-key": gateway.world.new_key()}, timeout=10, verify=False) as opened:
         yield opened
 
 

@@ -39,7 +39,7 @@ from steno.storage.v1 import storage_service_pb2 as storage
 from steno.storage.v1 import storage_service_pb2_grpc as storage_grpc
 from steno.storage.v1.media_pb2 import Media, SignedUrl
 
-PLAN = Plan(name="studio", tier="paid", tier_level=2, retention_days=365, max_upload_bytes=8 * 1024**2, max_duration_ms=36_000_000)
+PLAN = Plan(name="studio", tier="paid", tier_level=2, retention_days=365, max_upload_bytes=32 * 1024**2, max_duration_ms=36_000_000)
 
 
 class ApiKeyNotFound(NotFound):

@@ -1,0 +1,84 @@
+"""The gateway as a process: readiness, outages, revoked keys, its end."""
+
+import asyncio
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from services.mesh.errors import ServiceUnavailable
+from tests.gateway.conftest import Running, free_port, open_gateway
+from tests.gateway.test_native_api import assert_error, submit
+from tests.gateway.test_protocol import UPLOAD, wait_until
+from tests.gateway.test_uploads import SOUND
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_readyz_names_every_dependency_and_the_engine(client: httpx2.AsyncClient) -> None:
+    response = await client.get("/readyz")
+    body = response.json()
+    assert response.status_code == 200
+    states = {name: dependency["state"] for name, dependency in body["dependencies"].items()}
+    assert states == {"billing": "up", "storage": "up", "jobs": "up", "inference": "up", "nats": "down"}
+    assert body["models"] == [{"name": "pocketsphinx-en-us", "engine": "local", "production": False}]
+
+
+@pytest.mark.parametrize(("service", "status"), [("billing", 503), ("inference", 200)])
+async def test_only_needed_services_make_the_gateway_unready(tmp_path: Path, service: str, status: int) -> None:
+    async with open_gateway(tmp_path, **{f"{service}_address": f"127.0.0.1:{free_port()}"}) as gateway:
+        async with httpx2.AsyncClient(base_url=gateway.url, verify=False) as client:
+            response = await client.get("/readyz", timeout=10)
+            assert response.status_code == status
+            assert response.json()["dependencies"][service]["state"] == "down"
+            assert (await client.get("/healthz")).json() == {"status": "ok"}
+
+
+async def test_backend_that_is_away_is_502_unreachable_in_time(tmp_path: Path) -> None:
+    async with open_gateway(tmp_path, jobs_address=f"127.0.0.1:{free_port()}") as gateway:
+        headers = {"x-api-key": gateway.world.new_key()}
+        async with httpx2.AsyncClient(base_url=gateway.url, headers=headers, verify=False) as client, asyncio.timeout(6):
+            assert_error(await client.get("/api/v1/jobs"), 502, "BACKEND_UNREACHABLE")
+
+
+async def test_fault_of_a_backend_is_502_error(gateway: Running, client: httpx2.AsyncClient) -> None:
+    job_id = (await submit(client)).json()["job_id"]
+    gateway.world.jobs[job_id].state = 99  # type: ignore[assignment]
+    assert_error(await client.get(f"/api/v1/jobs/{job_id}"), 502, "BACKEND_ERROR")
+
+
+async def test_upload_in_hand_is_finished_after_stop(tmp_path: Path) -> None:
+    async with open_gateway(tmp_path, shutdown_grace_seconds=5) as gateway:
+        secret = gateway.world.new_key()
+        reader, writer = await gateway.connect()
+        writer.write(UPLOAD % secret.encode() + b"Content-Length: %d\r\n\r\n" % len(SOUND) + SOUND[:4000])
+        await wait_until(lambda: gateway.world.media_of(secret) != [])
+        gateway.lifecycle.stop()
+        writer.write(SOUND[4000:])
+        async with asyncio.timeout(4):
+            assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 202 ")
+        writer.close()
+
+
+async def test_upload_that_outlasts_the_grace_period_leaves_nothing(tmp_path: Path) -> None:
+    async with open_gateway(tmp_path, shutdown_grace_seconds=1) as gateway:
+        secret = gateway.world.new_key()
+        _, writer = await gateway.connect()
+        writer.write(UPLOAD % secret.encode() + b"Content-Length: %d\r\n\r\n" % len(SOUND) + SOUND[:4000])
+        await wait_until(lambda: gateway.world.media_of(secret) != [])
+        world = gateway.world
+    assert world.media_of(secret) == []
+    writer.close()
+
+
+async def test_key_is_asked_once_while_remembered(gateway: Running, client: httpx2.AsyncClient) -> None:
+    before = gateway.world.authentications
+    for _ in range(5):
+        assert (await client.get("/api/v1/me")).status_code == 200
+    assert gateway.world.authentications == before + 1
+
+
+async def test_unavailable_is_retried_no_longer_than_a_request_may_take(gateway: Running, client: httpx2.AsyncClient) -> None:
+    gateway.world.create_failures += [ServiceUnavailable()] * 3
+    async with asyncio.timeout(5):
+        assert_error(await submit(client), 502, "BACKEND_UNREACHABLE")

@@ -1,0 +1,212 @@
+"""Malformed, hostile and slow HTTP on raw sockets."""
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from tests.gateway.conftest import Running
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+GET = b"GET /api/v1/me HTTP/1.1\r\nHost: a\r\n"
+
+
+def read_answer(raw: bytes) -> tuple[int, dict[str, str], dict[str, str]]:
+    """Status, headers and JSON body of exactly one answer."""
+    head, _, body = raw.partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+    assert len(body) == int(headers["content-length"])
+    return int(lines[0].split(" ")[1]), headers, json.loads(body)
+
+
+MALFORMED = {
+    "not_http": b"hello\r\n\r\n",
+    "tls_hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
+    "http_0_9": b"GET /healthz\r\n\r\n",
+    "http_2_preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "http_1_2": b"GET /healthz HTTP/1.2\r\nHost: a\r\n\r\n",
+    "no_host": b"GET /healthz HTTP/1.1\r\n\r\n",
+    "two_hosts": GET + b"Host: b\r\n\r\n",
+    "garbage_host": b"GET /healthz HTTP/1.1\r\nHost: a b/<c>\r\n\r\n",
+    "empty_host": b"GET /healthz HTTP/1.1\r\nHost:\r\n\r\n",
+    "absolute_target": b"GET http://evil.example/healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+    "connect": b"CONNECT evil.example:443 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "long_target": b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    "length_and_chunked": GET + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunked_and_length": GET + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+    "two_lengths": GET + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+    "negative_length": GET + b"Content-Length: -1\r\n\r\n",
+    "plus_length": GET + b"Content-Length: +5\r\n\r\nabcde",
+    "hex_length": GET + b"Content-Length: 0x5\r\n\r\nabcde",
+    "huge_length": GET + b"Content-Length: 99999999999999999999999\r\n\r\n",
+    "list_length": GET + b"Content-Length: 3, 3\r\n\r\nabc",
+    "unknown_encoding": GET + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "two_encodings": GET + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunked_in_1_0": b"GET /healthz HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "space_before_colon": GET + b"X-Api-Key : a\r\n\r\n",
+    "folded_header": GET + b"X-A: b\r\n c\r\n\r\n",
+    "nul_in_value": GET + b"X-A: a\0b\r\n\r\n",
+    "cr_in_value": GET + b"X-A: a\rb\r\n\r\n",
+    "bad_header_name": GET + b"X(A: b\r\n\r\n",
+    "control_in_target": b"GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "101_headers": GET + b"".join(b"X-%d: a\r\n" % number for number in range(100)) + b"\r\n",
+    "20000_headers": GET + b"X: a\r\n" * 20_000 + b"\r\n",
+    "large_header": GET + b"X-A: " + b"a" * 40_000 + b"\r\n\r\n",
+    "large_head": GET + b"".join(b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(60)) + b"\r\n",
+}
+UPLOAD = b"POST /api/v1/transcribe HTTP/1.1\r\nHost: a\r\nX-API-Key: %s\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+MALFORMED_BODIES = {
+    "chunk_size_is_no_number": b"ZZ\r\nabc\r\n",
+    "chunk_size_overflows": b"FFFFFFFFFFFFFFFFF\r\nabc\r\n",
+    "chunk_without_end": b"3\r\nabcX",
+    "negative_chunk": b"-1\r\n",
+    "endless_extension": b"1;" + b"a" * 200_000,
+    "endless_trailer": b"1\r\na\r\n0\r\nX: " + b"a" * 200_000,
+    "many_trailers": b"0\r\n" + b"X: a\r\n" * 5000,
+}
+
+
+@pytest.mark.parametrize("request_bytes", MALFORMED.values(), ids=MALFORMED.keys())
+async def test_malformed_head_is_refused_and_closed(gateway: Running, request_bytes: bytes) -> None:
+    status, headers, body = read_answer(await gateway.exchange(request_bytes))
+    assert (status, body["code"]) == (400, "BAD_REQUEST")
+    assert headers["connection"] == "close"
+    assert headers["x-request-id"]
+    assert body["error"]
+    assert body["detail"] == body["error"]
+
+
+@pytest.mark.parametrize("body", MALFORMED_BODIES.values(), ids=MALFORMED_BODIES.keys())
+async def test_malformed_chunks_are_refused_and_leave_nothing(gateway: Running, body: bytes) -> None:
+    secret = gateway.world.new_key()
+    head = UPLOAD % secret.encode() + b"Transfer-Encoding: chunked\r\n\r\n"
+    status, _, answer = read_answer(await gateway.exchange(head + body))
+    assert (status, answer["code"]) == (400, "BAD_REQUEST")
+    assert gateway.world.media_of(secret) == []
+
+
+async def test_smuggled_second_request_is_not_answered(gateway: Running) -> None:
+    inner = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    raw = await gateway.exchange(GET + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + inner)
+    assert raw.count(b"HTTP/1.1 ") == 1
+
+
+async def test_silent_and_dripping_heads_are_closed_in_time(gateway: Running) -> None:
+    started = time.monotonic()
+    assert await gateway.exchange(b"") == b""
+    status, _, body = read_answer(await gateway.exchange(b"GET / HT"))
+    assert (status, body["code"]) == (408, "REQUEST_TIMEOUT")
+    assert time.monotonic() - started < 4
+
+
+async def test_dripping_body_is_closed_in_time_and_leaves_nothing(gateway: Running) -> None:
+    secret = gateway.world.new_key()
+    reader, writer = await gateway.connect()
+    writer.write(UPLOAD % secret.encode() + b"Content-Length: 100000\r\n\r\n")
+    writer.write(b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nabc')
+    started = time.monotonic()
+    async with asyncio.timeout(5):
+        status, _, body = read_answer(await reader.read())
+    assert (status, body["code"]) == (408, "REQUEST_TIMEOUT")
+    assert time.monotonic() - started < 3
+    await wait_until(lambda: not gateway.world.media_of(secret))
+    writer.close()
+
+
+async def wait_until(true: object, seconds: float = 5) -> None:
+    """Poll a condition until it holds."""
+    assert callable(true)
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+async def test_401_comes_before_any_body_byte_is_read(gateway: Running) -> None:
+    reader, writer = await gateway.connect()
+    writer.write(UPLOAD % b"sk_live_wrong" + b"Content-Length: 100000\r\n\r\n")
+    async with asyncio.timeout(5):
+        status, headers, body = read_answer(await reader.read())
+    assert (status, body["code"], headers["connection"]) == (401, "INVALID_API_KEY", "close")
+    writer.close()
+
+
+async def test_expect_continue_is_answered_only_to_a_known_key(gateway: Running) -> None:
+    expecting = b"Expect: 100-continue\r\nContent-Length: 30\r\n\r\n"
+    refused = await gateway.exchange(UPLOAD % b"wrong" + expecting)
+    assert refused.startswith(b"HTTP/1.1 401 ")
+    reader, writer = await gateway.connect()
+    writer.write(UPLOAD % gateway.world.new_key().encode() + expecting)
+    async with asyncio.timeout(5):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+    writer.close()
+
+
+async def test_refused_sender_can_read_the_answer_while_it_still_sends(gateway: Running) -> None:
+    """A plain close would reset the connection and take the answer with it."""
+    reader, writer = await gateway.connect()
+    writer.write(UPLOAD % b"wrong" + b"Content-Length: 4000000\r\n\r\n")
+    for _ in range(30):
+        writer.write(b"x" * 100_000)
+        await writer.drain()
+    async with asyncio.timeout(5):
+        assert (await reader.read()).startswith(b"HTTP/1.1 401 ")
+    writer.close()
+
+
+async def test_order_of_checks(gateway: Running) -> None:
+    """Each request breaks one rule less than the one before, and is refused for the first that is left."""
+    key = gateway.world.new_key().encode()
+    too_long = b"Content-Length: 99999999999\r\n"
+    bad_idempotency = b"Idempotency-Key: a b\r\n"
+    other_type = b"Content-Type: text/plain\r\n"
+    post = b"POST /api/v1/transcribe HTTP/1.1\r\nHost: a\r\n"
+    cases = [
+        (b"POST /nothing HTTP/1.1\r\nHost: a\r\n" + too_long, 404, "NOT_FOUND"),
+        (b"PUT /api/v1/transcribe HTTP/1.1\r\nHost: a\r\n" + too_long, 405, "METHOD_NOT_ALLOWED"),
+        (post + too_long + bad_idempotency + other_type, 413, "FILE_TOO_LARGE"),
+        (post + b"Content-Length: 5\r\n" + bad_idempotency + other_type, 401, "MISSING_API_KEY"),
+        (post + b"X-API-Key: " + key + b"\r\nContent-Length: 5\r\n" + bad_idempotency + other_type, 400, "BAD_IDEMPOTENCY_KEY"),
+        (post + b"X-API-Key: " + key + b"\r\nContent-Length: 5\r\n" + other_type, 400, "BAD_REQUEST"),
+    ]
+    for head, status, code in cases:
+        answer_status, headers, body = read_answer(await gateway.exchange(head + b"\r\n"))
+        assert (answer_status, body["code"]) == (status, code), head
+        assert headers["connection"] == "close"
+
+
+async def test_blank_idempotency_key_is_refused(gateway: Running) -> None:
+    head = UPLOAD % gateway.world.new_key().encode() + b"Idempotency-Key:  \r\nContent-Length: 5\r\n\r\n"
+    assert read_answer(await gateway.exchange(head))[2]["code"] == "BAD_IDEMPOTENCY_KEY"
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        (b"", "MISSING_API_KEY"),
+        (b"X-API-Key: \r\n", "MISSING_API_KEY"),
+        (b"Authorization: Bearer eyJhbGciOiJub25lIn0.e30.\r\n", "MISSING_API_KEY"),
+        (b"X-API-Key: sk_live_nobody\r\n", "INVALID_API_KEY"),
+        (b"X-API-Key: a\r\nX-API-Key: b\r\n", "INVALID_API_KEY"),
+        (b"X-API-Key: " + b"a" * 10_000 + b"\r\n", "INVALID_API_KEY"),
+        (b"X-API-Key: \xc3\xa9\r\n", "INVALID_API_KEY"),
+        (b"Authorization: Bearer sk_live_nobody\r\n", "INVALID_API_KEY"),
+    ],
+)
+async def test_bad_keys(gateway: Running, headers: bytes, code: str) -> None:
+    for target in (b"/api/v1/me", b"/api/v1/me?api_key=sk_live_x"):
+        raw = await gateway.exchange(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + headers + b"\r\n")
+        status, _, body = read_answer(raw)
+        assert (status, body["code"]) == (401, code)
+
+
+async def test_bearer_key_is_accepted(gateway: Running) -> None:
+    raw = await gateway.exchange(GET + b"Connection: close\r\nAuthorization: bearer " + gateway.world.new_key().encode() + b"\r\n\r\n")
+    assert raw.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_pipelined_requests_are_answered_in_order(gateway: Running) -> None:
+    request = b"GET %s HTTP/1.1\r\nHost: a\r\n%s\r\n"
+    raw = await gateway.exchange(request % (b"/healthz", b"") + request % (b"/nothing", b"Connection: close\r\n"))
+    assert raw.index(b" 200 OK") < raw.index(b" 404 Not Found")
