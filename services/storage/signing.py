@@ -17,7 +17,7 @@ LEAST_KEY_BYTES = 32
 _SCHEME = "steno-data-plane-1"
 _PATH = re.compile(r"/(media|artefacts)/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 # One spelling only: a query with other, more, fewer or reordered fields was not made here.
-_QUERY = re.compile(r"expires=([0-9]{1,11})&max_bytes=([0-9]{1,15})&signature=([A-Za-z0-9_-]{43})")
+_QUERY = re.compile(r"expires=([1-9][0-9]{0,10})&max_bytes=(0|[1-9][0-9]{0,14})&signature=([A-Za-z0-9_-]{43})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """A storehouse to test: real rows, real bytes on disk or on an S3 server, the real sandbox and the real listener."""
 
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -41,7 +42,7 @@ LIMITS = Limits(
     max_duration_ms=36_000_000,
     upload_url_seconds=300,
     upload_seconds=120,
-    idle_seconds=10,
+    idle_seconds=1,
 )
 
 
@@ -128,10 +129,24 @@ def bucket(s3_endpoint: str) -> Bucket:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """A running Postgres."""
-    with postgres_server(tmp_path_factory.mktemp("postgres")) as url:
+    with postgres_server() as url:
         yield url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with empty tables, to copy."""
+    path = tmp_path_factory.mktemp("template") / "storage.db"
+    await migrate(f"sqlite+aiosqlite:///{path}", schema=SCHEMA, script_location=str(MIGRATIONS))
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A SQLite database with empty tables."""
+    return f"sqlite+aiosqlite:///{shutil.copy(sqlite_template, tmp_path / 'storage.db')}"
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -153,7 +168,6 @@ def disk(tmp_path: Path) -> Iterator[DirectoryBlobs]:
 @asynccontextmanager
 async def open_storehouse(database_url: str, blobs: Blobs, sandbox: Sandbox, limits: Limits = LIMITS) -> AsyncIterator[Storehouse]:
     """A depot on these parts, served on a free port."""
-    await migrate(database_url, schema=SCHEMA, script_location=str(MIGRATIONS))
     woken: list[str] = []
     async with open_database(database_url, schema=SCHEMA) as database:
         with listen("127.0.0.1", 0) as listener:
@@ -164,21 +178,36 @@ async def open_storehouse(database_url: str, blobs: Blobs, sandbox: Sandbox, lim
                     yield Storehouse(depot, http, listener.getsockname()[1], woken)
 
 
-@pytest_asyncio.fixture(loop_scope="session", params=["disk", "s3", "postgres"])
-async def storehouse(request: pytest.FixtureRequest, tmp_path: Path, sandbox: Sandbox) -> AsyncIterator[Storehouse]:
-    """One on disk, one on S3, one on disk with its rows in Postgres."""
-    url = f"sqlite+aiosqlite:///{tmp_path}/storage.db"
+@pytest.fixture(params=["disk", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, disk: DirectoryBlobs) -> Blobs:
+    """Each place that bytes can lie in."""
+    if request.param == "disk":
+        return disk
+    return S3Blobs(request.getfixturevalue("bucket").location(), tmp_path, presigned=False)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def storehouse(sqlite_url: str, place: Blobs, sandbox: Sandbox) -> AsyncIterator[Storehouse]:
+    """One on disk, one on S3."""
+    async with open_storehouse(sqlite_url, place, sandbox) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=["sqlite", "postgres"])
+async def row_storehouse(
+    request: pytest.FixtureRequest, sqlite_url: str, disk: DirectoryBlobs, sandbox: Sandbox
+) -> AsyncIterator[Storehouse]:
+    """One with its rows in SQLite, one in Postgres."""
+    url = sqlite_url
     if request.param == "postgres":
         url = new_postgres_database(request.getfixturevalue("postgres"))
-    blobs: Blobs = request.getfixturevalue("disk")
-    if request.param == "s3":
-        blobs = S3Blobs(request.getfixturevalue("bucket").location(), tmp_path, presigned=False)
-    async with open_storehouse(url, blobs, sandbox) as opened:
+        await migrate(url, schema=SCHEMA, script_location=str(MIGRATIONS))
+    async with open_storehouse(url, disk, sandbox) as opened:
         yield opened
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def disk_storehouse(tmp_path: Path, disk: DirectoryBlobs, sandbox: Sandbox) -> AsyncIterator[Storehouse]:
-    """One on disk, for what has nothing to do with the store."""
-    async with open_storehouse(f"sqlite+aiosqlite:///{tmp_path}/storage.db", disk, sandbox) as opened:
+async def disk_storehouse(sqlite_url: str, disk: DirectoryBlobs, sandbox: Sandbox) -> AsyncIterator[Storehouse]:
+    """One on disk with its rows in SQLite."""
+    async with open_storehouse(sqlite_url, disk, sandbox) as opened:
         yield opened

@@ -143,11 +143,11 @@ async def test_more_audio_than_asked_for_is_refused(disk_storehouse: Storehouse)
     assert await disk_storehouse.blob_keys() == set()
 
 
-async def test_two_commits_at_once_answer_the_same_and_announce_once(storehouse: Storehouse) -> None:
-    media = await storehouse.put(SAMPLE.read_bytes())
-    both = await asyncio.gather(*(uploads.commit_upload(storehouse.depot, WORKSPACE, media.id, 0) for _ in range(2)))
+async def test_two_commits_at_once_answer_the_same_and_announce_once(row_storehouse: Storehouse) -> None:
+    media = await row_storehouse.put(SAMPLE.read_bytes())
+    both = await asyncio.gather(*(uploads.commit_upload(row_storehouse.depot, WORKSPACE, media.id, 0) for _ in range(2)))
     assert both[0] == both[1]
-    assert len(await events(storehouse)) == 1
+    assert len(await events(row_storehouse)) == 1
 
 
 async def test_commit_without_bytes_is_incomplete_and_can_be_tried_again(disk_storehouse: Storehouse) -> None:
@@ -158,13 +158,13 @@ async def test_commit_without_bytes_is_incomplete_and_can_be_tried_again(disk_st
     assert (await uploads.commit_upload(disk_storehouse.depot, WORKSPACE, media.id, 0)).state == State.READY
 
 
-async def test_foreign_id_looks_like_an_unknown_one(storehouse: Storehouse) -> None:
-    media = await storehouse.ready()
+async def test_foreign_id_looks_like_an_unknown_one(row_storehouse: Storehouse) -> None:
+    media = await row_storehouse.ready()
     unknown = "0192f0c1-0000-7000-8000-00000000ffff"
     calls: tuple[Callable[[str, str], Awaitable[object]], ...] = (
-        lambda workspace, object_id: reading.get_media(storehouse.depot, workspace, object_id),
-        lambda workspace, object_id: reading.sign_media_url(storehouse.depot, workspace, object_id, None),
-        lambda workspace, object_id: uploads.commit_upload(storehouse.depot, workspace, object_id, 0),
+        lambda workspace, object_id: reading.get_media(row_storehouse.depot, workspace, object_id),
+        lambda workspace, object_id: reading.sign_media_url(row_storehouse.depot, workspace, object_id, None),
+        lambda workspace, object_id: uploads.commit_upload(row_storehouse.depot, workspace, object_id, 0),
     )
     for call in calls:
         seen = []
@@ -173,8 +173,8 @@ async def test_foreign_id_looks_like_an_unknown_one(storehouse: Storehouse) -> N
                 await call(workspace, object_id)
             seen.append(likeness(refusal.value, object_id))
         assert seen[0] == seen[1]
-    await deletion.delete_media(storehouse.depot, STRANGER, media.id)
-    assert (await reading.get_media(storehouse.depot, WORKSPACE, media.id)).state == State.READY
+    await deletion.delete_media(row_storehouse.depot, STRANGER, media.id)
+    assert (await reading.get_media(row_storehouse.depot, WORKSPACE, media.id)).state == State.READY
 
 
 def likeness(error: MeshError, object_id: str) -> tuple[str, str, str]:

@@ -10,13 +10,17 @@ from services.mesh.telemetry import get_logger
 from services.storage.blobs.blobs import BlobMissing
 from services.storage.data_plane.download import send_download
 from services.storage.data_plane.http import Disconnected, Headers, Message, Receive, Send, read_headers, send_error, send_json
+from services.storage.data_plane.inflow import discard_body
 from services.storage.data_plane.upload import receive_upload
-from services.storage.domain import not_found
+from services.storage.domain import InvalidSignature, not_found
 from services.storage.signing import Grant, is_data_path
 from services.storage.usecases.depot import Depot
 
 Scope = dict[str, Any]
 DataPlane = Callable[[Scope, Receive, Send], Awaitable[None]]
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 256 * 1024 * 1024
+_STRANGER_BYTES = 512 * 1024
 _ALLOWED = "GET, HEAD, PUT"
 _RETRY_AFTER: Headers = [(b"retry-after", b"2")]
 _CLOSE: Headers = [(b"connection", b"close")]
@@ -48,7 +52,17 @@ async def _answer(depot: Depot, scope: Scope, receive: Receive, send: Send) -> N
         except Exception as error:
             if watched.started:
                 raise
-            await send_error(send, _known(error, scope), _CLOSE if scope["method"] == "PUT" else None)
+            await _refuse(_known(error, scope), scope, receive, send)
+
+
+async def _refuse(error: MeshError, scope: Scope, receive: Receive, send: Send) -> None:
+    """The error, then for a while nothing: a connection closed on unread bytes is reset, and the reset eats the answer."""
+    if scope["method"] != "PUT":
+        await send_error(send, error)
+        return
+    await send_error(send, error, _CLOSE, last=False)
+    await discard_body(receive, _STRANGER_BYTES if isinstance(error, InvalidSignature) else _LINGER_BYTES, _LINGER_SECONDS)
+    await send({"type": "http.response.body"})
 
 
 async def _route(depot: Depot, scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,7 +5,7 @@ import hashlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from services.mesh.errors import MeshError
 from services.mesh.telemetry import get_logger
@@ -95,3 +95,13 @@ async def _next_part(receive: Receive, idle_seconds: float) -> tuple[bytes, bool
     if message["type"] != "http.request":
         raise Disconnected
     return message.get("body", b""), message.get("more_body", False)
+
+
+async def discard_body(receive: Receive, most_bytes: int, seconds: float) -> None:
+    """Read on and forget, until the body or the client ends, or enough is enough."""
+    seen_bytes, more = 0, True
+    with suppress(TimeoutError, UploadIncomplete, Disconnected):
+        async with asyncio.timeout(seconds):
+            while more and seen_bytes < most_bytes:
+                part, more = await _next_part(receive, seconds)
+                seen_bytes += len(part)

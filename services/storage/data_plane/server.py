@@ -12,6 +12,7 @@ from services.storage.data_plane.protocol import BoundedHttpProtocol
 
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 512
+STOP_SECONDS = 2.0
 
 
 class EmbeddedServer(uvicorn.Server):
@@ -37,12 +38,14 @@ async def open_data_plane(app: DataPlane, listener: socket.socket, grace_seconds
     """Serve on the listener until left; transfers in hand get the grace period."""
     server = EmbeddedServer(_config(app, grace_seconds))
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(server.serve(sockets=[listener]), name="data plane")
+        serving = tasks.create_task(server.serve(sockets=[listener]), name="data plane")
         await server.listening.wait()
         try:
             yield
         finally:
+            # Awaited here: an exception would have the group cancel uvicorn before it has taken its sockets off the loop.
             server.should_exit = True
+            await asyncio.wait([serving], timeout=grace_seconds + STOP_SECONDS)
 
 
 def listen(host: str, port: int) -> socket.socket:
