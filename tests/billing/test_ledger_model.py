@@ -200,7 +200,7 @@ def _renamed(value: object, names: dict[str, str]) -> str:
     return text
 
 
-@settings(max_examples=15, deadline=None, phases=QUICK)
+@settings(max_examples=8, deadline=None, phases=QUICK)
 @given(st.data(), endings)
 def test_events_delivered_again_and_in_any_order_give_the_same_ledger(data: st.DataObject, once: list[tuple[int, int]]) -> None:
     often = data.draw(st.permutations([*once, *once, *data.draw(st.lists(st.sampled_from(once), max_size=10))]))

@@ -23,7 +23,7 @@ from services.billing.domain import (
 from services.billing.store import tables
 from services.billing.store.tables import Hold, Transfer, Workspace
 from services.mesh.columns import table_of
-from services.mesh.errors import Aborted
+from services.mesh.errors import ServiceUnavailable
 
 _workspace, _account = table_of(Workspace), table_of(tables.Account)
 _transfer, _hold = table_of(Transfer), table_of(Hold)
@@ -161,7 +161,7 @@ def _row(entry: Entry, now: datetime) -> dict[str, Any]:
 async def write_entries(session: AsyncSession, writings: Sequence[Writing]) -> None:
     """Write transfers and what they do to their accounts.
 
-    The update itself refuses to spend what is not there, whatever was read before. Raises Aborted.
+    The update itself refuses to spend what is not there, whatever was read before. Raises ServiceUnavailable.
     """
     rows = [_row(entry, writing.now) for writing in writings for entry in writing.entries]
     if not rows:
@@ -170,7 +170,7 @@ async def write_entries(session: AsyncSession, writings: Sequence[Writing]) -> N
     changes = sorted((change for writing in writings for change in _changes(writing)), key=itemgetter("account"))
     changed = await connection.execute(_CHANGE_ACCOUNT, changes)
     if changed.rowcount != len(changes):
-        raise Aborted("The balance changed meanwhile.")
+        raise ServiceUnavailable("The balance changed meanwhile.", outcome="rolled_back")
     await connection.execute(insert(_transfer), rows)
 
 
@@ -201,7 +201,7 @@ _END_HOLD = (
 
 
 async def end_holds(session: AsyncSession, holds: Sequence[Hold]) -> None:
-    """Store how open holds ended. Raises Aborted when one was not open."""
+    """Store how open holds ended. Raises ServiceUnavailable when one was not open."""
     if not holds:
         return
     rows = [
@@ -209,7 +209,7 @@ async def end_holds(session: AsyncSession, holds: Sequence[Hold]) -> None:
     ]
     ended = await (await session.connection()).execute(_END_HOLD, rows)
     if ended.rowcount != len(rows):
-        raise Aborted("The hold was ended meanwhile.")
+        raise ServiceUnavailable("The hold was ended meanwhile.", outcome="rolled_back")
 
 
 async def find_hold_workspaces(session: AsyncSession, job_ids: Sequence[str]) -> list[str]:

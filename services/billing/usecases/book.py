@@ -133,7 +133,7 @@ async def open_book(billing: Billing, session: AsyncSession, workspace_ids: set[
 
 
 async def write_book(session: AsyncSession, book: Book) -> None:
-    """Write everything that was entered. Raises IntegrityError, Aborted."""
+    """Write everything that was entered. Raises IntegrityError, ServiceUnavailable."""
     for position in book.new_months:
         await ledger.begin_period(session, position, domain.period_of(position.now))
     pages = book.pages.items()

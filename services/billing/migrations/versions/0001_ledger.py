@@ -147,6 +147,10 @@ def _create_events() -> None:
 _SQLITE_TRIGGERS = (
     "CREATE TRIGGER transfer_not_changed BEFORE UPDATE ON transfer BEGIN SELECT RAISE(ABORT, 'transfers are never changed'); END",
     "CREATE TRIGGER transfer_not_deleted BEFORE DELETE ON transfer BEGIN SELECT RAISE(ABORT, 'transfers are never deleted'); END",
+    # INSERT OR REPLACE deletes without firing the trigger above.
+    "CREATE TRIGGER transfer_not_replaced BEFORE INSERT ON transfer"
+    " WHEN EXISTS (SELECT 1 FROM transfer WHERE id = NEW.id OR pending_id = NEW.pending_id)"
+    " BEGIN SELECT RAISE(ABORT, 'transfers are never replaced'); END",
     "CREATE TRIGGER hold_ends_once BEFORE UPDATE ON hold WHEN OLD.state <> 'OPEN' BEGIN SELECT RAISE(ABORT, 'the hold has ended'); END",
 )
 _POSTGRES_TRIGGERS = (
