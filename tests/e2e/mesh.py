@@ -76,6 +76,13 @@ class Mesh:
             os.kill(pid, number)
         return pid
 
+    def is_ready(self) -> bool:
+        """What /readyz says; False while nothing answers."""
+        try:
+            return self.client.get("/readyz").status_code == httpx2.codes.OK
+        except httpx2.TransportError:
+            return False
+
     def submit(self, path: Path, headers: Mapping[str, str] | None = None, fields: Mapping[str, str] | None = None) -> httpx2.Response:
         """POST a file to /api/v1/transcribe."""
         with path.open("rb") as file:
