@@ -76,8 +76,9 @@ class DataDirectory:
     def prepare(self, free_bytes_needed: int = FREE_BYTES_NEEDED) -> None:
         """Make what is missing; keys are made once and never changed. Raises DataDirectoryError."""
         try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             for folder in ("keys", "databases", "blobs", "scratch", "events", "logs"):
-                (self.root / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+                (self.root / folder).mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise self._unusable(error) from error
         if not self.identity_key.exists():

@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.05
 _CONNECT_SECONDS = 2.0
 _TRIES_BEFORE_READY = 4
 _BAD_SETTINGS = 2
-_STOP_ORDER = (("gateway", "inference"), ("jobs", "storage", "billing"), ("nats",))
+STOP_ORDER = (("gateway", "inference"), ("jobs", "storage", "billing"), ("nats",))
 
 
 class StartFailed(Exception):
@@ -81,7 +81,7 @@ async def open_mesh(
                 yield await _ready(data, ports, children, lifecycle, progress)
             finally:
                 lifecycle.stop()
-                await _stop(children)
+                await stop_in_order(children)
 
 
 def _make_children(data: DataDirectory, ports: Ports, overrides: Mapping[str, str], lock: int) -> Mapping[str, Child]:
@@ -151,8 +151,9 @@ async def _answers(ask: Callable[..., Awaitable[bool]]) -> bool:
         return False
 
 
-async def _stop(children: Mapping[str, Child]) -> None:
-    for names in _STOP_ORDER:
+async def stop_in_order(children: Mapping[str, Child]) -> None:
+    """End the doors first, then what they call, then the bus."""
+    for names in STOP_ORDER:
         await asyncio.gather(*(children[name].stop() for name in names))
 
 
