@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from alembic.util import CommandError
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
@@ -34,8 +35,8 @@ def run_migrate(names: Sequence[str]) -> None:
         shown = make_url(settings.database_url).render_as_string(hide_password=True)
         try:
             step = asyncio.run(_migrate(name, settings.database_url, shown))
-        except (SQLAlchemyError, MeshError, OSError, ValueError) as error:
-            raise CommandFailed(f"{name}: {shown} was not migrated: {error}") from error
+        except (SQLAlchemyError, CommandError, MeshError, OSError, ValueError, ExceptionGroup) as error:
+            raise CommandFailed(f"{name}: {shown} was not migrated: {_first(error)}") from error
         print(_describe(step), flush=True)
 
 
@@ -60,6 +61,11 @@ async def _revision(url: str, schema: str) -> str:
                 return str(found.scalar() or "")
         except (OperationalError, ProgrammingError):
             return ""
+
+
+def _first(error: Exception) -> Exception:
+    """The first error in a task group's."""
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 def _describe(step: Step) -> str:
