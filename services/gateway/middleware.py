@@ -1,27 +1,29 @@
 """What happens around every request, as plain ASGI: its id, its log line, errors as answers, CORS."""
 
+import os
 import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 
-from starlette.datastructures import Headers, MutableHeaders
+from prometheus_client import Histogram
+from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from services.mesh import semconv
 from services.mesh.interceptors import request_id
 from services.mesh.telemetry import get_logger
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _ALLOWED_METHODS = "GET, POST"
 _ALLOWED_HEADERS = (
     "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-API-Key, X-Claim-Token, X-Guest-Token, X-Request-Id, X-User-Email"
 )
 _EXPOSED_HEADERS = "Retry-After, X-Idempotent-Replay, X-Request-Id"
 _CLIENT_GONE_STATUS = 499
+_METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PATCH", "PUT"})
 
 ErrorRenderer = Callable[[Scope, Exception], Response]
 
@@ -32,6 +34,7 @@ class RequestContext:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._logger = get_logger("gateway.http")
+        self._histograms: dict[tuple[str, str, int], Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -39,17 +42,18 @@ class RequestContext:
             return
         exchange = _Exchange(scope, receive, send)
         request_id.set(exchange.request_id)
-        with bound_contextvars(request_id=exchange.request_id):
-            try:
-                await self._app(scope, exchange.receive, exchange.send)
-            finally:
-                self._record(scope, exchange)
+        # Every request is a task of its own, so its context need not be put back.
+        bind_contextvars(request_id=exchange.request_id)
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        finally:
+            self._record(scope, exchange)
 
     def _record(self, scope: Scope, exchange: "_Exchange") -> None:
         seconds = time.perf_counter() - exchange.started
         route = scope["state"].get("route", "unknown")
         status = exchange.status or _CLIENT_GONE_STATUS
-        semconv.HTTP_SECONDS.labels(route, _known_method(scope["method"]), str(status)).observe(seconds)
+        self._histogram(route, scope["method"], status).observe(seconds)
         client = scope["state"].get("client")
         self._logger.info(
             "request",
@@ -61,19 +65,26 @@ class RequestContext:
             key_id=client.caller.key_id if client else "",
         )
 
+    def _histogram(self, route: str, method: str, status: int) -> Histogram:
+        """The labelled child, looked up once: the library's own look-up takes a lock and ten microseconds."""
+        label = (route, method if method in _METHODS else "other", status)
+        if label not in self._histograms:
+            self._histograms[label] = semconv.HTTP_SECONDS.labels(label[0], label[1], str(status))
+        return self._histograms[label]
+
 
 class _Exchange:
     """One request and its answer, passing by."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
-        asked = headers.get("x-request-id", "")
-        self.request_id = asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+        headers = dict(scope["headers"])
+        asked = headers.get(b"x-request-id", b"")
+        self.request_id = asked.decode("ascii") if _REQUEST_ID.fullmatch(asked) else os.urandom(16).hex()
         self.status = 0
         self.started = time.perf_counter()
         self._receive = receive
         self._send = send
-        self._unread = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        self._unread = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -88,10 +99,6 @@ class _Exchange:
                 extra.append((b"connection", b"close"))
             message["headers"] = [*message["headers"], *extra]
         await self._send(message)
-
-
-def _known_method(method: str) -> str:
-    return method if method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS", "PATCH", "PUT") else "other"
 
 
 class ErrorAnswers:
@@ -126,10 +133,10 @@ class Cors:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
-        if "origin" not in headers:
+        names = {name for name, _ in scope.get("headers", ())}
+        if b"origin" not in names:
             await self._app(scope, receive, send)
-        elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+        elif scope["method"] == "OPTIONS" and b"access-control-request-method" in names:
             scope["state"]["route"] = "preflight"
             await _preflight()(scope, receive, send)
         else:

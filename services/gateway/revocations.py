@@ -41,8 +41,8 @@ class Revocations:
 
     async def _listen(self, stopping: asyncio.Event) -> None:
         async with open_bus(self._nats_url, name="gateway") as bus:
-            self._bus = bus
             async with bus.watch(event_subject("billing", KeyRevoked), self._forget):
+                self._bus = bus
                 await stopping.wait()
 
     async def _forget(self, delivery: Delivery) -> None:

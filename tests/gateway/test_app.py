@@ -6,11 +6,16 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from services.mesh.bus import open_bus
 from services.mesh.errors import ServiceUnavailable
+from services.mesh.ids import new_id
+from services.mesh.streams import event_subject
+from steno.billing.v1.billing_events_pb2 import KeyRevoked
 from tests.gateway.conftest import Running, free_port, open_gateway
 from tests.gateway.test_native_api import assert_error, submit
 from tests.gateway.test_protocol import UPLOAD, wait_until
 from tests.gateway.test_uploads import SOUND
+from tests.servers import nats_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -82,3 +87,28 @@ async def test_unavailable_is_retried_no_longer_than_a_request_may_take(gateway:
     gateway.world.create_failures += [ServiceUnavailable()] * 3
     async with asyncio.timeout(5):
         assert_error(await submit(client), 502, "BACKEND_UNREACHABLE")
+
+
+async def test_revoked_key_stops_working_when_the_bus_tells(tmp_path: Path) -> None:
+    async with nats_server(tmp_path / "nats") as nats, open_bus(nats.url, name="billing") as bus:
+        async with open_gateway(tmp_path, nats_url=nats.url, authentication_cache_seconds=600) as gateway:
+            secret = gateway.world.new_key()
+            key = gateway.world.keys[secret]
+            async with httpx2.AsyncClient(base_url=gateway.url, headers={"x-api-key": secret}, verify=False) as client:
+                await wait_for_state(client, "up")
+                assert (await client.get("/api/v1/me")).status_code == 200
+                key.revoke_time.GetCurrentTime()
+                assert (await client.get("/api/v1/me")).status_code == 200
+                event = KeyRevoked(api_key_id=key.id, workspace_id=key.workspace_id)
+                await bus.publish(event_subject("billing", KeyRevoked), event, event_id=new_id())
+                async with asyncio.timeout(5):
+                    while (response := await client.get("/api/v1/me")).status_code == 200:
+                        await asyncio.sleep(0.005)
+                assert_error(response, 401, "INVALID_API_KEY")
+
+
+async def wait_for_state(client: httpx2.AsyncClient, state: str) -> None:
+    """Wait until /readyz says so of the bus."""
+    async with asyncio.timeout(10):
+        while (await client.get("/readyz")).json()["dependencies"]["nats"]["state"] != state:
+            await asyncio.sleep(0.05)
