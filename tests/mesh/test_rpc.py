@@ -1,0 +1,260 @@
+"""Every RPC has a caller, a deadline and an answer with a reason."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from joserfc.jwk import OKPKey
+
+from services.mesh.channel import Channel, check_health, open_channel
+from services.mesh.errors import InvalidApiKey, MeshError, ResourceExhausted
+from services.mesh.identity import Caller, CallerKind, TokenSigner, TokenVerifier, acting_for, calling_as, load_key, write_new_key
+from services.mesh.interceptors import Context
+from services.mesh.server import Registration, open_server
+from services.mesh.settings import ServiceSettings, settings_config
+from services.mesh.status import RemoteError, is_remote
+from steno.billing.v1 import billing_service_pb2 as billing
+from steno.billing.v1.billing_service_pb2_grpc import (
+    BillingServiceServicer,
+    BillingServiceStub,
+    add_BillingServiceServicer_to_server,
+)
+from steno.billing.v1.ledger_pb2 import Balance
+from steno.jobs.v1 import jobs_service_pb2 as jobs
+from steno.jobs.v1.job_pb2 import Job
+from steno.jobs.v1.jobs_service_pb2_grpc import JobsServiceServicer, JobsServiceStub, add_JobsServiceServicer_to_server
+
+BILLING = billing.DESCRIPTOR.services_by_name["BillingService"]
+JOBS = jobs.DESCRIPTOR.services_by_name["JobsService"]
+WORKSPACE_KEY = Caller(CallerKind.KEY, "gateway", "w", "workspace")
+OPERATOR = Caller(CallerKind.OPERATOR, "operator", "w")
+
+
+class Settings(ServiceSettings):
+    """Settings of the server under test."""
+
+    model_config = settings_config("STENO_TEST_")
+
+
+class EmptyPurse(ResourceExhausted):
+    """Nothing is left."""
+
+
+class BillingRpc(BillingServiceServicer):
+    """Answers, refuses, breaks, stalls."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+        self.remaining: float | None = None
+
+    async def GetBalance(self, request: billing.GetBalanceRequest, context: Context) -> billing.GetBalanceResponse:
+        self.remaining = context.time_remaining()
+        return billing.GetBalanceResponse(balance=Balance(available_ms=7))
+
+    async def Reserve(self, request: billing.ReserveRequest, context: Context) -> billing.ReserveResponse:
+        raise EmptyPurse(required_ms="5")
+
+    async def Settle(self, request: billing.SettleRequest, context: Context) -> billing.SettleResponse:
+        raise ValueError("the secret cause")
+
+    async def Release(self, request: billing.ReleaseRequest, context: Context) -> billing.ReleaseResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def ListTransfers(self, request: billing.ListTransfersRequest, context: Context) -> billing.ListTransfersResponse:
+        self.tries += 1
+        if self.tries < 3:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "busy")
+        return billing.ListTransfersResponse()
+
+
+class JobsRpc(JobsServiceServicer):
+    """Streams two changes, then refuses."""
+
+    async def WatchJob(self, request: jobs.WatchJobRequest, context: Context) -> AsyncIterator[jobs.WatchJobResponse]:
+        for revision in (1, 2):
+            yield jobs.WatchJobResponse(job=Job(id=request.job_id, revision=revision))
+        raise EmptyPurse
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> OKPKey:
+    """The mesh's key."""
+    path = tmp_path_factory.mktemp("key") / "identity.pem"
+    write_new_key(path)
+    return load_key(path)
+
+
+@pytest.fixture
+def servicer() -> BillingRpc:
+    """The handler behind the server."""
+    return BillingRpc()  # type: ignore[abstract]
+
+
+@pytest.fixture
+async def address(key: OKPKey, servicer: BillingRpc) -> AsyncIterator[str]:
+    """A serving server."""
+
+    async def authenticate(api_key: str) -> Caller:
+        if api_key != "sk_live_good":
+            raise InvalidApiKey
+        return WORKSPACE_KEY
+
+    registrations = [
+        Registration(add_BillingServiceServicer_to_server, servicer, BILLING),
+        Registration(add_JobsServiceServicer_to_server, JobsRpc(), JOBS),  # type: ignore[abstract]
+    ]
+    verifier = TokenVerifier(key, "billing")
+    async with open_server(Settings(shutdown_grace_seconds=0.5), verifier, authenticate=authenticate, servicers=registrations) as server:
+        yield f"127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+async def channel(address: str, key: OKPKey) -> AsyncIterator[Channel]:
+    """A channel of the jobs service."""
+    async with open_channel(address, audience="billing", signer=TokenSigner(key, "jobs"), services=[BILLING]) as opened:
+        yield opened
+
+
+async def refusal(call: Awaitable[object]) -> RemoteError:
+    """The error that a call ends with."""
+    with pytest.raises(RemoteError) as caught:
+        await call
+    return caught.value
+
+
+async def test_service_acting_for_a_workspace_is_answered(channel: Channel) -> None:
+    with acting_for("w"):
+        answer = await BillingServiceStub(channel).GetBalance(billing.GetBalanceRequest())
+    assert answer.balance.available_ms == 7
+
+
+async def test_refusal_carries_its_reason_and_data(channel: Channel) -> None:
+    with acting_for("w"):
+        error = await refusal(BillingServiceStub(channel).Reserve(billing.ReserveRequest()))
+    assert (error.code, error.reason_name, error.message) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "EMPTY_PURSE", "Nothing is left.")
+    assert error.metadata == {"required_ms": "5"}
+    assert is_remote(error, "EMPTY_PURSE")
+
+
+async def test_unexpected_failure_tells_the_caller_nothing(channel: Channel) -> None:
+    with acting_for("w"):
+        error = await refusal(BillingServiceStub(channel).Settle(billing.SettleRequest()))
+    assert (error.code, error.reason_name) == (grpc.StatusCode.INTERNAL, "INTERNAL")
+    assert "secret" not in error.message
+
+
+async def test_every_method_refuses_a_call_without_credentials(address: str) -> None:
+    async with grpc.aio.insecure_channel(address) as bare:
+        for method in BILLING.methods:
+            call: Any = bare.unary_unary(f"/{BILLING.full_name}/{method.name}")
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call(b"", timeout=5)
+            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        stream: Any = bare.unary_stream(f"/{JOBS.full_name}/WatchJob")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stream(b"", timeout=5).read()
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_reflection_needs_credentials_and_health_needs_none(address: str) -> None:
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    async with grpc.aio.insecure_channel(address) as bare:
+        stub = reflection_pb2_grpc.ServerReflectionStub(bare)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            [_ async for _ in stub.ServerReflectionInfo(iter([request]))]
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        metadata = (("x-api-key", "sk_live_good"),)
+        answers = [answer async for answer in stub.ServerReflectionInfo(iter([request]), metadata=metadata)]
+        assert "steno.billing.v1.BillingService" in str(answers)
+        assert await check_health(bare)
+
+
+async def test_api_key_stands_in_for_a_token(address: str) -> None:
+    async with grpc.aio.insecure_channel(address) as bare:
+        stub = BillingServiceStub(bare)
+        answer = await stub.GetBalance(billing.GetBalanceRequest(), metadata=(("x-api-key", "sk_live_good"),))
+        assert answer.balance.available_ms == 7
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.GetBalance(billing.GetBalanceRequest(), metadata=(("x-api-key", "sk_live_bad"),))
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize(
+    ("service", "caller", "method", "allowed"),
+    [
+        ("gateway", WORKSPACE_KEY, "GetBalance", True),
+        ("gateway", WORKSPACE_KEY, "Reserve", False),
+        ("gateway", WORKSPACE_KEY, "GrantCredit", False),
+        ("jobs", None, "GetBalance", False),
+        ("jobs", None, "Reserve", True),
+        ("jobs", None, "GrantCredit", False),
+        ("operator", OPERATOR, "GetBalance", True),
+        ("operator", OPERATOR, "Reserve", True),
+        ("operator", OPERATOR, "GrantCredit", True),
+    ],
+)
+async def test_method_is_open_to_its_access_only(
+    service: str, caller: Caller | None, method: str, allowed: bool, address: str, key: OKPKey
+) -> None:
+    async with open_channel(address, audience="billing", signer=TokenSigner(key, service)) as opened:
+        request = getattr(billing, f"{method}Request")()
+        try:
+            if caller is None:
+                await getattr(BillingServiceStub(opened), method)(request)
+            else:
+                with calling_as(caller):
+                    await getattr(BillingServiceStub(opened), method)(request)
+            refused = False
+        except MeshError as error:
+            refused = is_remote(error, "ACCESS_DENIED")
+    assert refused is not allowed
+
+
+async def test_call_without_a_deadline_of_its_own_has_one(channel: Channel, servicer: BillingRpc) -> None:
+    with acting_for("w"):
+        await BillingServiceStub(channel).GetBalance(billing.GetBalanceRequest())
+    assert servicer.remaining is not None
+    assert servicer.remaining < 6
+
+
+async def test_server_that_hangs_is_given_up_at_the_deadline(channel: Channel) -> None:
+    with acting_for("w"):
+        error = await refusal(BillingServiceStub(channel).Release(billing.ReleaseRequest(), timeout=0.2))
+    assert (error.code, error.reason_name) == (grpc.StatusCode.DEADLINE_EXCEEDED, "SERVICE_UNAVAILABLE")
+
+
+async def test_idempotent_method_is_repeated_while_the_service_is_unavailable(channel: Channel, servicer: BillingRpc) -> None:
+    with acting_for("w"):
+        await BillingServiceStub(channel).ListTransfers(billing.ListTransfersRequest())
+    assert servicer.tries == 3
+
+
+async def test_stream_ends_with_its_refusal(channel: Channel) -> None:
+    seen: list[int] = []
+
+    async def watch() -> None:
+        async for answer in JobsServiceStub(channel).WatchJob(jobs.WatchJobRequest(job_id="j")):
+            seen.append(answer.job.revision)  # noqa: PERF401 (what came before the refusal counts)
+
+    with acting_for("w"):
+        error = await refusal(watch())
+    assert seen == [1, 2]
+    assert error.reason_name == "EMPTY_PURSE"
+
+
+async def test_port_in_use_is_said(address: str, key: OKPKey) -> None:
+    taken = Settings(port=int(address.rpartition(":")[2]))
+    with pytest.raises(OSError, match="taken"):
+        async with open_server(taken, TokenVerifier(key, "billing"), authenticate=None, servicers=[]):
+            raise AssertionError
+
+
+async def test_unreachable_service_is_unavailable(key: OKPKey, tmp_path: Path) -> None:
+    async with open_channel("127.0.0.1:1", audience="billing", signer=TokenSigner(key, "jobs"), timeout_seconds=1) as nowhere:
+        error = await refusal(BillingServiceStub(nowhere).Reserve(billing.ReserveRequest()))
+    assert error.reason_name == "SERVICE_UNAVAILABLE"
