@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+from google.protobuf.descriptor import ServiceDescriptor
+
 from services.jobs.events import consume_results
 from services.jobs.rpc.jobs import JobsRpc
 from services.jobs.rpc.work import WorkRpc
@@ -13,13 +15,14 @@ from services.jobs.settings import JobsSettings
 from services.jobs.store.tables import outbox
 from services.jobs.usecases.changes import Changes
 from services.jobs.usecases.cleanup import remove_due
+from services.jobs.usecases.intake import open_intake
 from services.jobs.usecases.read import poll_watched
 from services.jobs.usecases.reconcile import reconcile_holds
 from services.jobs.usecases.resources import Resources
 from services.jobs.usecases.sweep import tidy
 from services.jobs.workers import Dispatcher, Sweeper, repeat
 from services.mesh.bus import Bus, open_bus
-from services.mesh.channel import open_channel
+from services.mesh.channel import Channel, open_channel
 from services.mesh.database import Database, open_database
 from services.mesh.identity import TokenSigner, TokenVerifier, load_key
 from services.mesh.lifecycle import Lifecycle
@@ -61,28 +64,19 @@ async def app(settings: JobsSettings, lifecycle: Lifecycle) -> AsyncIterator[Non
 async def _open_resources(
     stack: AsyncExitStack, settings: JobsSettings, signer: TokenSigner, database: Database, relay: OutboxRelay
 ) -> Resources:
-    billing = await stack.enter_async_context(
-        open_channel(
-            settings.billing_address,
-            audience="billing",
-            signer=signer,
-            services=[billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"]],
-        )
-    )
-    storage = await stack.enter_async_context(
-        open_channel(
-            settings.storage_address,
-            audience="storage",
-            signer=signer,
-            services=[storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"]],
-        )
-    )
+    async def channel(address: str, service: ServiceDescriptor, audience: str) -> Channel:
+        opening = open_channel(address, audience=audience, signer=signer, services=[service])
+        return await stack.enter_async_context(opening)
+
+    billing = billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"]
+    storage = storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"]
     return Resources(
         database=database,
         policy=settings.policy(),
         changes=Changes(settings.watch_limit),
-        billing=BillingServiceStub(billing),
-        storage=StorageServiceStub(storage),
+        intake=await stack.enter_async_context(open_intake(database, settings.reserve_seconds)),
+        billing=BillingServiceStub(await channel(settings.billing_address, billing, "billing")),
+        storage=StorageServiceStub(await channel(settings.storage_address, storage, "storage")),
         wake_relay=relay.wake,
         work_waiting=asyncio.Event(),
         removals_waiting=asyncio.Event(),

@@ -91,7 +91,6 @@ class Policy:
     dispatch_window: int = 16
     lost_dispatch_age: timedelta = timedelta(seconds=5)
     stale_dispatch_age: timedelta = timedelta(minutes=5)
-    reserve_age: timedelta = timedelta(seconds=20)
     open_hold_age: timedelta = timedelta(seconds=60)
     orphan_hold_age: timedelta = timedelta(minutes=5)
     tombstone_age: timedelta = timedelta(days=30)

@@ -49,7 +49,6 @@ class JobsSettings(ServiceSettings, DatabaseSettings, BusSettings):
             dispatch_window=self.dispatch_window,
             lost_dispatch_age=timedelta(seconds=self.lost_dispatch_seconds),
             stale_dispatch_age=timedelta(seconds=self.stale_dispatch_seconds),
-            reserve_age=timedelta(seconds=self.reserve_seconds),
             open_hold_age=timedelta(seconds=self.open_hold_seconds),
             orphan_hold_age=timedelta(seconds=self.orphan_hold_seconds),
             tombstone_age=timedelta(days=self.tombstone_days),

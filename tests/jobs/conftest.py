@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.jobs.stage import Stage, open_stage
@@ -15,17 +16,20 @@ StageFactory = Callable[..., AbstractAsyncContextManager[Stage]]
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """One Postgres for all tests."""
+    """One Postgres database for all tests."""
     with postgres_server() as url:
-        yield url
+        yield new_postgres_database(url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new, empty database of each kind."""
+    """A database of each kind, without the schema of jobs."""
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path}/jobs.db"
-    return new_postgres_database(request.getfixturevalue("postgres_url"))
+    url: str = request.getfixturevalue("postgres_url")
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS jobs CASCADE")
+    return url
 
 
 @pytest.fixture

@@ -5,9 +5,15 @@ from typing import Any
 
 import pytest
 
+from services.jobs.app import SCHEMA
+from services.jobs.usecases.intake import Intake, Order
+from services.mesh.database import open_database
+from services.mesh.errors import Overloaded
+from services.mesh.identity import Caller, CallerKind
+from services.mesh.ids import new_id
 from services.mesh.status import RemoteError
 from steno.billing.v1.ledger_pb2 import Hold
-from steno.jobs.v1.job_pb2 import Job
+from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
 from steno.jobs.v1.jobs_events_pb2 import JobQueued, WorkDispatched
 from steno.jobs.v1.jobs_service_pb2 import FindJobRequest
 from tests.jobs.conftest import StageFactory
@@ -142,3 +148,34 @@ async def test_foreign_media_is_not_found(stage: StageFactory) -> None:
         with pytest.raises(RemoteError) as refusal:
             await (await mesh.owner()).create(mesh.storage.add_media("other"))
         assert refusal.value.reason_name == "MEDIA_NOT_FOUND"
+
+
+async def test_an_order_that_cannot_be_stored_fails_alone(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        owner = await mesh.owner()
+        media = [mesh.storage.add_media("ws") for _ in range(12)]
+        mesh.storage.media["ws", media[5]].probe.duration_ms = 2**63 - 1
+        mesh.storage.media["ws", media[5]].filename = "a\0b"
+        mesh.billing.credit_ms["ws"] = 2**64
+        answers = await asyncio.gather(*(owner.create(media_id) for media_id in media), return_exceptions=True)
+        stored = [answer for n, answer in enumerate(answers) if n != 5 and not isinstance(answer, BaseException)]
+        assert len(stored) == 11
+        poisoned = isinstance(answers[5], RemoteError)
+        assert (await owner.list()).total_size == 12 - poisoned
+        assert poisoned is mesh.settings.database_url.startswith("postgresql")
+
+
+async def test_orders_are_refused_when_too_many_wait(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        async with open_database(mesh.settings.database_url, schema=SCHEMA) as database:
+            intake = Intake(database, 20.0)
+            media = mesh.storage.media["ws", mesh.storage.add_media("ws")]
+            caller = Caller(CallerKind.KEY, "gateway", "ws", "workspace", "k")
+            orders = [Order(new_id(), caller, None, "", TranscriptionConfig(), Job.SOURCE_API, media) for _ in range(1025)]
+            waiting = [asyncio.create_task(intake.store(order)) for order in orders]
+            await until(lambda: any(task.done() for task in waiting))
+            refused = [task for task in waiting if task.done()]
+            assert [type(task.exception()) for task in refused] == [Overloaded]
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)

@@ -11,7 +11,7 @@ from sqlalchemy import Boolean, Column, Connection, Executable, Float, Integer, 
 from sqlalchemy.exc import DBAPIError
 
 from services.jobs.app import MIGRATIONS, SCHEMA
-from services.jobs.store.jobs import JOB, insert_job, read_job
+from services.jobs.store.jobs import JOB, insert_jobs, read_job
 from services.jobs.store.tables import Table
 from services.mesh.columns import UtcDateTime
 from services.mesh.database import Database, open_database
@@ -46,7 +46,7 @@ async def job_in(database: Database, state: int) -> str:
     """A job brought to a state by allowed edges."""
     job_id = new_id()
     async with database.transaction() as session:
-        await insert_job(session, id=job_id, **ORDER)
+        await insert_jobs(session, [{"id": job_id, **ORDER}])
     for step in PATHS[state]:
         await run(database, changed(job_id, state=step))
     return job_id

@@ -44,11 +44,13 @@ async def read_now(session: AsyncSession) -> datetime:
     return found
 
 
-async def insert_job(session: AsyncSession, **values: Any) -> Row[Any]:
-    """A queued job, due at once."""
+async def insert_jobs(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> Sequence[Row[Any]]:
+    """Queued jobs, due at once, in any order."""
+    if not rows:
+        return []
     now = database_now(session)
-    statement = insert(JOB).values(state=QUEUED, create_time=now, due_time=now, **values).returning(JOB)
-    return (await execute(session, statement)).one()
+    statement = insert(JOB).values(state=QUEUED, create_time=now, due_time=now).returning(JOB)
+    return (await execute(session, statement, rows)).all()
 
 
 async def read_job(session: AsyncSession, job_id: str) -> Row[Any] | None:

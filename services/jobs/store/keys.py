@@ -1,6 +1,7 @@
 """Idempotency keys: what a client's key made."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 from sqlalchemy import Row, delete, select
@@ -24,19 +25,16 @@ class ClientKey:
     key: str
 
 
-async def take_key(session: AsyncSession, client_key: ClientKey, fingerprint: str, job_id: str) -> bool:
-    """True when the key was free and now stands for the job."""
+async def take_keys(session: AsyncSession, wanted: Mapping[str, tuple[ClientKey, str]]) -> set[str]:
+    """The jobs, by id, whose key was free and now stands for them; wanted: key and fingerprint by job id."""
+    if not wanted:
+        return set()
+    # In one order everywhere, so that two replicas never wait for each other.
+    in_order = sorted(wanted.items(), key=lambda item: astuple(item[1][0]))
+    rows = [asdict(key) | {"job_id": job_id, "fingerprint": fingerprint} for job_id, (key, fingerprint) in in_order]
     dialect = sqlite if dialect_of(session) == "sqlite" else postgresql
-    statement = dialect.insert(KEY).values(
-        workspace_id=client_key.workspace_id,
-        key_id=client_key.key_id,
-        key=client_key.key,
-        fingerprint=fingerprint,
-        job_id=job_id,
-        create_time=database_now(session),
-    )
-    taken = await execute(session, statement.on_conflict_do_nothing().returning(KEY.c.job_id))
-    return taken.one_or_none() is not None
+    statement = dialect.insert(KEY).values(create_time=database_now(session)).on_conflict_do_nothing()
+    return set((await execute(session, statement.returning(KEY.c.job_id), rows)).scalars())
 
 
 async def read_by_key(session: AsyncSession, client_key: ClientKey) -> Row[Any] | None:

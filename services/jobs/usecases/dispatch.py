@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from google.protobuf.message import Message
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -11,7 +12,7 @@ from services.jobs.store.jobs import read_now, touch_job
 from services.jobs.store.queue import count_dispatched, next_waiting, recall_dispatched
 from services.jobs.store.tables import outbox
 from services.jobs.usecases.resources import Resources
-from services.mesh.outbox import publish_later
+from services.mesh.outbox import publish_all_later
 from services.mesh.streams import work_subject
 from steno.jobs.v1.jobs_events_pb2 import WorkDispatched
 
@@ -31,13 +32,15 @@ async def dispatch_round(resources: Resources, last_workspace_id: str) -> Round:
     if not await _anything_to_do(resources):
         return Round(last_workspace_id, 0)
     served = Round(last_workspace_id, 0)
+    events: list[tuple[str, Message]] = []
     async with resources.database.transaction() as session:
         now = await read_now(session)
         room = resources.policy.dispatch_window - await count_dispatched(session)
         while served.job_count < room and (row := await _next(session, served.workspace_id, now)) is not None:
             await touch_job(session, row, dispatch_time=now)
-            await publish_later(session, outbox, WORK_SUBJECT, WorkDispatched(job_id=row.id))
+            events.append((WORK_SUBJECT, WorkDispatched(job_id=row.id)))
             served = Round(row.workspace_id, served.job_count + 1)
+        await publish_all_later(session, outbox, events)
     if served.job_count:
         resources.wake_relay()
     return served

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from services.jobs.domain import CANCELLED, DONE, ENDED, FAILED, Policy
 from services.jobs.usecases.changes import Changes
+from services.jobs.usecases.intake import Intake
 from services.mesh import semconv
 from services.mesh.database import Database
 from steno.billing.v1.billing_service_pb2_grpc import BillingServiceAsyncStub
@@ -22,6 +23,7 @@ class Resources:
     database: Database
     policy: Policy
     changes: Changes
+    intake: Intake
     billing: BillingServiceAsyncStub
     storage: StorageServiceAsyncStub
     wake_relay: Callable[[], None]

@@ -65,6 +65,9 @@ def _create_job() -> None:
         _time("dispatch_time", nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_job"),
     )
+
+
+def _index_job() -> None:
     _index("job_by_owner", "job", ["workspace_id", "owner", "create_time", "id"], "delete_time IS NULL")
     _index("job_by_owner_state", "job", ["workspace_id", "owner", "state", "create_time", "id"], "delete_time IS NULL")
     _index("job_waiting", "job", ["workspace_id", "due_time", "id"], f"{_QUEUED} AND dispatch_time IS NULL")
@@ -219,6 +222,7 @@ def _postgres_guard(name: str, moment: str, refusals: dict[str, str], row: str) 
 
 def upgrade() -> None:
     _create_job()
+    _index_job()
     _create_idempotency()
     _create_window()
     _create_tally()
