@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from services.mesh.errors import NotFound
+from services.storage.data_plane.app import make_data_plane
+from services.storage.data_plane.server import listen, open_data_plane
 from services.storage.domain import Kind
 from services.storage.signing import Grant
 from services.storage.usecases import deletion, reading, uploads
@@ -192,3 +194,30 @@ async def test_odd_ranges_answer_everything_or_nothing(disk_storehouse: Storehou
         assert answer.headers["content-range"] == f"bytes */{media.size_bytes}"
     else:
         assert hashlib.sha256(answer.content).hexdigest() == media.sha256
+
+
+async def test_transfers_beyond_the_limit_are_told_to_retry(disk_storehouse: Storehouse) -> None:
+    with listen("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        async with open_data_plane(make_data_plane(disk_storehouse.depot, 1), listener, 1.0):
+            _, url = await disk_storehouse.begin()
+            url = url.replace(f":{disk_storehouse.port}/", f":{port}/")
+            second_answer = asyncio.Event()
+
+            async def slow() -> AsyncIterator[bytes]:
+                yield b"a"
+                await second_answer.wait()
+
+            async with asyncio.TaskGroup() as tasks:
+                first = tasks.create_task(disk_storehouse.http.put(url, content=slow()))
+                await until(lambda: busy(disk_storehouse))
+                second = await disk_storehouse.http.put(url, content=b"b")
+                second_answer.set()
+            assert (second.status_code, second.json()["code"]) == (503, "OVERLOADED")
+            assert second.headers["retry-after"] == "2"
+            assert first.result().status_code == 201
+
+
+async def busy(house: Storehouse) -> bool:
+    """Whether a transfer is in hand."""
+    return not await idle(house)

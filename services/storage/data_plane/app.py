@@ -32,7 +32,7 @@ def make_data_plane(depot: Depot, most_transfers: int) -> DataPlane:
 
     async def data_plane(scope: Scope, receive: Receive, send: Send) -> None:
         if len(transfers) >= most_transfers:
-            await send_error(send, Overloaded(), [*_RETRY_AFTER, *_CLOSE])
+            await _refuse(Overloaded(), scope, receive, send)
             return
         transfers.add(id(scope))
         try:
@@ -57,11 +57,13 @@ async def _answer(depot: Depot, scope: Scope, receive: Receive, send: Send) -> N
 
 async def _refuse(error: MeshError, scope: Scope, receive: Receive, send: Send) -> None:
     """The error, then for a while nothing: a connection closed on unread bytes is reset, and the reset eats the answer."""
+    headers = _RETRY_AFTER if isinstance(error, Overloaded) else []
     if scope["method"] != "PUT":
-        await send_error(send, error)
+        await send_error(send, error, headers)
         return
-    await send_error(send, error, _CLOSE, last=False)
-    await discard_body(receive, _STRANGER_BYTES if isinstance(error, InvalidSignature) else _LINGER_BYTES, _LINGER_SECONDS)
+    await send_error(send, error, [*headers, *_CLOSE], last=False)
+    owed_bytes = _STRANGER_BYTES if isinstance(error, InvalidSignature | Overloaded) else _LINGER_BYTES
+    await discard_body(receive, owed_bytes, _LINGER_SECONDS)
     await send({"type": "http.response.body"})
 
 

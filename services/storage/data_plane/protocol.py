@@ -10,7 +10,7 @@ HEAD_SECONDS = 10.0
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Closes a connection whose head is too large or too slow. h11 has the bound too, but takes bodies at half the speed."""
+    """Closes a connection whose head is too large or too slow. h11 has the bound too, but takes bodies at 40 % of the speed."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
