@@ -4,6 +4,7 @@ A hop costs more than the statement: 100 µs and more when the cores are busy.
 """
 
 import sqlite3
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,8 +19,9 @@ _INSTANT = ("SAVEPOINT ", "RELEASE ")
 class Cursor(aiosqlite.Cursor):
     """A cursor that fetches while it executes."""
 
-    _cursor: sqlite3.Cursor
-    _rows: list[Any]
+    def __init__(self, connection: aiosqlite.Connection, cursor: sqlite3.Cursor) -> None:
+        super().__init__(connection, cursor)
+        self._rows: deque[Any] = deque()
 
     async def __aenter__(self) -> "Cursor":
         return self
@@ -32,17 +34,26 @@ class Cursor(aiosqlite.Cursor):
             self._rows = await self._conn._execute(self._run, sql, parameters or ())  # type: ignore[no-untyped-call]
         return self
 
+    async def fetchone(self) -> Any:
+        """The next row of the last execute, or None."""
+        return self._rows.popleft() if self._rows else None
+
+    async def fetchmany(self, size: int | None = None) -> Iterable[Any]:
+        """At most so many of the rows that are left."""
+        return [self._rows.popleft() for _ in range(min(size or self.arraysize, len(self._rows)))]
+
     async def fetchall(self) -> Iterable[Any]:
-        """The rows of the last execute."""
-        return self._rows
+        """The rows that are left."""
+        rows, self._rows = self._rows, deque()
+        return rows
 
     async def close(self) -> None:
         """Reset the statement; its rows are here already."""
         self._cursor.close()
 
-    def _run(self, sql: str, parameters: Any) -> list[Any]:
+    def _run(self, sql: str, parameters: Any) -> deque[Any]:
         self._cursor.execute(sql, parameters)
-        return self._cursor.fetchall() if self._cursor.description else []
+        return deque(self._cursor.fetchall() if self._cursor.description else ())
 
 
 class Connection(aiosqlite.Connection):

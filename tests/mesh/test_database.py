@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy import func, insert, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlmodel import Field, SQLModel, select
+from sqlmodel import Field, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.mesh.columns import UtcDateTime, now_utc_sql, table_of, table_registry
@@ -274,3 +274,14 @@ async def test_a_memory_database_is_refused() -> None:
     with pytest.raises(ValueError, match="in-memory"):
         async with open_database("sqlite+aiosqlite://", schema="public"):
             pass
+
+
+async def test_rows_can_be_streamed_one_many_and_all(database: Database) -> None:
+    async with database.transaction() as session:
+        connection = await session.connection()
+        await connection.execute(insert(table_of(Account)), [{"id": number, "balance": number} for number in range(2, 101)])
+    async with database.reading() as session:
+        rows = await (await session.connection()).stream(select(Account.id).order_by(col(Account.id)))
+        first, ten = await rows.fetchone(), await rows.fetchmany(10)
+        rest = await rows.fetchall()
+    assert [row.id for row in (first, *ten, *rest) if row is not None] == list(range(1, 101))
