@@ -1,68 +1,22 @@
-"""The bus on a real nats-server that is killed, restarted and wiped."""
+"""Publishing and consuming on a real nats-server."""
 
 import asyncio
-import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime
 
 import nats
 import pytest
-from nats.aio.client import Client
 from nats.js.api import RetentionPolicy
 
 from services.mesh.bus import MAX_PAYLOAD_BYTES, Bus, open_bus
 from services.mesh.consumption import delay_seconds
 from services.mesh.deliveries import Delivery, Pending, Reject
-from services.mesh.errors import Overloaded, ServiceUnavailable
+from services.mesh.errors import ServiceUnavailable
 from services.mesh.ids import new_id
-from services.mesh.streams import DEAD, EVENTS, WORK, ConsumerSpec, apply_streams, event_subject, work_subject
+from services.mesh.streams import DEAD, EVENTS, WORK, apply_streams, work_subject
 from steno.jobs.v1.jobs_events_pb2 import JobFailed, JobQueued
+from tests.mesh.consumers import EVENTS_CONSUMER, SUBJECT, WORK_CONSUMER, Recorder, connect, consuming, publish, until
 from tests.servers import NatsServer
-
-SUBJECT = event_subject("jobs", JobQueued)
-EVENTS_CONSUMER = ConsumerSpec("test-events", EVENTS, ("steno.events.jobs.>",))
-WORK_CONSUMER = ConsumerSpec("test-work", WORK, (work_subject("transcription"),), max_tries=None)
-Handler = Callable[[Delivery], Awaitable[None]]
-
-
-@asynccontextmanager
-async def consuming(bus: Bus, spec: ConsumerSpec, handle: Handler, concurrency: int = 4) -> AsyncIterator[None]:
-    """The consumer runs while the block does."""
-    stopping = asyncio.Event()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(bus.consume(spec, handle, stopping=stopping, concurrency=concurrency))
-        try:
-            yield
-        finally:
-            stopping.set()
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> float:
-    """Seconds until the condition held."""
-    started = time.monotonic()
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
-    return time.monotonic() - started
-
-
-async def publish(bus: Bus, job_id: str, subject: str = SUBJECT) -> str:
-    event_id = new_id()
-    await bus.publish(subject, JobQueued(job_id=job_id), event_id=event_id)
-    return event_id
-
-
-class Recorder:
-    """A handler that keeps the job ids it got."""
-
-    def __init__(self) -> None:
-        self.jobs: list[str] = []
-
-    async def __call__(self, delivery: Delivery) -> None:
-        self.jobs.append(delivery.parse(JobQueued).job_id)
 
 
 async def dead_letters(server: NatsServer) -> list[dict[str, str]]:
@@ -286,100 +240,6 @@ async def test_a_handler_that_outlives_its_grace_gives_its_message_back(bus: Bus
         assert await until(lambda: recorder.jobs == ["a"]) < 5
 
 
-@pytest.mark.parametrize("wiped", [False, True])
-async def test_consuming_resumes_after_the_broker_was_killed(bus: Bus, nats: NatsServer, wiped: bool) -> None:
-    recorder = Recorder()
-    async with consuming(bus, EVENTS_CONSUMER, recorder):
-        await publish(bus, "before")
-        await until(lambda: recorder.jobs == ["before"])
-        nats.kill()
-        if wiped:
-            nats.wipe()
-        await nats.start()
-        started = time.monotonic()
-        await published(bus, "after")
-        await until(lambda: "after" in recorder.jobs)
-        assert time.monotonic() - started < 2.0
-
-
-async def published(bus: Bus, job_id: str, subject: str = SUBJECT) -> None:
-    """Publish as the relay does: again with the same id until acknowledged."""
-    event_id = new_id()
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                await bus.publish(subject, JobQueued(job_id=job_id), event_id=event_id)
-            except ServiceUnavailable:
-                await asyncio.sleep(0.05)
-            else:
-                return
-
-
-async def test_nothing_acknowledged_is_lost_when_the_broker_is_killed(bus: Bus, nats: NatsServer) -> None:
-    await asyncio.gather(*(publish(bus, str(number)) for number in range(200)))
-    nats.kill()
-    await nats.start()
-    recorder = Recorder()
-    async with consuming(bus, EVENTS_CONSUMER, recorder, concurrency=16):
-        await until(lambda: len(set(recorder.jobs)) == 200)
-
-
-async def test_streams_and_consumer_come_back_when_they_are_deleted(bus: Bus, nats: NatsServer) -> None:
-    recorder = Recorder()
-    async with consuming(bus, EVENTS_CONSUMER, recorder):
-        await publish(bus, "before")
-        await until(lambda: recorder.jobs == ["before"])
-        await delete_streams(nats)
-        await published(bus, "after")
-        await until(lambda: recorder.jobs == ["before", "after"])
-
-
-async def delete_streams(server: NatsServer) -> None:
-    client = await nats.connect(server.url)
-    for stream in (EVENTS, WORK):
-        await client.jetstream().delete_stream(stream.name)
-    await client.close()
-
-
-async def test_a_wiped_store_shows_in_the_streams_creation_time(bus: Bus, nats: NatsServer) -> None:
-    before = await bus.stream_created(WORK)
-    nats.kill()
-    await nats.start()
-    assert await eventually_created(bus) == before
-    nats.kill()
-    nats.wipe()
-    await nats.start()
-    assert await eventually_created(bus) > before
-
-
-async def eventually_created(bus: Bus) -> datetime:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                return await bus.stream_created(WORK)
-            except ServiceUnavailable:
-                await asyncio.sleep(0.05)
-
-
-async def test_a_publish_in_flight_fails_at_once_when_the_broker_dies(bus: Bus, nats: NatsServer) -> None:
-    assert nats.process is not None
-    nats.process.send_signal(signal.SIGSTOP)
-    waiting = asyncio.create_task(publish(bus, "a"))
-    await asyncio.sleep(0.1)
-    started = time.monotonic()
-    nats.kill()
-    with pytest.raises(ServiceUnavailable):
-        await waiting
-    assert time.monotonic() - started < 1.0
-
-
-async def test_check_tells_a_broker_that_is_away(bus: Bus, nats: NatsServer) -> None:
-    await bus.check()
-    nats.kill()
-    with pytest.raises(ServiceUnavailable):
-        await bus.check()
-
-
 async def test_an_event_with_content_is_refused(bus: Bus) -> None:
     with pytest.raises(ValueError, match="ids, not content"):
         await bus.publish(SUBJECT, JobQueued(job_id="x" * MAX_PAYLOAD_BYTES), event_id=new_id())
@@ -392,20 +252,6 @@ async def test_watching_sees_what_is_published_meanwhile_in_every_process(bus: B
             await other.check()
             await publish(bus, "a")
             await until(lambda: here.jobs == there.jobs == ["a"])
-
-
-async def test_opening_waits_for_a_server_that_comes_later(nats: NatsServer) -> None:
-    nats.kill()
-
-    async def connected() -> None:
-        async with open_bus(nats.url, name="early") as early:
-            await early.check()
-
-    opening = asyncio.create_task(connected())
-    await asyncio.sleep(0.2)
-    assert not opening.done()
-    await nats.start()
-    await asyncio.wait_for(opening, 5)
 
 
 async def test_streams_are_as_declared_and_brought_back_to_it(bus: Bus, nats: NatsServer) -> None:
@@ -429,23 +275,4 @@ async def test_an_existing_consumer_takes_its_new_specification(bus: Bus, nats: 
         await until(lambda: recorder.jobs == ["a", "b"])
     client = await connect(nats)
     assert (await client.jetstream().consumer_info(EVENTS.name, EVENTS_CONSUMER.name)).config.ack_wait == 7.0
-    await client.close()
-
-
-async def connect(server: NatsServer) -> Client:
-    return await nats.connect(server.url)
-
-
-async def test_a_full_work_queue_refuses_and_recovers(bus: Bus, nats: NatsServer) -> None:
-    client = await connect(nats)
-    jetstream = client.jetstream()
-    await jetstream.update_stream((await jetstream.stream_info(WORK.name)).config.evolve(max_bytes=2000))
-    sent = await asyncio.gather(*(publish(bus, str(number), work_subject("transcription")) for number in range(50)), return_exceptions=True)
-    assert {type(result) for result in sent} == {str, Overloaded}
-    accepted = (await bus.pending(WORK_CONSUMER)).waiting
-    recorder = Recorder()
-    async with consuming(bus, WORK_CONSUMER, recorder):
-        await until(lambda: len(recorder.jobs) == accepted)
-        await publish(bus, "later", work_subject("transcription"))
-        await until(lambda: "later" in recorder.jobs)
     await client.close()

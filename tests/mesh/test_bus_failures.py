@@ -1,0 +1,140 @@
+"""The bus on a real nats-server that is killed, restarted, wiped and full."""
+
+import asyncio
+import signal
+import time
+from datetime import datetime
+
+import nats
+import pytest
+
+from services.mesh.bus import Bus, open_bus
+from services.mesh.errors import Overloaded, ServiceUnavailable
+from services.mesh.ids import new_id
+from services.mesh.streams import EVENTS, WORK, work_subject
+from steno.jobs.v1.jobs_events_pb2 import JobQueued
+from tests.mesh.consumers import EVENTS_CONSUMER, SUBJECT, WORK_CONSUMER, Recorder, connect, consuming, publish, until
+from tests.servers import NatsServer
+
+
+@pytest.mark.parametrize("wiped", [False, True])
+async def test_consuming_resumes_after_the_broker_was_killed(bus: Bus, nats: NatsServer, wiped: bool) -> None:
+    recorder = Recorder()
+    async with consuming(bus, EVENTS_CONSUMER, recorder):
+        await publish(bus, "before")
+        await until(lambda: recorder.jobs == ["before"])
+        nats.kill()
+        if wiped:
+            nats.wipe()
+        await nats.start()
+        started = time.monotonic()
+        await published(bus, "after")
+        await until(lambda: "after" in recorder.jobs)
+        assert time.monotonic() - started < 2.0
+
+
+async def published(bus: Bus, job_id: str, subject: str = SUBJECT) -> None:
+    """Publish as the relay does: again with the same id until acknowledged."""
+    event_id = new_id()
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await bus.publish(subject, JobQueued(job_id=job_id), event_id=event_id)
+            except ServiceUnavailable:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+async def test_nothing_acknowledged_is_lost_when_the_broker_is_killed(bus: Bus, nats: NatsServer) -> None:
+    await asyncio.gather(*(publish(bus, str(number)) for number in range(200)))
+    nats.kill()
+    await nats.start()
+    recorder = Recorder()
+    async with consuming(bus, EVENTS_CONSUMER, recorder, concurrency=16):
+        await until(lambda: len(set(recorder.jobs)) == 200)
+
+
+async def test_streams_and_consumer_come_back_when_they_are_deleted(bus: Bus, nats: NatsServer) -> None:
+    recorder = Recorder()
+    async with consuming(bus, EVENTS_CONSUMER, recorder):
+        await publish(bus, "before")
+        await until(lambda: recorder.jobs == ["before"])
+        await delete_streams(nats)
+        await published(bus, "after")
+        await until(lambda: recorder.jobs == ["before", "after"])
+
+
+async def delete_streams(server: NatsServer) -> None:
+    client = await nats.connect(server.url)
+    for stream in (EVENTS, WORK):
+        await client.jetstream().delete_stream(stream.name)
+    await client.close()
+
+
+async def test_a_wiped_store_shows_in_the_streams_creation_time(bus: Bus, nats: NatsServer) -> None:
+    before = await bus.stream_created(WORK)
+    nats.kill()
+    await nats.start()
+    assert await eventually_created(bus) == before
+    nats.kill()
+    nats.wipe()
+    await nats.start()
+    assert await eventually_created(bus) > before
+
+
+async def eventually_created(bus: Bus) -> datetime:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await bus.stream_created(WORK)
+            except ServiceUnavailable:
+                await asyncio.sleep(0.05)
+
+
+async def test_a_publish_in_flight_fails_at_once_when_the_broker_dies(bus: Bus, nats: NatsServer) -> None:
+    assert nats.process is not None
+    nats.process.send_signal(signal.SIGSTOP)
+    waiting = asyncio.create_task(publish(bus, "a"))
+    await asyncio.sleep(0.1)
+    started = time.monotonic()
+    nats.kill()
+    with pytest.raises(ServiceUnavailable):
+        await waiting
+    assert time.monotonic() - started < 1.0
+
+
+async def test_check_tells_a_broker_that_is_away(bus: Bus, nats: NatsServer) -> None:
+    await bus.check()
+    nats.kill()
+    with pytest.raises(ServiceUnavailable):
+        await bus.check()
+
+
+async def test_opening_waits_for_a_server_that_comes_later(nats: NatsServer) -> None:
+    nats.kill()
+
+    async def connected() -> None:
+        async with open_bus(nats.url, name="early") as early:
+            await early.check()
+
+    opening = asyncio.create_task(connected())
+    await asyncio.sleep(0.2)
+    assert not opening.done()
+    await nats.start()
+    await asyncio.wait_for(opening, 5)
+
+
+async def test_a_full_work_queue_refuses_and_recovers(bus: Bus, nats: NatsServer) -> None:
+    client = await connect(nats)
+    jetstream = client.jetstream()
+    await jetstream.update_stream((await jetstream.stream_info(WORK.name)).config.evolve(max_bytes=2000))
+    sent = await asyncio.gather(*(publish(bus, str(number), work_subject("transcription")) for number in range(50)), return_exceptions=True)
+    assert {type(result) for result in sent} == {str, Overloaded}
+    accepted = (await bus.pending(WORK_CONSUMER)).waiting
+    recorder = Recorder()
+    async with consuming(bus, WORK_CONSUMER, recorder):
+        await until(lambda: len(recorder.jobs) == accepted)
+        await publish(bus, "later", work_subject("transcription"))
+        await until(lambda: "later" in recorder.jobs)
+    await client.close()
