@@ -116,6 +116,8 @@ def _python_path() -> str:
 def _defaults(service: str, data: DataDirectory) -> Iterable[tuple[str, str]]:
     prefix = f"STENO_{service.upper()}_"
     yield f"{prefix}LOG_FORMAT", "json"
+    # No child of a service goes on with its gRPC; the handlers would only fill the log.
+    yield "GRPC_ENABLE_FORK_SUPPORT", "0"
     if service in _WITH_DATABASE:
         yield f"{prefix}DATABASE_URL", data.database_url(service)
     if service in ("storage", "inference"):
