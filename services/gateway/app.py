@@ -29,6 +29,7 @@ from services.gateway.readiness import Dependency, Readiness, list_models, peer_
 from services.gateway.revocations import Revocations
 from services.gateway.settings import GatewaySettings
 from services.gateway.transcripts import Transcripts
+from services.mesh.api_keys import ApiKeys
 from services.mesh.identity import TokenSigner, load_key
 from services.mesh.lifecycle import Lifecycle
 from services.mesh.telemetry import get_logger
@@ -45,8 +46,9 @@ async def app(settings: GatewaySettings, lifecycle: Lifecycle) -> AsyncIterator[
         peers = await stack.enter_async_context(open_peers(settings, signer))
         http = await stack.enter_async_context(_open_http_client())
         await stack.enter_async_context(lifecycle.working())
-        authenticator = _authenticator(settings, peers)
-        revocations = Revocations(settings.nats_url, authenticator)
+        keys = ApiKeys(peers.accounts, remember_seconds=settings.authentication_cache_seconds)
+        authenticator = Authenticator(keys, guest_retention_days=settings.guest_retention_days)
+        revocations = Revocations(settings.nats_url, keys)
         lifecycle.spawn(revocations.run(lifecycle.stopping), "revocations")
         readiness = Readiness(
             {**peer_dependencies(peers), "nats": Dependency(revocations.connected, needed=False)},
@@ -63,12 +65,6 @@ async def app(settings: GatewaySettings, lifecycle: Lifecycle) -> AsyncIterator[
 def _open_http_client() -> httpx2.AsyncClient:
     limits = httpx2.Limits(max_connections=_HTTP_CONNECTIONS, max_keepalive_connections=20, keepalive_expiry=5)
     return httpx2.AsyncClient(timeout=_HTTP_SECONDS, limits=limits, trust_env=False, follow_redirects=False)
-
-
-def _authenticator(settings: GatewaySettings, peers: Peers) -> Authenticator:
-    return Authenticator(
-        peers.accounts, remember_seconds=settings.authentication_cache_seconds, guest_retention_days=settings.guest_retention_days
-    )
 
 
 def _native(

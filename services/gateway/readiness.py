@@ -9,13 +9,11 @@ from services.gateway.domain import Json
 from services.gateway.peers import Peers
 from services.mesh.channel import check_health
 from services.mesh.errors import MeshError
-from services.mesh.identity import acting_for
 from steno.inference.v1.inference_service_pb2 import ListModelsRequest, Model
 
 _ASK_AGAIN_SECONDS = 1.0
 _CHECK_SECONDS = 2.0
 # ListModels wants a caller with a workspace and looks at none of its data.
-_NO_WORKSPACE = "readiness"
 
 Check = Callable[[], Awaitable[bool]]
 ModelList = Callable[[], Awaitable[list[Model]]]
@@ -88,6 +86,5 @@ def peer_dependencies(peers: Peers) -> dict[str, Dependency]:
 
 async def list_models(peers: Peers) -> list[Model]:
     """What inference can run now, preferred first."""
-    with acting_for(_NO_WORKSPACE):
-        answer = await peers.inference.ListModels(ListModelsRequest(), timeout=_CHECK_SECONDS)
+    answer = await peers.inference.ListModels(ListModelsRequest(), timeout=_CHECK_SECONDS)
     return list(answer.models)

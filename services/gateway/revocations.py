@@ -2,9 +2,8 @@
 
 import asyncio
 
-from services.gateway.auth import Authenticator
+from services.mesh.api_keys import ApiKeys
 from services.mesh.bus import Bus, open_bus
-from services.mesh.deliveries import Delivery
 from services.mesh.streams import event_subject
 from steno.billing.v1.billing_events_pb2 import KeyRevoked
 
@@ -14,9 +13,9 @@ _CLOSE_SECONDS = 6.0
 class Revocations:
     """The gateway's one interest in the bus. Without it a revoked key works until its answer is forgotten anyway."""
 
-    def __init__(self, nats_url: str, authenticator: Authenticator) -> None:
+    def __init__(self, nats_url: str, keys: ApiKeys) -> None:
         self._nats_url = nats_url
-        self._authenticator = authenticator
+        self._keys = keys
         self._bus: Bus | None = None
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -41,9 +40,6 @@ class Revocations:
 
     async def _listen(self, stopping: asyncio.Event) -> None:
         async with open_bus(self._nats_url, name="gateway") as bus:
-            async with bus.watch(event_subject("billing", KeyRevoked), self._forget):
+            async with bus.watch(event_subject("billing", KeyRevoked), self._keys.forget_revoked):
                 self._bus = bus
                 await stopping.wait()
-
-    async def _forget(self, delivery: Delivery) -> None:
-        self._authenticator.forget(delivery.parse(KeyRevoked).api_key_id)

@@ -15,6 +15,7 @@ from services.inference.settings import InferenceSettings
 from services.inference.usecases import Workbench
 from services.inference.workers import watch_engine
 from services.media.sandbox import open_sandbox
+from services.mesh.api_keys import open_authentication
 from services.mesh.bus import open_bus
 from services.mesh.channel import open_channel
 from services.mesh.identity import TokenSigner, TokenVerifier, load_key
@@ -71,6 +72,7 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
             InferenceRpc(engine),
             inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"],
         )
-        server = await enter(open_server(settings, TokenVerifier(key, "inference"), authenticate=None, servicers=[registration]))
+        authenticate = await enter(open_authentication(settings.billing_address, signer, bus))
+        server = await enter(open_server(settings, TokenVerifier(key, "inference"), authenticate=authenticate, servicers=[registration]))
         lifecycle.spawn(watch_engine(engine, server, lifecycle.stopping), "engine watch")
         yield

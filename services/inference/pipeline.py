@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from services.inference.assembly import Recognition, no_speech, to_transcript, to_window_transcript
 from services.inference.audio import Audio
@@ -61,7 +61,7 @@ class Pipeline:
 
     engine: Engine
     floor: SpeechFloor
-    logger: BoundLogger
+    logger: FilteringBoundLogger
 
     async def transcribe(
         self, audio: Audio, config: TranscriptionConfig, finished: Mapping[int, WindowTranscript], reports: Reports
@@ -147,7 +147,7 @@ class _WindowRun:
     parameters: WindowParameters
     reports: Reports
     total_ms: int
-    logger: BoundLogger
+    logger: FilteringBoundLogger
     done_ms: int = 0
 
     def count(self, window: Window) -> float:

@@ -14,6 +14,7 @@ class InferenceSettings(BusSettings, ServiceSettings):
     model_config = settings_config("STENO_INFERENCE_")
 
     port: int = Field(7004, ge=0, le=65535, description="Port of the gRPC server; 0 takes a free one.")
+    billing_address: str = Field("127.0.0.1:7001", description="host:port of the billing service, which resolves API keys.")
     jobs_address: str = Field("127.0.0.1:7003", description="host:port of the jobs service.")
     storage_address: str = Field("127.0.0.1:7002", description="host:port of the storage service.")
     engine: Literal["local"] = Field("local", description="Where the models run: local is this machine's processor.")

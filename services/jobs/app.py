@@ -21,6 +21,7 @@ from services.jobs.usecases.reconcile import reconcile_holds
 from services.jobs.usecases.resources import Resources
 from services.jobs.usecases.sweep import tidy
 from services.jobs.workers import Dispatcher, Sweeper, repeat
+from services.mesh.api_keys import open_authentication
 from services.mesh.bus import Bus, open_bus
 from services.mesh.channel import Channel, open_channel
 from services.mesh.database import Database, open_database
@@ -55,8 +56,9 @@ async def app(settings: JobsSettings, lifecycle: Lifecycle) -> AsyncIterator[Non
         resources = await _open_resources(stack, settings, signer, database, relay)
         await stack.enter_async_context(lifecycle.working())
         _spawn_workers(settings, lifecycle, resources, bus, relay)
+        authenticate = await stack.enter_async_context(open_authentication(settings.billing_address, signer, bus))
         await stack.enter_async_context(
-            open_server(settings, TokenVerifier(key, SCHEMA), authenticate=None, servicers=_servicers(resources))
+            open_server(settings, TokenVerifier(key, SCHEMA), authenticate=authenticate, servicers=_servicers(resources))
         )
         yield
 

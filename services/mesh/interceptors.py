@@ -41,6 +41,8 @@ def check_access(caller: Caller, access: int) -> None:
     """Raises AccessDenied unless the caller has at least this access; a method without one is closed to all."""
     if access == access_pb2.ACCESS_CALLER:
         allowed = bool(caller.workspace_id)
+    elif access == access_pb2.ACCESS_IDENTIFIED:
+        allowed = True
     elif access == access_pb2.ACCESS_SERVICE:
         allowed = caller.kind in (CallerKind.SERVICE, CallerKind.OPERATOR)
     else:

@@ -2,47 +2,57 @@
 
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import FilteringBoundLogger, Processor
 
-_SHARED: list[Processor] = [
-    structlog.contextvars.merge_contextvars,
-    structlog.stdlib.add_log_level,
-    structlog.stdlib.add_logger_name,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-]
+_CHATTY = ("httpx2", "httpcore2", "alembic", "nats", "asyncio", "aiosqlite")
 
 
-def configure_logging(service: str, level: str, log_format: Literal["auto", "json", "console"] = "auto") -> None:
-    """Send structlog and the standard library's loggers to standard error in one form."""
-    console = sys.stderr.isatty() if log_format == "auto" else log_format == "console"
-    renderer: Processor = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+def configure_logging(
+    service: str, level: str, log_format: Literal["auto", "json", "console"] = "auto", stream: TextIO | None = None
+) -> None:
+    """Send Steno's own loggers and the standard library's to one stream, standard error unless given, in one form.
+
+    Ours do not pass through the standard library: its path costs 60-115 µs a line, which is most of a cheap request.
+    """
+    stream = stream or sys.stderr
+    console = stream.isatty() if log_format == "auto" else log_format == "console"
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderers = _renderers(console)
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.contextvars.bind_contextvars(service=service)
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, *renderers],
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        wrapper_class=structlog.make_filtering_bound_logger(number),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_SHARED,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                renderer,
-            ],
-        )
-    )
-    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    for chatty in ("httpx2", "httpcore2", "alembic", "nats", "asyncio", "aiosqlite"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    _redirect_standard_library([*shared, structlog.stdlib.add_logger_name], renderers, number, stream)
 
 
-def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+def _renderers(console: bool) -> list[Processor]:
+    """The last steps of a line. Tracebacks never show local variables: they hold secrets."""
+    if console:
+        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def _redirect_standard_library(shared: list[Processor], renderers: list[Processor], level: int, stream: TextIO) -> None:
+    handler = logging.StreamHandler(stream)
+    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove_meta, *renderers]))
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
     """A logger whose calls take constant text and keyword data."""
-    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    logger: FilteringBoundLogger = structlog.get_logger(source=name)
     return logger

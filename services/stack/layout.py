@@ -20,9 +20,9 @@ SERVICES = ("billing", "storage", "jobs", "inference", "gateway")
 _WITH_DATABASE = ("billing", "storage", "jobs")
 _CALLS: Mapping[str, tuple[str, ...]] = {
     "billing": (),
-    "storage": (),
+    "storage": ("billing",),
     "jobs": ("billing", "storage"),
-    "inference": ("jobs", "storage"),
+    "inference": ("billing", "jobs", "storage"),
     "gateway": ("billing", "storage", "jobs", "inference"),
 }
 # Gateway and inference stop together, then the next three, then nats: 15 s at most.

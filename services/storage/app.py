@@ -9,9 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from services.media.sandbox import open_sandbox
+from services.mesh.api_keys import open_authentication
 from services.mesh.bus import open_bus
 from services.mesh.database import open_database
-from services.mesh.identity import TokenVerifier, load_key
+from services.mesh.identity import TokenSigner, TokenVerifier, load_key
 from services.mesh.lifecycle import Lifecycle
 from services.mesh.migrations import migrate
 from services.mesh.outbox import OutboxRelay
@@ -37,7 +38,8 @@ DISK_THREADS = 16
 @asynccontextmanager
 async def app(settings: StorageSettings, lifecycle: Lifecycle) -> AsyncIterator[None]:
     """Storage while it serves. Raises OSError, ValueError (keys), SandboxUnavailable."""
-    verifier = TokenVerifier(load_key(settings.identity_key_file), audience=SCHEMA)
+    key = load_key(settings.identity_key_file)
+    verifier = TokenVerifier(key, audience=SCHEMA)
     if settings.profile == "embedded":
         await migrate(settings.database_url, schema=SCHEMA, script_location=str(MIGRATIONS))
     reaping = asyncio.Event()
@@ -59,7 +61,10 @@ async def app(settings: StorageSettings, lifecycle: Lifecycle) -> AsyncIterator[
         lifecycle.spawn(relay.run(lifecycle.stopping), "storage-outbox")
         data_plane = make_data_plane(depot, settings.max_transfers)
         await stack.enter_async_context(open_data_plane(data_plane, listener, settings.shutdown_grace_seconds))
-        server = await stack.enter_async_context(open_server(settings, verifier, authenticate=None, servicers=[registration(depot)]))
+        authenticate = await stack.enter_async_context(open_authentication(settings.billing_address, TokenSigner(key, SCHEMA), bus))
+        server = await stack.enter_async_context(
+            open_server(settings, verifier, authenticate=authenticate, servicers=[registration(depot)])
+        )
         spawn_workers(depot, server, settings, lifecycle, reaping)
         yield
 

@@ -16,6 +16,7 @@ class StorageSettings(ServiceSettings, DatabaseSettings, BusSettings):
     model_config = settings_config("STENO_STORAGE_")
 
     database_url: str = Field("sqlite+aiosqlite:///.steno/storage.db", description="Database of storage: a SQLite file or Postgres.")
+    billing_address: str = Field("127.0.0.1:7001", description="host:port of the billing service, which resolves API keys.")
     data_port: int = Field(0, ge=0, le=65535, description="Port of the data plane, on `host`; 0 takes a free one.")
     data_url: str = Field("", description="Base of the data plane's URLs as its clients reach it; empty means http://<host>:<data_port>.")
     signing_key_file: Path = Field(

@@ -190,9 +190,8 @@ async def test_unknown_expired_and_revoked_keys_are_refused_alike(service: Runni
 
 
 async def test_secrets_are_neither_stored_nor_logged(tmp_path: Path) -> None:
-    configure_logging("billing", "debug", "json")
     written = io.StringIO()
-    logging.getLogger().handlers[0].setStream(written)  # type: ignore[attr-defined]
+    configure_logging("billing", "debug", "json", written)
     try:
         async with running(tmp_path) as service:
             made = await service.new_key(await service.new_workspace())

@@ -9,6 +9,7 @@ from services.gateway.limits import RateLimiter, Slots
 from services.gateway.multipart import FormReader
 from services.gateway.peers import open_peers
 from services.gateway.transcripts import Transcripts
+from services.mesh.api_keys import ApiKeys
 from services.mesh.identity import TokenSigner, load_key
 from services.mesh.status import RemoteError
 from steno.jobs.v1.job_pb2 import Job
@@ -54,7 +55,8 @@ async def test_remembered_key_is_dropped_after_its_time_and_when_revoked(gateway
     signer = TokenSigner(load_key(gateway.settings.identity_key_file), "gateway")
     clock = Clock()
     async with open_peers(gateway.settings, signer) as peers:
-        authenticator = Authenticator(peers.accounts, remember_seconds=5, guest_retention_days=3, clock=clock)
+        keys = ApiKeys(peers.accounts, remember_seconds=5, clock=clock)
+        authenticator = Authenticator(keys, guest_retention_days=3)
         secret = gateway.world.new_key()
         key = gateway.world.keys[secret]
         before = gateway.world.authentications
@@ -66,7 +68,7 @@ async def test_remembered_key_is_dropped_after_its_time_and_when_revoked(gateway
         assert gateway.world.authentications == before + 2
         key.revoke_time.GetCurrentTime()
         assert (await authenticator.resolve(secret)).caller.key_id == key.id
-        authenticator.forget(key.id)
+        keys.forget(key.id)
         with pytest.raises(RemoteError) as refused:
             await authenticator.resolve(secret)
         assert refused.value.reason_name == "INVALID_API_KEY"

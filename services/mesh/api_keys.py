@@ -1,0 +1,89 @@
+"""API keys of internal callers: resolved through billing, remembered for seconds, forgotten when revoked."""
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from services.mesh.bus import Bus
+from services.mesh.channel import open_channel
+from services.mesh.deliveries import Delivery
+from services.mesh.errors import InvalidApiKey
+from services.mesh.identity import Caller, CallerKind, TokenSigner, calling_as
+from services.mesh.interceptors import Authenticate
+from services.mesh.status import RemoteError, is_remote
+from services.mesh.streams import event_subject
+from steno.billing.v1 import accounts_service_pb2
+from steno.billing.v1.accounts_service_pb2 import AuthenticateRequest, AuthenticateResponse
+from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceAsyncStub, AccountsServiceStub
+from steno.billing.v1.api_key_pb2 import ApiKey
+from steno.billing.v1.billing_events_pb2 import KeyRevoked
+
+REMEMBER_SECONDS = 5.0
+_MAX_REMEMBERED = 10_000
+_ACCOUNTS = accounts_service_pb2.DESCRIPTOR.services_by_name["AccountsService"]
+
+
+class ApiKeys:
+    """Answers of billing by the key's digest; secrets are not kept."""
+
+    def __init__(
+        self, accounts: AccountsServiceAsyncStub, *, remember_seconds: float = REMEMBER_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._accounts = accounts
+        self._remember_seconds = remember_seconds
+        self._clock = clock
+        self._remembered: OrderedDict[bytes, tuple[float, AuthenticateResponse]] = OrderedDict()
+
+    async def resolve(self, secret: str) -> AuthenticateResponse:
+        """The key, its workspace and its plan. Raises RemoteError: INVALID_API_KEY, or billing does not answer."""
+        digest = hashlib.sha256(secret.encode()).digest()
+        known = self._remembered.get(digest)
+        if known is not None and known[0] > self._clock():
+            return known[1]
+        asked = self._clock()
+        answer = await self._accounts.Authenticate(AuthenticateRequest(api_key=secret))
+        self._remembered.pop(digest, None)
+        self._remembered[digest] = (asked + self._remember_seconds, answer)
+        if len(self._remembered) > _MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return answer
+
+    def forget(self, key_id: str) -> None:
+        """Drop a revoked key."""
+        revoked = [digest for digest, (_, answer) in self._remembered.items() if answer.api_key.id == key_id]
+        for digest in revoked:
+            del self._remembered[digest]
+
+    async def forget_revoked(self, delivery: Delivery) -> None:
+        """Drop the key that a KeyRevoked event names."""
+        self.forget(delivery.parse(KeyRevoked).api_key_id)
+
+
+def caller_of(answer: AuthenticateResponse, service: str) -> Caller:
+    """Whom a key's holder acts for: its workspace, or, with an app key and no further proof, a guest of that key."""
+    key = answer.api_key
+    guest = key.kind == ApiKey.KIND_APP
+    kind, owner = (CallerKind.GUEST, f"guest:{key.id}") if guest else (CallerKind.KEY, "workspace")
+    return Caller(kind, service, key.workspace_id, owner, key.id, tuple(key.scopes))
+
+
+@asynccontextmanager
+async def open_authentication(billing_address: str, signer: TokenSigner, bus: Bus) -> AsyncIterator[Authenticate]:
+    """What `open_server` asks about API keys."""
+    async with open_channel(billing_address, audience="billing", signer=signer, services=[_ACCOUNTS]) as channel:
+        keys = ApiKeys(AccountsServiceStub(channel))
+
+        async def authenticate(secret: str) -> Caller:
+            try:
+                with calling_as(Caller(CallerKind.SERVICE, signer.service)):
+                    answer = await keys.resolve(secret)
+            except RemoteError as error:
+                if is_remote(error, InvalidApiKey.reason()):
+                    raise InvalidApiKey from error
+                raise
+            return caller_of(answer, signer.service)
+
+        async with bus.watch(event_subject("billing", KeyRevoked), keys.forget_revoked):
+            yield authenticate

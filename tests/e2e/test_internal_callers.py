@@ -1,0 +1,80 @@
+"""Other teams call the services over gRPC with an API key; nobody calls without one."""
+
+import asyncio
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.mesh.api_keys import REMEMBER_SECONDS
+from steno.inference.v1 import inference_service_pb2
+from steno.jobs.v1 import jobs_service_pb2, work_service_pb2
+from steno.jobs.v1.jobs_service_pb2_grpc import JobsServiceStub
+from steno.storage.v1 import storage_service_pb2
+from tests.e2e.mesh import SAMPLES, Mesh, wait_for
+
+SERVERS = {
+    "jobs": [*jobs_service_pb2.DESCRIPTOR.services_by_name.values(), *work_service_pb2.DESCRIPTOR.services_by_name.values()],
+    "storage": storage_service_pb2.DESCRIPTOR.services_by_name.values(),
+    "inference": inference_service_pb2.DESCRIPTOR.services_by_name.values(),
+}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_every_method_but_health_refuses_a_call_with_neither_token_nor_key(server: str, embedded: Mesh) -> None:
+    async def codes() -> set[grpc.StatusCode]:
+        found: set[grpc.StatusCode] = set()
+        async with grpc.aio.insecure_channel(embedded.ready["grpc"][server]) as channel:
+            answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            for service in SERVERS[server]:
+                for method in service.methods:
+                    found.add(await refusal(channel, f"/{service.full_name}/{method.name}", method.server_streaming))
+        return found
+
+    assert asyncio.run(codes()) == {grpc.StatusCode.UNAUTHENTICATED}
+
+
+async def refusal(channel: grpc.aio.Channel, path: str, streaming: bool) -> grpc.StatusCode:
+    """The status of an empty request to a method."""
+    try:
+        if streaming:
+            await channel.unary_stream(path)(b"", timeout=5).read()  # type: ignore[arg-type]
+        else:
+            await channel.unary_unary(path)(b"", timeout=5)  # type: ignore[arg-type]
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+def test_api_key_reads_its_own_jobs_over_grpc(embedded: Mesh) -> None:
+    job_id = embedded.submitted(SAMPLES / "clips" / "silence.flac")
+
+    async def read() -> jobs_service_pb2.GetJobResponse:
+        async with grpc.aio.insecure_channel(embedded.ready["grpc"]["jobs"]) as channel:
+            stub = JobsServiceStub(channel)
+            metadata = (("x-api-key", embedded.ready["api_key"]),)
+            return await stub.GetJob(jobs_service_pb2.GetJobRequest(job_id=job_id), metadata=metadata, timeout=10)
+
+    assert asyncio.run(read()).job.id == job_id
+
+
+def test_revoked_key_stops_working_everywhere_before_its_answer_would_be_forgotten(embedded: Mesh) -> None:
+    made = embedded.client.post("/api/v1/auth/api-keys", json={"name": "short-lived"}).raise_for_status().json()
+    metadata = (("x-api-key", made["key"]),)
+
+    async def refused() -> bool:
+        async with grpc.aio.insecure_channel(embedded.ready["grpc"]["jobs"]) as channel:
+            try:
+                await JobsServiceStub(channel).ListJobs(jobs_service_pb2.ListJobsRequest(), metadata=metadata, timeout=10)
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+                return True
+            return False
+
+    with embedded.client_for(made["key"]) as client:
+        assert not asyncio.run(refused())
+        assert client.get("/api/v1/me").status_code == 200
+        assert embedded.client.delete(f"/api/v1/auth/api-keys/{made['id']}").status_code == 204
+        wait_for(lambda: client.get("/api/v1/me").status_code == 401, REMEMBER_SECONDS - 1, "the gateway to refuse the key")
+        wait_for(lambda: asyncio.run(refused()), REMEMBER_SECONDS - 1, "jobs to refuse the key")
