@@ -1,6 +1,9 @@
 """Claims, leases, fences and checkpoints."""
 
 import asyncio
+import itertools
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -105,6 +108,24 @@ async def test_work_given_back_waits_and_does_not_count(stage: StageFactory) -> 
         assert (now.state, now.attempt) == (Job.STATE_QUEUED, 0)
         await until(lambda: len(mesh.told_of(WorkDispatched, job.id)) == 2)
         assert asyncio.get_running_loop().time() - released >= 0.29
+
+
+async def test_a_worker_that_reports_keeps_its_job_past_the_first_lease(stage: StageFactory) -> None:
+    async with stage(lease_seconds=1.0) as mesh, mesh.jobs():
+        owner, worker = await mesh.owner(), await mesh.worker()
+        job = (await owner.create(mesh.storage.add_media("ws"))).job
+        fence = (await claim(worker, job.id)).fence
+        end = asyncio.get_running_loop().time() + 2.5
+        reports: itertools.cycle[Callable[[], Any]] = itertools.cycle(
+            (
+                lambda: worker.ExtendLease(pb.ExtendLeaseRequest(job_id=job.id, fence=fence)),
+                lambda: worker.PutWindow(pb.PutWindowRequest(job_id=job.id, fence=fence, window=b"w")),
+            )
+        )
+        while asyncio.get_running_loop().time() < end:
+            await next(reports)()
+        assert (await owner.get(job.id)).state == Job.STATE_PROCESSING
+        assert mesh.told_of(WorkDispatched, job.id)[1:] == []
 
 
 async def test_a_dead_workers_job_is_dispatched_again_and_finishes(stage: StageFactory) -> None:

@@ -75,6 +75,9 @@ async def recall_all(resources: Resources) -> int:
 
 
 async def _recall(resources: Resources, age_seconds: float) -> int:
+    async with resources.database.reading() as session:
+        if not await count_dispatched(session):
+            return 0
     async with resources.database.transaction() as session:
         count = await recall_dispatched(session, age_seconds)
     if count:

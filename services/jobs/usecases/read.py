@@ -75,6 +75,8 @@ async def watch_job(resources: Resources, caller: Caller, job_id: str, after_rev
 async def poll_watched(resources: Resources) -> None:
     """Tells watchers what other replicas changed."""
     seen = resources.changes.seen()
+    if not seen:
+        return
     async with resources.database.reading() as session:
         for start in range(0, len(ids := sorted(seen)), resources.policy.batch_size):
             batch = ids[start : start + resources.policy.batch_size]
