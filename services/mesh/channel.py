@@ -84,15 +84,10 @@ class Channel(grpc.aio.Channel):
         """One request, many responses; the call ends with the iterator. Raises RemoteError."""
         send = self._channel.unary_stream(method, *arguments, **options)
 
-        async def call(request: Any, *, timeout: float | None = None, metadata: Metadata = ()) -> AsyncIterator[Any]:
+        # Not a generator itself: the caller and the deadline are those of the call, not of the first iteration.
+        def call(request: Any, *, timeout: float | None = None, metadata: Metadata = ()) -> AsyncIterator[Any]:
             stream = send(request, timeout=_remaining(timeout or STREAM_TIMEOUT_SECONDS), metadata=self._metadata(metadata))
-            try:
-                async for response in stream:
-                    yield response
-            except grpc.aio.AioRpcError as error:
-                raise from_rpc_error(error) from None
-            finally:
-                stream.cancel()
+            return _translated(stream)
 
         return call
 
@@ -131,6 +126,16 @@ class Channel(grpc.aio.Channel):
 
     async def __aexit__(self, *exception: object) -> None:
         await self.close()
+
+
+async def _translated(stream: Any) -> AsyncIterator[Any]:
+    try:
+        async for response in stream:
+            yield response
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from None
+    finally:
+        stream.cancel()
 
 
 def _remaining(seconds: float) -> float:
