@@ -17,11 +17,6 @@ from tests.servers import free_port, new_postgres_database, postgres_server
 BUCKET = "steno"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """--faults=long runs the fault tests over as many jobs as `make test-faults` promises."""
-    parser.addoption("--faults", choices=("short", "long"), default="short")
-
-
 @contextmanager
 def s3_server() -> Iterator[str]:
     """URL of a real S3 server with an empty bucket."""
