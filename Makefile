@@ -34,7 +34,7 @@ up: setup ## Run Steno on this machine (DATA=.steno PORT=8080)
 	@$(BIN)/steno up --data $(DATA) --port $(PORT) --engine $(ENGINE)
 
 test: setup ## Run the tests (starts its own NATS, Postgres and S3 servers)
-	@$(BIN)/pytest -q -p no:cacheprovider
+	@$(BIN)/pytest -q -p no:cacheprovider -n 2 --dist loadgroup
 
 test-faults: setup ## Kill every process of the mesh at random moments over 30 jobs, then check that nothing is lost
 	@$(BIN)/pytest -q -p no:cacheprovider --faults=long tests/e2e/test_kills.py
