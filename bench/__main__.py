@@ -1,0 +1,69 @@
+"""`python -m bench`: run the benchmarks and print their figures beside baselines and targets."""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+
+from bench import footprint, lifecycle, reads, submit, upload
+from bench.benchmark import LONG, SHORT, Benchmark, Effort
+from bench.report import show
+from services.mesh.telemetry import configure_logging
+
+BENCHMARKS = (
+    Benchmark("upload", "large files in and out: rate, memory, other requests meanwhile", upload.run),
+    Benchmark("submit", "accepting a job, on SQLite and Postgres, beside the database's raw commits", submit.run),
+    Benchmark("reads", "reading a job through the gateway, beside a plain Starlette route", reads.run),
+    Benchmark("footprint", "memory and time to ready of the idle mesh", footprint.run),
+    Benchmark("lifecycle", "a second of silence from submit to done, beside the same work without the platform", lifecycle.run),
+)
+
+
+def main() -> None:
+    """Run what was asked for."""
+    arguments = _parser().parse_args()
+    if arguments.list:
+        for benchmark in BENCHMARKS:
+            print(f"{benchmark.name:<10} {benchmark.summary}")
+        return
+    chosen = _chosen(arguments.only)
+    configure_logging("bench", "error")
+    # pgbench is started beside open channels; gRPC would print a line for each.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    effort = SHORT if arguments.short else LONG
+    console.print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; medians of {effort.rounds} interleaved rounds")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for benchmark in chosen:
+            runner.run(_run(benchmark, effort, console))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", default="", metavar="NAMES", help="names of benchmarks, separated by commas")
+    parser.add_argument("--short", action="store_true", help="less of everything; figures are rough")
+    parser.add_argument("--list", action="store_true", help="list the benchmarks")
+    return parser
+
+
+def _chosen(names: str) -> Sequence[Benchmark]:
+    wanted = [name for name in names.split(",") if name]
+    known = {benchmark.name: benchmark for benchmark in BENCHMARKS}
+    if unknown := [name for name in wanted if name not in known]:
+        sys.exit(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(known)}")
+    return [known[name] for name in wanted] or BENCHMARKS
+
+
+async def _run(benchmark: Benchmark, effort: Effort, console: Console) -> None:
+    with tempfile.TemporaryDirectory(prefix=f"steno-bench-{benchmark.name}-") as folder:
+        show(f"{benchmark.name}: {benchmark.summary}", await benchmark.run(effort, Path(folder)), console)
+
+
+if __name__ == "__main__":
+    main()

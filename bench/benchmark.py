@@ -1,0 +1,31 @@
+"""What a benchmark is: a name, a sentence, and a run that returns rows."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.report import Row
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much a run does. seconds: length of one measurement of a rate."""
+
+    rounds: int
+    seconds: float
+    upload_bytes: int
+
+
+LONG = Effort(rounds=5, seconds=3.0, upload_bytes=512 * 1024 * 1024)
+SHORT = Effort(rounds=2, seconds=1.0, upload_bytes=64 * 1024 * 1024)
+
+Run = Callable[[Effort, Path], Awaitable[Sequence[Row]]]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark. run: gets the effort and an empty folder of its own."""
+
+    name: str
+    summary: str
+    run: Run
