@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.descriptor import ServiceDescriptor
 from pydantic_settings import BaseSettings
 
+from services.gateway.contracts.native.errors import ANSWERS
 from services.mesh.errors import MeshError
 from services.mesh.interceptors import read_access
 from services.mesh.status import CODES, RemoteError
@@ -89,6 +90,11 @@ def test_every_setting_is_described_and_documented(service: str) -> None:
     assert names
     assert [name for name, description in names.items() if not description.endswith(".")] == []
     assert [name for name in names if f"`{name}`" not in documented] == []
+
+
+def test_every_error_code_of_the_native_contract_is_documented() -> None:
+    page = (ROOT / "docs" / "rest.md").read_text()
+    assert [answer.code for answer in ANSWERS.values() if f"`{answer.code}`" not in page] == []
 
 
 def test_metrics_are_made_in_one_module_only() -> None:

@@ -103,7 +103,6 @@ INTERNAL_REASONS = frozenset(
         "MEDIA_UNPROCESSABLE",
         "LANGUAGE_NOT_SUPPORTED",
         "ENGINE_UNAVAILABLE",
-        "WINDOW_FAILED",
         "BLOB_MISSING",
     }
 )
