@@ -4,17 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from services.jobs.usecases.dispatch import WORK_SUBJECT, dispatch_round, recall_all, recall_lost
+from services.jobs.usecases.dispatch import WORK_CLASS, dispatch_round, recall_all, recall_lost
 from services.jobs.usecases.resources import Resources
 from services.jobs.usecases.sweep import sweep_leases
 from services.mesh.bus import Bus
 from services.mesh.errors import MeshError
 from services.mesh.outbox import OutboxRelay
-from services.mesh.streams import WORK, ConsumerSpec
+from services.mesh.streams import WORK, work_consumer
 from services.mesh.telemetry import get_logger
-
-# Inference's consumer; before it exists the bus counts the whole stream instead, which holds nothing else.
-TRANSCRIPTION = ConsumerSpec("transcription", WORK, (WORK_SUBJECT,), max_tries=None)
 
 
 async def repeat(
@@ -79,5 +76,5 @@ class Sweeper:
         backlog = await self._relay.backlog()
         if backlog.oldest_seconds >= self._resources.policy.lost_dispatch_age.total_seconds():
             return False
-        pending = await self._bus.pending(TRANSCRIPTION)
+        pending = await self._bus.pending(work_consumer(WORK_CLASS))
         return not pending.waiting and not pending.outstanding

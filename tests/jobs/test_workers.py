@@ -1,15 +1,20 @@
 """Dispatching, sweeping, reconciling and cleaning up."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
-from services.jobs.workers import TRANSCRIPTION
+from services.jobs.settings import JobsSettings
 from services.mesh.deliveries import Delivery
 from services.mesh.ids import new_id
 from services.mesh.status import RemoteError
+from services.mesh.streams import work_consumer
 from steno.billing.v1.ledger_pb2 import Hold
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.jobs_events_pb2 import WorkDispatched
@@ -25,7 +30,40 @@ async def consume_work(mesh: Stage, taken: list[str], stopping: asyncio.Event) -
     async def take(delivery: Delivery) -> None:
         taken.append(delivery.parse(WorkDispatched).job_id)
 
-    await mesh.bus.consume(TRANSCRIPTION, take, stopping=stopping, concurrency=4)
+    await mesh.bus.consume(work_consumer("transcription"), take, stopping=stopping, concurrency=4)
+
+
+@dataclass
+class AtWork:
+    """A worker as inference is one: it claims what it takes off the queue, and keeps the message until it may end."""
+
+    claimed: list[str] = field(default_factory=list)
+    may_end: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@asynccontextmanager
+async def a_worker(mesh: Stage, stub: Any, slots: int) -> AsyncIterator[AtWork]:
+    """A worker while the block runs."""
+    at_work, stopping = AtWork(), asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        job_id = delivery.parse(WorkDispatched).job_id
+        try:
+            await claim(stub, job_id)
+        except RemoteError as error:
+            if error.reason_name == "JOB_LEASED":
+                return
+            raise
+        at_work.claimed.append(job_id)
+        await at_work.may_end.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(mesh.bus.consume(work_consumer("transcription"), handle, stopping=stopping, concurrency=slots))
+        try:
+            yield at_work
+        finally:
+            at_work.may_end.set()
+            stopping.set()
 
 
 async def test_a_small_workspace_is_served_beside_a_flood(stage: StageFactory) -> None:
@@ -72,6 +110,37 @@ async def test_work_that_still_waits_in_the_queue_is_not_handed_out_twice(stage:
         first = asyncio.get_running_loop().time()
         await until(lambda: _dispatched(mesh) == [job.id, job.id])
         assert asyncio.get_running_loop().time() - first >= 0.4, "only age hands it out again"
+
+
+async def test_work_that_waits_behind_a_busy_worker_is_not_handed_out_twice(stage: StageFactory) -> None:
+    async with stage(lost_dispatch_seconds=0.05, stale_dispatch_seconds=0.8, sweep_interval_seconds=0.05) as mesh, mesh.jobs():
+        owner, worker = await mesh.owner(), await mesh.worker()
+        async with a_worker(mesh, worker, slots=1) as at_work:
+            jobs = [(await owner.create(mesh.storage.add_media("ws"))).job.id]
+            await until(lambda: at_work.claimed == jobs)
+            jobs += [(await owner.create(mesh.storage.add_media("ws"))).job.id for _ in range(3)]
+            await until(lambda: _dispatched(mesh) == jobs)
+            first = asyncio.get_running_loop().time()
+            await until(lambda: len(_dispatched(mesh)) > len(jobs))
+            assert asyncio.get_running_loop().time() - first >= 0.6, "only age hands out what still waits"
+            at_work.may_end.set()
+            await until(lambda: sorted(at_work.claimed) == sorted(jobs), "work that waited was lost")
+
+
+async def test_workers_get_their_work_within_ten_seconds_of_a_wiped_queue(stage: StageFactory) -> None:
+    defaults = ("dispatch_interval_seconds", "sweep_interval_seconds", "lost_dispatch_seconds")
+    usual = {name: JobsSettings.model_fields[name].default for name in defaults}
+    async with stage(**usual) as mesh, mesh.jobs():
+        owner, worker = await mesh.owner(), await mesh.worker()
+        async with a_worker(mesh, worker, slots=2) as at_work:
+            jobs = [(await owner.create(mesh.storage.add_media("ws"))).job.id for _ in range(8)]
+            await until(lambda: len(at_work.claimed) == 2 and len(_dispatched(mesh)) == 8)
+            mesh.nats.kill()
+            mesh.nats.wipe()
+            await mesh.nats.start()
+            at_work.may_end.set()
+            async with asyncio.timeout(10):
+                await until(lambda: sorted(at_work.claimed) == sorted(jobs))
 
 
 async def test_a_wiped_queue_loses_no_job(stage: StageFactory) -> None:

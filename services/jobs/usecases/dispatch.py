@@ -16,7 +16,7 @@ from services.mesh.outbox import publish_all_later
 from services.mesh.streams import work_subject
 from steno.jobs.v1.jobs_events_pb2 import WorkDispatched
 
-WORK_SUBJECT = work_subject("transcription")
+WORK_CLASS = "transcription"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ async def dispatch_round(resources: Resources, last_workspace_id: str) -> Round:
         room = resources.policy.dispatch_window - await count_dispatched(session)
         while served.job_count < room and (row := await _next(session, served.workspace_id, now)) is not None:
             await touch_job(session, row, dispatch_time=now)
-            events.append((WORK_SUBJECT, WorkDispatched(job_id=row.id)))
+            events.append((work_subject(WORK_CLASS), WorkDispatched(job_id=row.id)))
             served = Round(row.workspace_id, served.job_count + 1)
         await publish_all_later(session, outbox, events)
     if served.job_count:
