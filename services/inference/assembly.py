@@ -1,5 +1,6 @@
 """From what the models said to the messages that are stored."""
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,11 @@ def to_transcript(recognition: Recognition) -> Transcript:
     segments = build_segments(words)
     if not engine.punctuates:
         segments = write_out(segments)
-    messages = [_segment_message(index, segment, recognition) for index, segment in enumerate(segments)]
+    starts = [window.start_offset_ms for window in recognition.windows]
+    messages = [
+        _segment_message(index, segment, recognition.windows[max(0, bisect_right(starts, segment.start_ms) - 1)], recognition.config)
+        for index, segment in enumerate(segments)
+    ]
     return Transcript(
         text=" ".join(segment.text for segment in segments),
         language=_main_language(recognition.windows),
@@ -106,8 +111,7 @@ def _words(windows: Iterable[WindowTranscript]) -> Iterator[Word]:
             yield Word(word.text, word.start_offset_ms, word.end_offset_ms, probability)
 
 
-def _segment_message(index: int, segment: Segment, recognition: Recognition) -> transcript_pb2.Segment:
-    window = _window_at(recognition.windows, segment.start_ms)
+def _segment_message(index: int, segment: Segment, window: WindowTranscript, config: TranscriptionConfig) -> transcript_pb2.Segment:
     message = transcript_pb2.Segment(
         id=index,
         start_offset_ms=segment.start_ms,
@@ -120,7 +124,7 @@ def _segment_message(index: int, segment: Segment, recognition: Recognition) -> 
     for field in ("avg_logprob", "no_speech_prob", "compression_ratio", "temperature"):
         if window.HasField(field):
             setattr(message, field, getattr(window, field))
-    if recognition.config.word_timestamps:
+    if config.word_timestamps:
         message.words.extend(_word_message(word) for word in segment.words)
     return message
 
@@ -131,11 +135,6 @@ def _flags(segment: Segment) -> Iterator[str]:
     known = [word.probability for word in segment.words if word.probability is not None]
     if known and sum(known) / len(known) < _LOW_CONFIDENCE:
         yield "low_confidence"
-
-
-def _window_at(windows: Sequence[WindowTranscript], offset_ms: int) -> WindowTranscript:
-    inside = (window for window in windows if window.start_offset_ms <= offset_ms <= window.end_offset_ms)
-    return next(inside, windows[0])
 
 
 def _main_language(windows: Iterable[WindowTranscript]) -> str:

@@ -27,6 +27,14 @@ class LeaseLost(Exception):
     """Another worker took the job over, or its owner ended it."""
 
 
+class Stopped(Exception):
+    """The service ends: the job in hand goes back."""
+
+
+class DecoderDied(Exception):
+    """The process that read the audio died of something that may be the audio's fault or the machine's."""
+
+
 def billable_ms(duration_ms: int, speech_detected: bool) -> int:
     """What a transcript costs: the decoded length, nothing without speech."""
     return duration_ms if speech_detected else 0

@@ -1,20 +1,70 @@
-"""Failures out of task groups, as the one error that decides what happens next."""
+"""What went wrong with a job in hand, and what follows: it failed, it may be tried again, or it is nobody's attempt."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from services.inference.domain import LeaseLost
+import grpc
+import httpx2
+
+from services.inference.domain import DecoderDied, LanguageNotSupported, LeaseLost, MediaUnprocessable, Stopped
+from services.inference.engines.engine import EngineFailed, LanguageUnsupported
+from services.mesh.errors import FailedPrecondition, Internal, InvalidArgument, MeshError
+from services.mesh.status import RemoteError
+
+_DECISIVE = (LeaseLost, Stopped)
+_REFUSED_FOR_GOOD = (
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.OUT_OF_RANGE,
+    grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why the work failed. retryable: another attempt may succeed; attempts are counted."""
+
+    error: MeshError
+    retryable: bool
+
+
+def verdict_on(error: Exception) -> Verdict | None:
+    """None when the cause lies outside of the job, which then goes back without an attempt being counted."""
+    match error:
+        case FailedPrecondition() | InvalidArgument():
+            return Verdict(error, retryable=False)
+        case LanguageUnsupported():
+            return Verdict(LanguageNotSupported(str(error)), retryable=False)
+        case DecoderDied():
+            return Verdict(MediaUnprocessable(str(error)), retryable=True)
+        case RemoteError() if error.code in _REFUSED_FOR_GOOD:
+            return Verdict(Internal(), retryable=True)
+        case MeshError() | EngineFailed() | httpx2.HTTPError() | OSError():
+            return None
+        case _:
+            return Verdict(Internal(), retryable=True)
 
 
 @contextmanager
 def ungrouped() -> Iterator[None]:
-    """Raise one error of an exception group instead of the group: LeaseLost if it is there, else the first."""
+    """Raise one error of an exception group instead of the group: LeaseLost or Stopped if there is one, else the first."""
     try:
         yield
     except BaseExceptionGroup as group:
         leaves = list(_leaves(group))
-        lost = (leaf for leaf in leaves if isinstance(leaf, LeaseLost))
-        raise next(lost, leaves[0]) from group
+        chosen = next((leaf for kind in _DECISIVE for leaf in leaves if isinstance(leaf, kind)), leaves[0])
+        cause = chosen.__cause__
+        try:
+            raise chosen from cause
+        finally:
+            # The group holds this error: as its context it would keep the frames, and their audio, until a collection.
+            chosen.__context__ = cause
+            del group, leaves, chosen, cause
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

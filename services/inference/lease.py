@@ -3,14 +3,16 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 
-from services.inference.domain import LeaseLost
+from services.inference.domain import LeaseLost, Stopped
 from services.inference.failures import ungrouped
+from services.inference.patience import patiently
 from services.mesh.errors import MeshError
 from services.mesh.status import is_remote
 from services.mesh.telemetry import get_logger
@@ -26,7 +28,11 @@ from steno.jobs.v1.work_service_pb2 import (
 from steno.jobs.v1.work_service_pb2_grpc import WorkServiceAsyncStub
 
 _EXTENSIONS_PER_LEASE = 3
+_ANXIOUS_EXTENSIONS_PER_LEASE = 30
 _CALL_SECONDS = 5.0
+_LIST_SECONDS = 60.0
+_PUT_PATIENCE_SECONDS = 60.0
+_RELEASE_PATIENCE_SECONDS = 3.0
 
 
 @dataclass
@@ -37,23 +43,34 @@ class Lease:
     job: Job
     fence: int
     seconds: float
+    _good_until: float = field(repr=False)
     progress: float = 0.0
     speech_detected: bool | None = None
     speech_ratio: float | None = None
     engine: str = ""
     model: str = ""
-    _good_until: float = field(default=0.0, repr=False)
 
     def advance(self, progress: float) -> None:
         """Report progress, 0 to 1, with the next extension."""
         self.progress = max(self.progress, min(1.0, progress))
 
-    def report_speech(self, detected: bool, ratio: float) -> None:
-        """Report what the pre-flight found with the next extension."""
+    async def report_speech(self, detected: bool, ratio: float) -> None:
+        """Report what the pre-flight found, at once. Raises LeaseLost."""
         self.speech_detected, self.speech_ratio = detected, ratio
+        await self.report()
 
-    async def extend(self) -> None:
-        """Prolong the lease and report progress. Raises LeaseLost, RemoteError."""
+    async def report(self) -> bool:
+        """Extend; False when that did not come through and the lease still holds. Raises LeaseLost."""
+        try:
+            await self._extend()
+        except MeshError as error:
+            get_logger("inference.lease").warning("lease not extended", error=str(error))
+            if time.monotonic() >= self._good_until:
+                raise LeaseLost from error
+            return False
+        return True
+
+    async def _extend(self) -> None:
         request = ExtendLeaseRequest(
             job_id=self.job.id,
             fence=self.fence,
@@ -63,31 +80,47 @@ class Lease:
             engine=self.engine,
             model=self.model,
         )
-        await self._write(self.stub.ExtendLease(request, timeout=_CALL_SECONDS))
+        await self._write(self.stub.ExtendLease(request, timeout=min(_CALL_SECONDS, self.seconds / _EXTENSIONS_PER_LEASE)))
 
     async def put_window(self, index: int, window: WindowTranscript, progress: float) -> None:
-        """Store a finished window. Raises LeaseLost, RemoteError."""
+        """Store a finished window, waiting for jobs to come back while the lease lasts. Raises LeaseLost, RemoteError."""
         self.advance(progress)
         request = PutWindowRequest(
             job_id=self.job.id, fence=self.fence, index=index, window=window.SerializeToString(), progress=self.progress
         )
-        await self._write(self.stub.PutWindow(request, timeout=_CALL_SECONDS))
+
+        async def put() -> None:
+            await self._write(self.stub.PutWindow(request, timeout=_CALL_SECONDS))
+
+        await patiently(put, "PutWindow", _PUT_PATIENCE_SECONDS)
 
     async def list_windows(self) -> dict[int, WindowTranscript]:
         """What earlier claims finished, by index. Raises LeaseLost, RemoteError."""
         request = ListWindowsRequest(job_id=self.job.id, fence=self.fence)
+        found: dict[int, WindowTranscript] = {}
         try:
-            return {item.index: WindowTranscript.FromString(item.window) async for item in self.stub.ListWindows(request, timeout=60)}
+            async for item in self.stub.ListWindows(request, timeout=_LIST_SECONDS):
+                with suppress(DecodeError):
+                    # One that cannot be read is transcribed again.
+                    found[item.index] = WindowTranscript.FromString(item.window)
         except MeshError as error:
             raise _lost_or(error) from error
+        return found
 
     async def release(self, delay: timedelta = timedelta()) -> None:
-        """Give the job back unfinished, to be handed out again after the delay; a lost lease has nothing to give."""
+        """Give the job back unfinished, to be handed out again after the delay.
+
+        Best effort: what does not come through, the end of the lease does.
+        """
         request = ReleaseWorkRequest(job_id=self.job.id, fence=self.fence, delay=_duration(delay))
+
+        async def give_back() -> None:
+            await self.stub.ReleaseWork(request, timeout=_RELEASE_PATIENCE_SECONDS)
+
         try:
-            await self.stub.ReleaseWork(request, timeout=_CALL_SECONDS)
+            await patiently(give_back, "ReleaseWork", _RELEASE_PATIENCE_SECONDS)
         except MeshError as error:
-            get_logger("inference.lease").warning("work not released", job_id=self.job.id, error=str(error))
+            get_logger("inference.lease").warning("work not released", error=str(error))
 
     async def _write(self, call: Awaitable[object]) -> None:
         started = time.monotonic()
@@ -99,15 +132,10 @@ class Lease:
 
     async def keep(self) -> None:
         """Extend until cancelled. Raises LeaseLost when told so, or when no extension came through in time."""
-        self._good_until = time.monotonic() + self.seconds
+        extensions_per_lease = _EXTENSIONS_PER_LEASE
         while True:
-            await asyncio.sleep(self.seconds / _EXTENSIONS_PER_LEASE)
-            try:
-                await self.extend()
-            except MeshError as error:
-                get_logger("inference.lease").warning("lease not extended", job_id=self.job.id, error=str(error))
-                if time.monotonic() > self._good_until:
-                    raise LeaseLost from error
+            await asyncio.sleep(self.seconds / extensions_per_lease)
+            extensions_per_lease = _EXTENSIONS_PER_LEASE if await self.report() else _ANXIOUS_EXTENSIONS_PER_LEASE
 
 
 def _duration(delay: timedelta) -> Duration:
@@ -122,22 +150,31 @@ def _lost_or(error: MeshError) -> Exception:
 
 async def claim(stub: WorkServiceAsyncStub, job_id: str, worker_id: str) -> Lease | None:
     """Take a job; None when there is nothing to take. Raises RemoteError."""
+    started = time.monotonic()
     try:
         claimed = await stub.ClaimWork(ClaimWorkRequest(job_id=job_id, worker_id=worker_id))
     except MeshError as error:
         if any(is_remote(error, reason) for reason in ("JOB_NOT_FOUND", "JOB_ALREADY_ENDED", "JOB_LEASED")):
             return None
         raise
-    return Lease(stub, claimed.job, claimed.fence, claimed.lease_duration.ToTimedelta().total_seconds())
+    seconds = claimed.lease_duration.ToTimedelta().total_seconds()
+    return Lease(stub, claimed.job, claimed.fence, seconds, started + seconds)
 
 
 @asynccontextmanager
-async def kept(lease: Lease) -> AsyncIterator[None]:
-    """Within, the lease is prolonged; its loss cancels the work inside and raises LeaseLost."""
+async def kept(lease: Lease, stopping: asyncio.Event) -> AsyncIterator[None]:
+    """Within, the lease is prolonged. Its loss cancels the work inside and raises LeaseLost; `stopping` does so with Stopped."""
     with ungrouped():
         async with asyncio.TaskGroup() as group:
             keeper = group.create_task(lease.keep(), name=f"lease {lease.job.id}")
+            watcher = group.create_task(_stop_when(stopping), name=f"stop {lease.job.id}")
             try:
                 yield
             finally:
                 keeper.cancel()
+                watcher.cancel()
+
+
+async def _stop_when(stopping: asyncio.Event) -> None:
+    await stopping.wait()
+    raise Stopped

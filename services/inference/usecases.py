@@ -1,27 +1,29 @@
 """What the inference service does with a job: bring it to a result or a failure, or give it back."""
 
 import asyncio
+import random
 import shutil
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import grpc
 import httpx2
+from google.protobuf.message import Message
+from structlog.contextvars import bound_contextvars
 
-from services.inference.artefacts import media_url, store_transcript
+from services.inference.artefacts import discard_transcript, media_url, store_transcript
 from services.inference.audio import open_audio
-from services.inference.domain import LanguageNotSupported, LeaseLost, MediaUnprocessable, billable_ms
-from services.inference.engines.engine import Engine, EngineFailed
+from services.inference.domain import LanguageNotSupported, LeaseLost, Stopped, billable_ms
+from services.inference.engines.engine import Engine
+from services.inference.failures import Verdict, verdict_on
 from services.inference.lease import Lease, claim, kept
-from services.inference.pipeline import Pipeline, Reports
+from services.inference.patience import patiently
+from services.inference.pipeline import PROGRESS_AFTER_DECODE, Pipeline, Reports
 from services.media.sandbox import Sandbox
 from services.mesh import semconv
 from services.mesh.bus import Bus
-from services.mesh.errors import FailedPrecondition, Internal, InvalidArgument, MeshError
+from services.mesh.errors import Internal
 from services.mesh.identity import acting_for
-from services.mesh.status import RemoteError
 from services.mesh.streams import event_subject
 from services.mesh.telemetry import get_logger
 from steno.inference.v1.inference_events_pb2 import TranscriptCompleted, WorkFailed
@@ -29,8 +31,12 @@ from steno.jobs.v1.transcript_pb2 import Transcript
 from steno.jobs.v1.work_service_pb2_grpc import WorkServiceAsyncStub
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
 
-_NOT_OURS = (MeshError, EngineFailed, httpx2.HTTPError, OSError)
-_RETURN_DELAY = timedelta(seconds=5)
+_FIRST_DELAY_SECONDS = 2.0
+_LAST_DELAY_SECONDS = 40.0
+_STORE_PATIENCE_SECONDS = 60.0
+_PUBLISH_PATIENCE_SECONDS = 600.0
+_CONNECT_SECONDS = 5.0
+_UNPROBED_SLACK_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -57,71 +63,66 @@ async def work_on(bench: Workbench, job_id: str, stopping: asyncio.Event) -> Non
     lease = await claim(bench.work, job_id, bench.worker_id)
     if lease is None:
         return
-    with acting_for(lease.job.workspace_id, lease.job.owner):
+    with acting_for(lease.job.workspace_id, lease.job.owner), bound_contextvars(job_id=job_id, fence=lease.fence):
         await _work_under(lease, bench, stopping)
 
 
 async def _work_under(lease: Lease, bench: Workbench, stopping: asyncio.Event) -> None:
-    logger = get_logger("inference.work").bind(job_id=lease.job.id, fence=lease.fence)
+    logger = get_logger("inference.work")
     try:
-        if not await _until(stopping, _transcribe(lease, bench)):
-            logger.info("work given back, stopping")
-            await lease.release()
+        async with kept(lease, stopping):
+            await _conclude(lease, bench)
     except LeaseLost:
         logger.info("work dropped, its lease is lost")
-    except (FailedPrecondition, InvalidArgument) as error:
-        logger.info("work failed", reason=error.reason())
-        await _publish_failure(lease, bench, error, retryable=False)
-    except _NOT_OURS as error:
-        logger.warning("work given back", error=str(error))
-        await lease.release(_RETURN_DELAY)
-    except Exception:
-        logger.exception("work broke")
-        await _publish_failure(lease, bench, Internal(), retryable=True)
+    except Stopped:
+        logger.info("work given back, stopping")
+        await lease.release()
+    except Exception as error:
+        logger.warning("work given back", error=repr(error))
+        await lease.release(_return_delay(lease.fence))
 
 
-async def _until(stopping: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
-    """True when the work ended before `stopping`, with its error if it had one; else it is cancelled and over."""
-    task = asyncio.create_task(work, name="work")
-    stopped = asyncio.create_task(stopping.wait(), name="stopping")
+def _return_delay(fence: int) -> timedelta:
+    """Doubles with every claim of the job, whoever claimed it, so that a fault that stays is not met in a hot loop."""
+    longest = min(_LAST_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2 ** min(max(0, fence - 1), 10))
+    return timedelta(seconds=longest * random.uniform(0.5, 1.0))  # noqa: S311 (jitter)
+
+
+async def _conclude(lease: Lease, bench: Workbench) -> None:
+    """Publish a result or a failure. Raises LeaseLost, and whatever means that the job goes back."""
     try:
-        await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
-        return task.done()
-    finally:
-        stopped.cancel()
-        task.cancel()
-        await asyncio.wait((task,))
-
-
-async def _transcribe(lease: Lease, bench: Workbench) -> None:
-    async with kept(lease):
-        _check_language(lease, bench.engine)
-        lease.engine, lease.model = bench.engine.name, bench.engine.model
-        await lease.extend()
         transcript = await _heard(lease, bench)
-        transcript.job_id = lease.job.id
-        artefact_id = await store_transcript(bench.storage, bench.client, transcript)
-        await bench.bus.publish(
-            event_subject("inference", TranscriptCompleted),
-            _completed(lease, transcript, artefact_id),
-            event_id=f"transcript:{lease.job.id}:{lease.fence}",
-        )
+    except Exception as error:
+        verdict = None if isinstance(error, LeaseLost) else verdict_on(error)
+        if verdict is None:
+            raise
+        await _publish_failure(lease, bench, verdict, error)
+        return
+    transcript.job_id = lease.job.id
+    await _publish_result(lease, bench, transcript)
     semconv.AUDIO_SECONDS.inc(transcript.audio_duration_ms / 1000)
 
 
 async def _heard(lease: Lease, bench: Workbench) -> Transcript:
-    try:
-        url = await media_url(bench.storage, lease.job.media_id)
-    except RemoteError as error:
-        if error.code is grpc.StatusCode.NOT_FOUND:
-            raise MediaUnprocessable("The audio is no longer stored.") from error
-        raise
+    _check_language(lease, bench.engine)
+    lease.engine, lease.model = bench.engine.name, bench.engine.model
+    await lease.report()
+    url = await media_url(bench.storage, lease.job.media_id)
     finished = await lease.list_windows()
     reports = Reports(speech=lease.report_speech, window=lease.put_window, progress=lease.advance)
-    async with open_audio(bench.client, url, bench.sandbox, bench.scratch, bench.max_duration_ms) as audio:
+    limit_ms = _decode_limit_ms(lease, bench)
+
+    def decoded(done_ms: int) -> None:
+        lease.advance(PROGRESS_AFTER_DECODE * min(1.0, done_ms / (lease.job.audio_duration_ms or limit_ms)))
+
+    async with open_audio(bench.client, url, bench.sandbox, bench.scratch, limit_ms, decoded) as audio:
         return await bench.pipeline.transcribe(audio, lease.job.config, finished, reports)
+
+
+def _decode_limit_ms(lease: Lease, bench: Workbench) -> int:
+    """The processor time that hostile audio may burn follows from this, so a short file gets little; the probe may be off."""
+    probed_ms = lease.job.audio_duration_ms
+    return min(bench.max_duration_ms, 2 * probed_ms + _UNPROBED_SLACK_MS) if probed_ms else bench.max_duration_ms
 
 
 def _check_language(lease: Lease, engine: Engine) -> None:
@@ -129,6 +130,20 @@ def _check_language(lease: Lease, engine: Engine) -> None:
     if language and language not in engine.languages:
         known = ", ".join(engine.languages)
         raise LanguageNotSupported(f"The speech model {engine.model} understands {known}, not {language}.", language=language)
+
+
+async def _publish_result(lease: Lease, bench: Workbench, transcript: Transcript) -> None:
+    artefact_id = await patiently(
+        lambda: store_transcript(bench.storage, bench.client, transcript), "store transcript", _STORE_PATIENCE_SECONDS
+    )
+    try:
+        while not await bench.bus.connected(_CONNECT_SECONDS):
+            get_logger("inference.work").warning("result waits for the bus")
+    except BaseException:
+        # From the first attempt to publish on, jobs may know of the artefact and owns it.
+        await discard_transcript(bench.storage, artefact_id)
+        raise
+    await _publish(bench.bus, _completed(lease, transcript, artefact_id), f"transcript:{lease.job.id}:{lease.fence}")
 
 
 def _completed(lease: Lease, transcript: Transcript, artefact_id: str) -> TranscriptCompleted:
@@ -147,9 +162,18 @@ def _completed(lease: Lease, transcript: Transcript, artefact_id: str) -> Transc
     )
 
 
-async def _publish_failure(lease: Lease, bench: Workbench, error: MeshError, *, retryable: bool) -> None:
-    failed = WorkFailed(job_id=lease.job.id, fence=lease.fence, reason=error.reason(), message=error.message, retryable=retryable)
-    await bench.bus.publish(event_subject("inference", WorkFailed), failed, event_id=f"failure:{lease.job.id}:{lease.fence}")
+async def _publish_failure(lease: Lease, bench: Workbench, verdict: Verdict, error: Exception) -> None:
+    reason, message = verdict.error.reason(), verdict.error.message
+    trace = error if isinstance(verdict.error, Internal) else None
+    get_logger("inference.work").warning("work failed", reason=reason, retryable=verdict.retryable, exc_info=trace)
+    failed = WorkFailed(job_id=lease.job.id, fence=lease.fence, reason=reason, message=message, retryable=verdict.retryable)
+    await _publish(bench.bus, failed, f"failure:{lease.job.id}:{lease.fence}")
+
+
+async def _publish(bus: Bus, event: Message, event_id: str) -> None:
+    """Repeats under one event id while the bus is away: the work is worth more than the wait."""
+    subject = event_subject("inference", type(event))
+    await patiently(lambda: bus.publish(subject, event, event_id=event_id), event_id, _PUBLISH_PATIENCE_SECONDS)
 
 
 def has_room(scratch: Path, min_free_bytes: int) -> bool:

@@ -4,11 +4,12 @@ import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 import pytest
+import pytest_asyncio
 
 from services.inference.diarization.spans import embedding_blocks, embedding_spans, encoder_gain
 from services.inference.engines.local import LocalEngine, open_local_engine
@@ -17,6 +18,9 @@ from services.inference.models.vad import SileroVad, load_vad
 from services.inference.models.vad_state import VadState, gain_for
 from services.inference.pcm import SAMPLE_RATE_HZ, Floats, Pcm, cut, duration_ms, level_dbfs
 from services.inference.windows import Region, find_regions
+
+if TYPE_CHECKING:
+    from tests.inference.stage import House, Stage
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -78,4 +82,22 @@ def meeting(vad: SileroVad) -> Heard:
 async def engine() -> AsyncIterator[LocalEngine]:
     """The local engine over two processes."""
     async with open_local_engine(workers=2) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator["House"]:
+    """The engine, the sandbox and nats-server of the tests of work."""
+    from tests.inference.stage import open_house
+
+    async with open_house(tmp_path_factory.mktemp("nats")) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def stage(house: "House", tmp_path: Path) -> AsyncIterator["Stage"]:
+    """Fresh peers and a workbench."""
+    from tests.inference.stage import open_stage
+
+    async with open_stage(house, tmp_path) as opened:
         yield opened

@@ -1,0 +1,61 @@
+"""A real engine in trouble: it delegates, and fails or hangs where a test says so."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from services.inference.engines.engine import Engine, EngineFailed, WindowParameters
+from services.inference.models.vad_state import VadState
+from services.inference.pcm import Floats, Pcm
+from services.inference.transcript import WindowResult
+
+
+class TroubledEngine:
+    """`trouble(n)` is raised by the n-th window, from 0, if it is an error; windows in `hanging` never end; `dead` fails all else."""
+
+    languages = ("en",)
+    punctuates = False
+
+    def __init__(self, engine: Engine, max_window_seconds: float = 3.0) -> None:
+        self.inner = engine
+        self.name, self.model = engine.name, engine.model
+        self.max_window_seconds = max_window_seconds
+        self.trouble: Callable[[int], Exception | None] = lambda number: None
+        self.hanging: set[int] = set()
+        self.dead = False
+        self.stuck_check = False
+        self.windows_heard = 0
+        self.at_work = asyncio.Event()
+        self.checking = asyncio.Event()
+
+    async def transcribe_window(self, pcm: Pcm, parameters: WindowParameters) -> WindowResult:
+        """As the engine, unless in trouble."""
+        number = self.windows_heard
+        self.windows_heard += 1
+        self.at_work.set()
+        if number in self.hanging:
+            await asyncio.Event().wait()
+        if (error := self.trouble(number)) is not None:
+            raise error
+        return await self.inner.transcribe_window(pcm, parameters)
+
+    async def speech_probabilities(self, pcm: Pcm, state: VadState) -> tuple[Floats, VadState]:
+        """As the engine, unless dead."""
+        self._live()
+        return await self.inner.speech_probabilities(pcm, state)
+
+    async def embed(self, pcm: Pcm, spans: Sequence[tuple[int, int]], gain: float) -> Floats:
+        """As the engine, unless dead."""
+        self._live()
+        return await self.inner.embed(pcm, spans, gain)
+
+    async def check(self) -> None:
+        """As the engine, unless dead or stuck."""
+        self.checking.set()
+        if self.stuck_check:
+            await asyncio.Event().wait()
+        self._live()
+        await self.inner.check()
+
+    def _live(self) -> None:
+        if self.dead:
+            raise EngineFailed("the engine is dead")
