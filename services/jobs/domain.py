@@ -72,6 +72,10 @@ class MediaNotFound(NotFound):
     """The workspace has no ready media with this id."""
 
 
+class MediaTaken(FailedPrecondition):
+    """Another job was made from this media."""
+
+
 class InvalidLanguage(InvalidArgument):
     """Not an ISO 639-1 language code."""
 

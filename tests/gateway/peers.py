@@ -86,6 +86,10 @@ class InvalidLanguage(InvalidArgument):
     """No language."""
 
 
+class MediaTaken(FailedPrecondition):
+    """Another job was made from this media."""
+
+
 class IdempotencyKeyReused(FailedPrecondition):
     """Another request."""
 

@@ -11,7 +11,7 @@ import pytest
 from services.gateway.multipart import MAX_OVERHEAD_BYTES
 from services.mesh.errors import Internal, ServiceUnavailable
 from tests.gateway.conftest import Running, build_form, open_gateway
-from tests.gateway.peers import PLAN
+from tests.gateway.peers import PLAN, MediaTaken
 from tests.gateway.test_native_api import AUDIO, assert_error, submit
 from tests.gateway.test_protocol import UPLOAD, read_answer, wait_until
 
@@ -168,6 +168,12 @@ async def test_lost_answer_of_jobs_is_asked_again_and_makes_one_job(gateway: Run
 async def test_media_of_a_job_that_may_exist_is_kept(gateway: Running, client: httpx2.AsyncClient) -> None:
     gateway.world.create_failures += [Internal(), Internal(), Internal()]
     assert_error(await submit(client), 502, "BACKEND_ERROR")
+    assert len(gateway.world.media_of(client.headers["x-api-key"])) == 1
+
+
+async def test_media_that_another_job_took_is_kept(gateway: Running, client: httpx2.AsyncClient) -> None:
+    gateway.world.create_failures.append(MediaTaken())
+    assert_error(await submit(client), 409, "MEDIA_TAKEN")
     assert len(gateway.world.media_of(client.headers["x-api-key"])) == 1
 
 

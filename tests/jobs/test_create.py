@@ -1,6 +1,7 @@
 """Accepting orders."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -122,6 +123,56 @@ async def test_a_hold_that_took_too_long_is_given_back(stage: StageFactory) -> N
         assert refusal.value.code.name == "UNAVAILABLE"
         assert len(mesh.billing.in_state(Hold.STATE_RELEASED)) == 1
         assert (await owner.list()).total_size == 0
+
+
+async def refused(creating: Awaitable[Any]) -> str:
+    """The reason for which an order was refused."""
+    with pytest.raises(RemoteError) as refusal:
+        await creating
+    return refusal.value.reason_name
+
+
+async def test_media_makes_one_job_whoever_asks_again(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        owner, colleague = await mesh.owner(), await mesh.owner(owner="user:colleague")
+        made = await owner.create(media_id := mesh.storage.add_media("ws"), key="k")
+        for asking, key in ((owner, ""), (owner, "other"), (colleague, "k2")):
+            assert await refused(asking.create(media_id, key=key)) == "MEDIA_TAKEN"
+        assert mesh.billing.in_state(Hold.STATE_OPEN) == [made.job.id]
+        again = await owner.create(media_id, key="k")
+        assert (again.replayed, again.job.id) == (True, made.job.id)
+        other = await owner.create(mesh.storage.add_media("ws"), key="other")
+        assert not other.replayed, "the refused order kept its key"
+
+
+async def test_racing_orders_of_one_media_make_one_job_on_two_replicas(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        other_port = free_port()
+        async with mesh.jobs(port=other_port):
+            owners = [await mesh.owner(), await mesh.owner(port=other_port)]
+            media = [mesh.storage.add_media("ws") for _ in range(4)]
+            orders = [owners[n % 2].create(media[n // 2 % 4], key=f"order-{n}" if n % 3 else "") for n in range(48)]
+            answers = await asyncio.gather(*orders, return_exceptions=True)
+            made = [answer.job for answer in answers if not isinstance(answer, BaseException)]
+            assert sorted(job.media_id for job in made) == sorted(media)
+            reasons = {answer.reason_name for answer in answers if isinstance(answer, RemoteError)}
+            assert reasons == {"MEDIA_TAKEN"}
+            assert len(made) + sum(isinstance(answer, RemoteError) for answer in answers) == len(orders)
+            assert sorted(mesh.billing.in_state(Hold.STATE_OPEN)) == sorted(job.id for job in made)
+            assert (await owners[0].list()).total_size == 4
+
+
+async def test_media_of_a_deleted_job_is_taken_until_it_is_gone(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        owner, media_id = await mesh.owner(), mesh.storage.add_media("ws")
+        job = (await owner.create(media_id)).job
+        mesh.storage.broken = True
+        await owner.delete(job.id)
+        await owner.delete(job.id)
+        assert await refused(owner.create(media_id)) == "MEDIA_TAKEN"
+        mesh.storage.broken = False
+        await until(lambda: not mesh.storage.media)
+        assert await refused(owner.create(media_id)) == "MEDIA_NOT_FOUND"
 
 
 MALFORMED: list[tuple[str, dict[str, Any], str]] = [

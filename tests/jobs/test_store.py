@@ -22,7 +22,6 @@ ORDER: dict[str, Any] = {
     "workspace_id": "ws",
     "owner": "workspace",
     "source": 4,
-    "media_id": "m",
     "media_sha256": "0",
     "filename": "f",
     "audio_duration_ms": 1,
@@ -46,7 +45,7 @@ async def job_in(database: Database, state: int) -> str:
     """A job brought to a state by allowed edges."""
     job_id = new_id()
     async with database.transaction() as session:
-        await insert_jobs(session, [{"id": job_id, **ORDER}])
+        await insert_jobs(session, [{"id": job_id, "media_id": job_id, **ORDER}])
     for step in PATHS[state]:
         await run(database, changed(job_id, state=step))
     return job_id

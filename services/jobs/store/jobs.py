@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, insert, select, update
+from sqlalchemy import ColumnElement, Row, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.jobs.domain import QUEUED, StaleFence
 from services.jobs.store.statements import database_now, execute
 from services.jobs.store.tables import JobRow
-from services.mesh.columns import table_of
+from services.mesh.columns import dialect_of, table_of
 from steno.jobs.v1.job_pb2 import Job, JobError, TranscriptionConfig
 
 JOB = table_of(JobRow)
@@ -45,12 +47,15 @@ async def read_now(session: AsyncSession) -> datetime:
 
 
 async def insert_jobs(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> Sequence[Row[Any]]:
-    """Queued jobs, due at once, in any order."""
+    """Queued jobs, due at once, in any order; none of media that a job was made from already."""
     if not rows:
         return []
     now = database_now(session)
-    statement = insert(JOB).values(state=QUEUED, create_time=now, due_time=now).returning(JOB)
-    return (await execute(session, statement, rows)).all()
+    dialect = sqlite if dialect_of(session) == "sqlite" else postgresql
+    statement = dialect.insert(JOB).values(state=QUEUED, create_time=now, due_time=now)
+    statement = statement.on_conflict_do_nothing(index_elements=[JOB.c.media_id]).returning(JOB)
+    # In one order everywhere, so that two replicas never wait for each other.
+    return (await execute(session, statement, sorted(rows, key=itemgetter("media_id")))).all()
 
 
 async def read_job(session: AsyncSession, job_id: str) -> Row[Any] | None:

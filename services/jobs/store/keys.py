@@ -1,6 +1,6 @@
 """Idempotency keys: what a client's key made."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
@@ -44,6 +44,6 @@ async def read_by_key(session: AsyncSession, client_key: ClientKey) -> Row[Any] 
     return (await execute(session, statement.where(*scope, KEY.c.key == client_key.key))).one_or_none()
 
 
-async def free_keys(session: AsyncSession, job_id: str) -> None:
-    """The keys of a deleted job may make a new one."""
-    await execute(session, delete(KEY).where(KEY.c.job_id == job_id))
+async def free_keys(session: AsyncSession, job_ids: Collection[str]) -> None:
+    """The keys of jobs that are deleted, or were never made, may make new ones."""
+    await execute(session, delete(KEY).where(KEY.c.job_id.in_(job_ids)))

@@ -22,6 +22,7 @@ class JobRow(Table, table=True):
 
     __tablename__ = "job"
     __table_args__ = (
+        Index("job_by_media", "media_id", unique=True),
         Index(
             "job_by_owner",
             "workspace_id",

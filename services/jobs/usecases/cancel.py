@@ -55,7 +55,7 @@ async def _cancel(session: AsyncSession, row: Row[Any]) -> Job:
 
 async def _remove(session: AsyncSession, row: Row[Any]) -> None:
     await hide_job(session, row)
-    await free_keys(session, row.id)
+    await free_keys(session, [row.id])
     await order_removal(session, "media", row.media_id, row.workspace_id, row.id)
     if row.transcript_artefact_id:
         await order_removal(session, "artefact", row.transcript_artefact_id, row.workspace_id, row.id)

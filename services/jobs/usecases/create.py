@@ -6,6 +6,7 @@ from dataclasses import replace
 from services.jobs.domain import (
     IdempotencyKeyReused,
     MediaNotFound,
+    MediaTaken,
     accepted_config,
     check_idempotency_key,
     check_source,
@@ -39,7 +40,7 @@ def client_key(caller: Caller, key: str) -> ClientKey | None:
 async def create_job(resources: Resources, caller: Caller, request: CreateJobRequest) -> tuple[Job, bool]:
     """The job, and whether an earlier request with the same key made it.
 
-    Raises MediaNotFound, IdempotencyKeyReused, InvalidLanguage, InvalidField, InvalidIdempotencyKey, ServiceUnavailable,
+    Raises MediaNotFound, MediaTaken, IdempotencyKeyReused, InvalidLanguage, InvalidField, InvalidIdempotencyKey, ServiceUnavailable,
     and billing's and storage's refusals.
     """
     order = await _read_order(resources, caller, request)
@@ -100,6 +101,8 @@ async def _keep(resources: Resources, order: Order) -> Job | None:
     await _release(resources, order)
     if outcome is Refusal.TOO_LATE:
         raise ServiceUnavailable("The order took too long; try again.", service="jobs")
+    if outcome is Refusal.MEDIA_TAKEN:
+        raise MediaTaken(media_id=order.media.id)
     return None
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.jobs.store.jobs import insert_jobs, to_proto
-from services.jobs.store.keys import ClientKey, take_keys
+from services.jobs.store.keys import ClientKey, free_keys, take_keys
 from services.jobs.store.tables import outbox
 from services.mesh.database import Database, retried
 from services.mesh.errors import Overloaded
@@ -50,6 +50,7 @@ class Refusal(Enum):
     """Why an order was not stored."""
 
     KEY_TAKEN = auto()
+    MEDIA_TAKEN = auto()
     TOO_LATE = auto()
 
 
@@ -116,13 +117,15 @@ async def _insert(session: AsyncSession, orders: Sequence[Order], reserve_second
     timely = [order for order in orders if now - order.reserve_time <= reserve_seconds]
     taken = await take_keys(session, {order.job_id: (order.client_key, order.fingerprint) for order in timely if order.client_key})
     outcomes |= {order.job_id: Refusal.KEY_TAKEN for order in timely}
-    kept = [order for order in timely if order.client_key is None or order.job_id in taken]
-    for row in await insert_jobs(session, [_row(order) for order in kept]):
-        outcomes[row.id] = to_proto(row)
+    first = [order for order in timely if order.client_key is None or order.job_id in taken]
+    outcomes |= {order.job_id: Refusal.MEDIA_TAKEN for order in first}
+    jobs = {row.id: to_proto(row) for row in await insert_jobs(session, [_row(order) for order in first])}
+    if unmade := taken - set(jobs):
+        await free_keys(session, unmade)
     subject = event_subject("jobs", JobQueued)
-    events = [(subject, JobQueued(job_id=order.job_id, workspace_id=order.caller.workspace_id)) for order in kept]
+    events = [(subject, JobQueued(job_id=job.id, workspace_id=job.workspace_id)) for job in jobs.values()]
     await publish_all_later(session, outbox, events)
-    return outcomes
+    return outcomes | jobs
 
 
 def _row(order: Order) -> dict[str, object]:

@@ -79,6 +79,7 @@ ANSWERS: dict[str, Answer] = {
     "MEDIA_TOO_LONG": Answer(413, "DURATION_TOO_LONG", "The audio is longer than allowed."),
     "INVALID_IDEMPOTENCY_KEY": _BAD_KEY,
     "INVALID_LANGUAGE": _BAD_LANGUAGE,
+    "MEDIA_TAKEN": Answer(409, "MEDIA_TAKEN", "Another job was made from this upload. Send the file again."),
     "JOB_ALREADY_ENDED": Answer(409, "JOB_ALREADY_ENDED", "The job has ended already."),
 }
 # Faults between services: a client can do nothing about them but try again.

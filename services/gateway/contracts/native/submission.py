@@ -100,7 +100,7 @@ class Submission:
         try:
             answer = await self._until_known(request)
         except RemoteError as error:
-            upload.keep(error.code in _UNKNOWN_OUTCOMES)
+            upload.keep(error.code in _UNKNOWN_OUTCOMES or is_remote(error, "MEDIA_TAKEN"))
             raise
         upload.keep(answer.job.media_id == media_id)
         return answer

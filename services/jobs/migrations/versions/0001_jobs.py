@@ -68,6 +68,8 @@ def _create_job() -> None:
 
 
 def _index_job() -> None:
+    # A deleted job counts until its media is gone: what it still has to remove must not come to belong to another.
+    op.create_index("job_by_media", "job", ["media_id"], unique=True)
     _index("job_by_owner", "job", ["workspace_id", "owner", "create_time", "id"], "delete_time IS NULL")
     _index("job_by_owner_state", "job", ["workspace_id", "owner", "state", "create_time", "id"], "delete_time IS NULL")
     _index("job_waiting", "job", ["workspace_id", "due_time", "id"], f"{_QUEUED} AND dispatch_time IS NULL")
