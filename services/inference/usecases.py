@@ -149,6 +149,7 @@ async def _publish_result(lease: Lease, bench: Workbench, transcript: Transcript
 def _completed(lease: Lease, transcript: Transcript, artefact_id: str) -> TranscriptCompleted:
     return TranscriptCompleted(
         job_id=lease.job.id,
+        workspace_id=lease.job.workspace_id,
         fence=lease.fence,
         transcript_artefact_id=artefact_id,
         language=transcript.language,
@@ -167,6 +168,7 @@ async def _publish_failure(lease: Lease, bench: Workbench, verdict: Verdict, err
     trace = error if isinstance(verdict.error, Internal) else None
     get_logger("inference.work").warning("work failed", reason=reason, retryable=verdict.retryable, exc_info=trace)
     failed = WorkFailed(job_id=lease.job.id, fence=lease.fence, reason=reason, message=message, retryable=verdict.retryable)
+    failed.workspace_id = lease.job.workspace_id
     await _publish(bench.bus, failed, f"failure:{lease.job.id}:{lease.fence}")
 
 

@@ -154,8 +154,9 @@ class Stage:
         assert failure is None, failure
 
     async def complete(self, job_id: str, fence: int, artefact_id: str, *, event_id: str = "", **fields: Any) -> None:
-        """Tells jobs of a transcript, as inference does."""
-        result = TranscriptCompleted(job_id=job_id, fence=fence, transcript_artefact_id=artefact_id, **fields)
+        """Tells jobs of a transcript, as inference does; the workspace is that of the artefact."""
+        workspace_id = next(workspace_id for workspace_id, stored_id in self.storage.artefacts if stored_id == artefact_id)
+        result = TranscriptCompleted(job_id=job_id, fence=fence, transcript_artefact_id=artefact_id, workspace_id=workspace_id, **fields)
         await self.bus.publish(event_subject("inference", TranscriptCompleted), result, event_id=event_id or f"transcript:{job_id}:{fence}")
 
     async def fail(self, job_id: str, fence: int, *, retryable: bool, reason: str = "MEDIA_UNPROCESSABLE", event_id: str = "") -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.mesh.ids import new_id
 from services.mesh.status import RemoteError
 from steno.jobs.v1 import work_service_pb2 as work_pb
 from steno.jobs.v1.job_pb2 import Job
@@ -55,7 +56,6 @@ async def test_repeated_late_and_reordered_events_change_nothing(stage: StageFac
             mesh.fail(job.id, fence, retryable=False, event_id="late-1"),
             mesh.fail(job.id, fence, retryable=True, event_id="late-2"),
             mesh.fail(job.id, fence - 1, retryable=False, event_id="older"),
-            mesh.complete("no-such-job", 1, mesh.storage.add_artefact("ws"), event_id="unknown"),
         )
         await mesh.complete(job.id, fence, loser := mesh.storage.add_artefact("ws"), event_id="other")
         await until(lambda: ("ws", loser) not in mesh.storage.artefacts, "the losing transcript stayed")
@@ -63,6 +63,13 @@ async def test_repeated_late_and_reordered_events_change_nothing(stage: StageFac
         assert await owner.get(job.id) == before
         assert len(mesh.told_of(JobSucceeded, job.id)) == 1
         assert mesh.told_of(JobFailed, job.id) == []
+
+
+async def test_a_transcript_of_an_unknown_job_is_removed(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        await mesh.complete(new_id(), 1, mesh.storage.add_artefact("ws"), event_id="unknown")
+        await mesh.complete(new_id(), 1, mesh.storage.add_artefact("other"), event_id="unknown-too")
+        await until(lambda: not mesh.storage.artefacts, "the transcript of an unknown job stayed")
 
 
 async def test_every_order_of_delivery_ends_in_the_same_state(stage: StageFactory) -> None:

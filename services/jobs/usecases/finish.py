@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.jobs.domain import PROCESSING, QUEUED, exhausted_error, job_error, retry_delay
 from services.jobs.store.jobs import lock_job
-from services.jobs.store.removals import order_removal, read_tombstone
+from services.jobs.store.removals import order_removal
 from services.jobs.store.tables import inbox
 from services.jobs.usecases.endings import due_time, fail_job, requeue_job, succeed_job
 from services.jobs.usecases.resources import Resources
@@ -66,8 +66,8 @@ async def _discard(session: AsyncSession, row: Row[Any] | None, result: Transcri
     artefact_id = result.transcript_artefact_id
     if not artefact_id or (row is not None and row.transcript_artefact_id == artefact_id):
         return
-    known = row if row is not None else await read_tombstone(session, result.job_id)
-    if known is None:
-        get_logger("jobs.finish").warning("result of an unknown job", job_id=result.job_id)
+    workspace_id = row.workspace_id if row is not None else result.workspace_id
+    if not workspace_id:
+        get_logger("jobs.finish").warning("losing transcript of no workspace", job_id=result.job_id)
         return
-    await order_removal(session, "artefact", artefact_id, known.workspace_id, result.job_id)
+    await order_removal(session, "artefact", artefact_id, workspace_id, result.job_id)
