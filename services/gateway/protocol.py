@@ -80,6 +80,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._limits = limits
         self._raw: asyncio.Transport | None = None
         self._in_head = True
+        self._message_ended = False
         self._head_bytes = 0
         self._idle_bytes = 0
         self._window_bytes = 0
@@ -125,11 +126,13 @@ class EdgeProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         head_before = self._in_head
+        self._message_ended = False
         self._window_bytes += len(data)
         self._idle_bytes += len(data)
         super().data_received(data)
         if self._in_head:
-            self._head_bytes = self._head_bytes + len(data) if head_before else 0
+            # What ended a request is no part of the next one's head.
+            self._head_bytes = 0 if self._message_ended else self._head_bytes + len(data)
         elif head_before:
             self._expect_body()
         elif self._idle_bytes > 2 * MAX_HEAD_BYTES:
@@ -161,7 +164,7 @@ class EdgeProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._in_head = True
+        self._in_head = self._message_ended = True
         self._head_bytes = 0
         self._disarm()
         super().on_message_complete()

@@ -210,3 +210,17 @@ async def test_pipelined_requests_are_answered_in_order(gateway: Running) -> Non
     request = b"GET %s HTTP/1.1\r\nHost: a\r\n%s\r\n"
     raw = await gateway.exchange(request % (b"/healthz", b"") + request % (b"/nothing", b"Connection: close\r\n"))
     assert raw.index(b" 200 OK") < raw.index(b" 404 Not Found")
+
+
+async def test_body_in_one_piece_with_its_head_does_not_count_against_the_next_head(gateway: Running) -> None:
+    key = gateway.world.new_key().encode()
+    body = b'{"name": "n"}' + b" " * 32_000
+    first = (
+        b"POST /api/v1/auth/api-keys HTTP/1.1\r\nHost: a\r\nX-API-Key: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+    )
+    reader, writer = await gateway.connect()
+    writer.write(first % (key, len(body), body))
+    assert (await reader.readline()).startswith(b"HTTP/1.1 2")
+    writer.write(GET + b"Connection: close\r\nX-API-Key: %s\r\nX-Filler: %s\r\n\r\n" % (key, b"a" * 1000))
+    assert b"HTTP/1.1 200 " in await asyncio.wait_for(reader.read(), 5)
+    writer.close()
