@@ -114,4 +114,8 @@ async def _put_window(index: int, window: WindowTranscript, progress: float) -> 
     raise AssertionError("silence has no windows")
 
 
-_SILENT = Reports(speech=lambda detected, ratio: None, window=_put_window, progress=lambda progress: None)
+async def _hear_nothing(detected: bool, ratio: float) -> None:
+    assert not detected
+
+
+_SILENT = Reports(speech=_hear_nothing, window=_put_window, progress=lambda progress: None)
