@@ -58,13 +58,7 @@ def ungrouped() -> Iterator[None]:
     except BaseExceptionGroup as group:
         leaves = list(_leaves(group))
         chosen = next((leaf for kind in _DECISIVE for leaf in leaves if isinstance(leaf, kind)), leaves[0])
-        cause = chosen.__cause__
-        try:
-            raise chosen from cause
-        finally:
-            # The group holds this error: as its context it would keep the frames, and their audio, until a collection.
-            chosen.__context__ = cause
-            del group, leaves, chosen, cause
+        raise chosen from group
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

@@ -10,7 +10,7 @@ from av.audio.frame import AudioFrame
 from services.media.child import Report
 from services.media.container import Source, open_source
 from services.media.descriptor import DescriptorReader
-from services.media.errors import MediaTooLong
+from services.media.errors import MediaTooLong, TaskFailed
 from services.media.wire import Json
 
 SAMPLE_RATE_HZ = 16_000
@@ -97,8 +97,15 @@ class PcmSink:
         with memoryview(self.pending) as rest:
             written = 0
             while written < len(rest):
-                written += os.write(self.descriptor, rest[written:])
+                written += self.write_some(rest[written:])
         self.pending.clear()
         if time.monotonic() - self.reported_at >= PROGRESS_SECONDS:
             self.reported_at = time.monotonic()
             self.report(whole_ms(self.samples))
+
+    def write_some(self, block: memoryview) -> int:
+        """Bytes written. Raises TaskFailed, for an OSError would be taken for a fault of the media."""
+        try:
+            return os.write(self.descriptor, block)
+        except OSError as error:
+            raise TaskFailed(f"{type(error).__name__}: {error}") from error
