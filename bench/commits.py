@@ -19,7 +19,7 @@ _STATEMENTS = (
     "INSERT INTO job (id, workspace_id, owner, state, source, media_id, media_sha256, filename, audio_duration_ms, held_ms, config,"
     " progress, language, error_reason, error_message, billable_ms, truncated, engine, model, transcript_artefact_id,"
     " create_time, revision, attempt, fence, worker_id, due_time)"
-    " VALUES ({id}, {workspace}, 'workspace', 1, 4, {workspace}, {hash}, 'clip.wav', 1000, 1000, {bytes}, 0, '', '', '', 0, false, '',"
+    " VALUES ({id}, {workspace}, 'workspace', 1, 4, {id}, {hash}, 'clip.wav', 1000, 1000, {bytes}, 0, '', '', '', 0, false, '',"
     " '', '', {now}, 1, 0, 0, '', {now})",
     "INSERT INTO outbox (id, create_time, subject, message_type, payload, trace_parent, attempts, next_time)"
     " VALUES ({id}, {now}, 'steno.events.jobs.JobQueued', 'steno.jobs.v1.JobQueued', {bytes}, '', 0, {now})",

@@ -1,6 +1,7 @@
 """Accepting a job: CreateJob through jobs, billing and storage, beside the raw commit of the same three rows."""
 
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -13,6 +14,7 @@ from bench.http import Ask, Load, load
 from bench.mesh import Inside, open_inside, paused
 from bench.report import Row, at_least, compared, interleaved, single
 from bench.sound import write_silence
+from bench.stock import copied
 from services.jobs.app import SCHEMA
 from services.jobs.store.keys import ClientKey
 from services.jobs.usecases.intake import Intake, Order, open_intake
@@ -28,6 +30,7 @@ _CLIENTS = (1, 16)
 _TARGETS = {"SQLite": at_least(1.1), "Postgres": at_least(0.55)}
 _CALLER = Caller(CallerKind.KEY, "gateway", new_id(), "workspace", new_id())
 _RESERVE_SECONDS = 20.0
+_MOST_SUBMITS_PER_SECOND = 1500
 
 
 async def run(effort: Effort, folder: Path) -> Sequence[Row]:
@@ -48,7 +51,8 @@ async def _measured(databases: Databases, effort: Effort, folder: Path) -> list[
     with running_mesh(folder, environment) as mesh, paused(mesh.child_pid("inference") or 0):
         async with open_inside(mesh) as inside, _store(store_url) as store:
             clip = write_silence(folder / "clip.wav")
-            create = _create(inside, await inside.stored(clip))
+            count = round(_MOST_SUBMITS_PER_SECOND * effort.seconds * (len(_CLIENTS) * effort.rounds + 1))
+            create = _create(inside, await copied(environment["STENO_STORAGE_DATABASE_URL"], await inside.stored(clip), count))
             upload = await load(_client(partial(inside.stored, clip)), 1, effort.seconds)
             await load(create, 16, effort.seconds)
             contenders: dict[str, Callable[[], Awaitable[Load]]] = {}
@@ -89,11 +93,11 @@ def _client(ask: Ask) -> Callable[[], AbstractAsyncContextManager[Ask]]:
     return client
 
 
-def _create(inside: Inside, media_id: str) -> Callable[[], AbstractAsyncContextManager[Ask]]:
+def _create(inside: Inside, media_ids: deque[str]) -> Callable[[], AbstractAsyncContextManager[Ask]]:
     config = TranscriptionConfig(language="en")
 
     async def create() -> None:
-        request = CreateJobRequest(media_id=media_id, source=Job.SOURCE_API, config=config, idempotency_key=new_id())
+        request = CreateJobRequest(media_id=media_ids.popleft(), source=Job.SOURCE_API, config=config, idempotency_key=new_id())
         answer = await inside.jobs.CreateJob(request)
         assert not answer.replayed
 
@@ -108,7 +112,7 @@ async def _store(url: str) -> AsyncIterator[Callable[[], AbstractAsyncContextMan
 
 
 async def _keep(intake: Intake) -> None:
-    media = Media(id=_CALLER.workspace_id, filename="clip.wav", sha256="5e" * 32)
+    media = Media(id=new_id(), filename="clip.wav", sha256="5e" * 32)
     media.probe.duration_ms = 1000
     key = ClientKey(_CALLER.workspace_id, _CALLER.key_id, new_id())
     order = Order(new_id(), _CALLER, key, "5e" * 32, TranscriptionConfig(language="en"), Job.SOURCE_API, media, time.monotonic())
