@@ -19,10 +19,11 @@ from services.inference.failures import Verdict, verdict_on
 from services.inference.lease import Lease, claim, kept
 from services.inference.patience import patiently
 from services.inference.pipeline import PROGRESS_AFTER_DECODE, Pipeline, Reports
+from services.media.decode import BYTES_PER_MS
 from services.media.sandbox import Sandbox
 from services.mesh import semconv
 from services.mesh.bus import Bus
-from services.mesh.errors import Internal
+from services.mesh.errors import Internal, ServiceUnavailable
 from services.mesh.identity import acting_for
 from services.mesh.streams import event_subject
 from services.mesh.telemetry import get_logger
@@ -105,6 +106,7 @@ async def _conclude(lease: Lease, bench: Workbench) -> None:
 
 async def _heard(lease: Lease, bench: Workbench) -> Transcript:
     _check_language(lease, bench.engine)
+    _check_room(lease, bench.scratch)
     lease.engine, lease.model = bench.engine.name, bench.engine.model
     await lease.report()
     url = await media_url(bench.storage, lease.job.media_id)
@@ -130,6 +132,12 @@ def _check_language(lease: Lease, engine: Engine) -> None:
     if language and language not in engine.languages:
         known = ", ".join(engine.languages)
         raise LanguageNotSupported(f"The speech model {engine.model} understands {known}, not {language}.", language=language)
+
+
+def _check_room(lease: Lease, scratch: Path) -> None:
+    """A job that cannot fit must not fill the disk under the others. Raises ServiceUnavailable."""
+    if not has_room(scratch, BYTES_PER_MS * lease.job.audio_duration_ms):
+        raise ServiceUnavailable("The scratch disk has no room for this audio.")
 
 
 async def _publish_result(lease: Lease, bench: Workbench, transcript: Transcript) -> None:

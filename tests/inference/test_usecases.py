@@ -110,6 +110,15 @@ async def test_refused_download_gives_the_job_back_later_each_time(stage: Stage,
     assert stage.published(job) == []
 
 
+async def test_audio_too_long_for_the_scratch_disk_is_not_fetched(stage: Stage) -> None:
+    job = stage.job(HELLO, audio_duration_ms=1 << 50)
+    await stage.run(job)
+    assert len(stage.work.released) == 1
+    assert stage.work.released[0].delay.ToTimedelta().total_seconds() > 0
+    assert stage.work.reports == []
+    assert stage.published(job) == []
+
+
 async def test_unknown_language_fails_for_good(stage: Stage) -> None:
     job = stage.job(HELLO, language="fr")
     await stage.run(job)
