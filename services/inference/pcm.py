@@ -14,6 +14,8 @@ SAMPLES_PER_MS = 16
 FULL_SCALE = 32_768.0
 HIGHEST_LIFT_DB = 40.0
 LEVEL_BLOCK_SAMPLES = 60 * SAMPLE_RATE_HZ
+LOUDNESS_FRAME_SAMPLES = 50 * SAMPLES_PER_MS
+LOUD_QUANTILE = 0.98
 
 
 def to_floats(pcm: Pcm, gain: float = 1.0) -> Floats:
@@ -43,6 +45,23 @@ def level_dbfs(pcm: Pcm) -> float:
     if energy == 0:
         return -math.inf
     return 10 * math.log10(energy / len(pcm) / FULL_SCALE**2)
+
+
+def loud_level_dbfs(pcm: Pcm) -> float:
+    """The level that a fiftieth of the 50 ms frames exceed; -inf for digital silence or no samples.
+
+    How loud people talk, whatever the share of time in which they do: the mean level of a file with a minute of talk
+    in an hour is its noise. Reads a minute at a time.
+    """
+    powers = [_frame_powers(pcm[start : start + LEVEL_BLOCK_SAMPLES]) for start in range(0, len(pcm), LEVEL_BLOCK_SAMPLES)]
+    loud = float(np.quantile(np.concatenate(powers), LOUD_QUANTILE)) if powers else 0.0
+    return 10 * math.log10(loud / FULL_SCALE**2) if loud > 0 else -math.inf
+
+
+def _frame_powers(block: Pcm) -> npt.NDArray[np.float64]:
+    """Mean square of each started frame."""
+    starts = np.arange(0, len(block), LOUDNESS_FRAME_SAMPLES)
+    return np.asarray(np.add.reduceat(np.square(block.astype(np.float64)), starts) / LOUDNESS_FRAME_SAMPLES)
 
 
 def gain_towards(target_dbfs: float, measured_dbfs: float) -> float:

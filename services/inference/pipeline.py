@@ -18,7 +18,7 @@ from services.inference.domain import EngineUnavailable, TranscriptionFailed
 from services.inference.engines.engine import Engine, EngineFailed, WindowFailed, WindowParameters
 from services.inference.failures import ungrouped
 from services.inference.models.vad_state import VadState, gain_for
-from services.inference.pcm import Floats, cut, level_dbfs
+from services.inference.pcm import Floats, cut, level_dbfs, loud_level_dbfs
 from services.inference.transcript import Turn
 from services.inference.windows import FRAME_MS, Region, Window, find_regions, plan_windows, speech_ratio
 from services.mesh import semconv
@@ -93,7 +93,7 @@ class Pipeline:
         return await asyncio.to_thread(to_transcript, Recognition(audio, heard, turns, ratio, config, self.engine))
 
     async def _speech_probabilities(self, audio: Audio, reports: Reports) -> Floats:
-        state = VadState(gain=gain_for(await asyncio.to_thread(level_dbfs, audio.samples)))
+        state = VadState(gain=gain_for(await asyncio.to_thread(loud_level_dbfs, audio.samples)))
         found: list[Floats] = [np.zeros(0, np.float32)]
         for start_ms in range(0, audio.duration_ms, _VAD_PIECE_MS):
             piece = await asyncio.to_thread(audio.copy, start_ms, start_ms + _VAD_PIECE_MS)

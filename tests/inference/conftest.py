@@ -16,7 +16,7 @@ from services.inference.engines.local import LocalEngine, open_local_engine
 from services.inference.models.speaker import load_speaker_encoder
 from services.inference.models.vad import SileroVad, load_vad
 from services.inference.models.vad_state import VadState, gain_for
-from services.inference.pcm import SAMPLE_RATE_HZ, Floats, Pcm, cut, duration_ms, level_dbfs
+from services.inference.pcm import SAMPLE_RATE_HZ, Floats, Pcm, cut, duration_ms, level_dbfs, loud_level_dbfs
 from services.inference.windows import Region, find_regions
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def meeting_reference() -> dict[str, Any]:
 def meeting(vad: SileroVad) -> Heard:
     """The meeting of three voices."""
     pcm = decode(SAMPLES / "meeting.flac")
-    probabilities, _ = vad.speech_probabilities(pcm, VadState(gain=gain_for(level_dbfs(pcm))))
+    probabilities, _ = vad.speech_probabilities(pcm, VadState(gain=gain_for(loud_level_dbfs(pcm))))
     regions = find_regions(probabilities, duration_ms(pcm))
     spans = embedding_spans(regions, duration_ms(pcm))
     gain = encoder_gain(level_dbfs(np.concatenate([cut(pcm, r.start_ms, r.end_ms) for r in regions])))

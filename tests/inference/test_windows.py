@@ -69,12 +69,12 @@ def test_a_region_that_is_too_long_is_cut_where_speech_is_least_likely() -> None
 
 
 def test_a_short_dip_is_no_end_and_a_long_one_is() -> None:
-    assert len(find_regions(heard((0.9, 30), (0.1, 10), (0.9, 30)), 70 * FRAME_MS)) == 1
-    assert len(find_regions(heard((0.9, 30), (0.1, 20), (0.9, 30)), 80 * FRAME_MS)) == 2
+    assert len(find_regions(heard((0.9, 30), (0.1, 7), (0.9, 30)), 67 * FRAME_MS)) == 1
+    assert len(find_regions(heard((0.9, 30), (0.1, 10), (0.9, 30)), 70 * FRAME_MS)) == 2
 
 
 def test_a_wavering_voice_stays_one_region() -> None:
-    found = heard((0.9, 20), (0.4, 40), (0.9, 20))
+    found = heard((0.9, 20), (0.3, 40), (0.9, 20))
     assert len(find_regions(found, len(found) * FRAME_MS)) == 1
 
 

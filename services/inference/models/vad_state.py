@@ -10,7 +10,7 @@ import numpy as np
 from services.inference.pcm import Floats, gain_towards
 
 CONTEXT_SAMPLES = 64
-TARGET_LEVEL_DBFS = -26.0
+TARGET_LEVEL_DBFS = -20.0
 
 
 def _zeros() -> Floats:
@@ -33,9 +33,9 @@ class VadState:
     ended: bool = False
 
 
-def gain_for(file_level_dbfs: float) -> float:
-    """The gain that lifts a quiet file to -26 dBFS; loud files and digital silence stay as they are.
+def gain_for(loud_level_dbfs: float) -> float:
+    """The gain that lifts the loud moments of a quiet file to -20 dBFS; loud files and digital silence stay as they are.
 
-    file_level_dbfs: `pcm.level_dbfs` of the whole file.
+    loud_level_dbfs: `pcm.loud_level_dbfs` of the whole file.
     """
-    return gain_towards(TARGET_LEVEL_DBFS, file_level_dbfs)
+    return gain_towards(TARGET_LEVEL_DBFS, loud_level_dbfs)

@@ -45,7 +45,7 @@ def long_window(meeting: Heard) -> Pcm:
 
 
 async def test_a_window_survives_the_death_of_its_process(meeting: Heard) -> None:
-    window = cut(meeting.pcm, 0, 25_000)
+    window = cut(meeting.pcm, 0, 12_500)
     async with open_worker_pool(1) as pool:
         engine = LocalEngine(pool)
         task = asyncio.create_task(engine.transcribe_window(window, ENGLISH), name="window")

@@ -7,12 +7,12 @@ import pytest
 
 from services.inference.models.vad import FRAME_SAMPLES, SileroVad
 from services.inference.models.vad_state import VadState, gain_for
-from services.inference.pcm import Pcm, duration_ms, level_dbfs
+from services.inference.pcm import Pcm, duration_ms, loud_level_dbfs
 from services.inference.windows import find_regions, speech_ratio
 
 
 def ratio_of(vad: SileroVad, pcm: Pcm) -> float:
-    probabilities, _ = vad.speech_probabilities(pcm, VadState(gain=gain_for(level_dbfs(pcm))))
+    probabilities, _ = vad.speech_probabilities(pcm, VadState(gain=gain_for(loud_level_dbfs(pcm))))
     return speech_ratio(find_regions(probabilities, duration_ms(pcm)), duration_ms(pcm))
 
 
@@ -30,6 +30,23 @@ def test_quiet_speech_is_found_like_loud_speech(vad: SileroVad, clip: Callable[[
     loud = clip("two_voices.ogg")
     quiet = (loud / 50).astype(np.int16)
     assert ratio_of(vad, quiet) == pytest.approx(ratio_of(vad, loud), abs=0.05)
+
+
+def test_speech_is_found_in_a_quiet_file_of_silence(vad: SileroVad, clip: Callable[[str], Pcm]) -> None:
+    words = (clip("hello.flac")[8_000:32_000] / 30).astype(np.int16)
+    room = np.random.default_rng(0).normal(0, 1.5, 60 * 16_000).round().astype(np.int16)
+    room[480_000 : 480_000 + len(words)] += words
+    probabilities, _ = vad.speech_probabilities(room, VadState(gain=gain_for(loud_level_dbfs(room))))
+    regions = find_regions(probabilities, duration_ms(room))
+    assert regions
+    assert all(29_500 <= region.start_ms < region.end_ms <= 32_000 for region in regions)
+
+
+def test_the_loud_level_does_not_depend_on_the_share_of_silence(clip: Callable[[str], Pcm]) -> None:
+    talk = clip("two_voices.ogg")
+    with_silence = np.concatenate([talk, np.zeros(4 * len(talk), np.int16)])
+    assert loud_level_dbfs(with_silence) == pytest.approx(loud_level_dbfs(talk), abs=4)
+    assert loud_level_dbfs(np.zeros(16_000, np.int16)) == loud_level_dbfs(np.zeros(0, np.int16)) == -np.inf
 
 
 def test_a_file_in_pieces_gives_the_probabilities_of_the_whole(vad: SileroVad, clip: Callable[[str], Pcm]) -> None:
