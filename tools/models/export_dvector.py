@@ -31,7 +31,7 @@ LOSS_ONLY_WEIGHTS = ("similarity_weight", "similarity_bias")
 MINIMUM_COSINE = 0.999
 
 
-class DVectorEncoder(nn.Module):
+class DVectorEncoder(nn.Module):  # type: ignore[misc, unused-ignore]
     """Three LSTM layers, the last hidden state projected to the unit sphere."""
 
     def __init__(self) -> None:
@@ -54,7 +54,8 @@ def load_encoder(wheel: Path) -> DVectorEncoder:
     weights = {k: v for k, v in checkpoint["model_state"].items() if k not in LOSS_ONLY_WEIGHTS}
     encoder = DVectorEncoder()
     encoder.load_state_dict(weights, strict=True)
-    return encoder.eval()
+    encoder.eval()
+    return encoder
 
 
 def export(encoder: DVectorEncoder, output: Path) -> None:
