@@ -67,14 +67,20 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         yield mesh
 
 
-@pytest.fixture(scope="session")
-def distributed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    """One mesh on Postgres and S3 for all tests that leave it whole."""
-    folder = tmp_path_factory.mktemp("distributed")
+@contextmanager
+def distributed_mesh(folder: Path) -> Iterator[Mesh]:
+    """A mesh on a Postgres and an S3 server of its own."""
     with postgres_server() as server, s3_server() as s3_url:
         environment = distributed_environment(new_postgres_database(server), s3_url)
         with running_mesh(folder, environment) as mesh:
             yield mesh
+
+
+@pytest.fixture(scope="session")
+def distributed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    """One mesh on Postgres and S3 for all tests that leave it whole."""
+    with distributed_mesh(tmp_path_factory.mktemp("distributed")) as mesh:
+        yield mesh
 
 
 @pytest.fixture(params=["embedded", "distributed"])

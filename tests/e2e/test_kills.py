@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.e2e.conftest import distributed_mesh
 from tests.e2e.ledger import read_ledger
 from tests.e2e.mesh import SAMPLES, Mesh, running_mesh, wait_for
 
@@ -16,7 +17,14 @@ HELLO = SAMPLES / "clips" / "hello.flac"
 LONGER = SAMPLES / "clips" / "two_voices.ogg"
 VICTIMS = ("billing", "storage", "jobs", "inference", "gateway", "nats")
 JOBS = {"short": 10, "long": 30}
+MESHES = {"embedded": running_mesh, "distributed": distributed_mesh}
 SEED = 20
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The long run kills on both kinds of mesh, the short one on the embedded."""
+    if "kind" in metafunc.fixturenames:
+        metafunc.parametrize("kind", list(MESHES) if metafunc.config.getoption("--faults") == "long" else ["embedded"])
 
 
 @contextmanager
@@ -25,7 +33,7 @@ def killing(mesh: Mesh, seed: int) -> Iterator[list[str]]:
     chance, over, killed = random.Random(seed), threading.Event(), []
 
     def kill() -> None:
-        while not over.wait(chance.uniform(0.5, 4.0)):
+        while not over.wait(chance.uniform(0.5, 6.0)):
             victim = chance.choice(VICTIMS)
             if mesh.kill(victim) is not None:
                 killed.append(victim)
@@ -54,9 +62,9 @@ def submit_until_accepted(mesh: Mesh, path: Path, key: str) -> str:
 
 
 @pytest.mark.timeout(900)
-def test_killed_processes_lose_no_job_and_charge_none_twice(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_killed_processes_lose_no_job_and_charge_none_twice(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     count = JOBS[request.config.getoption("--faults")]
-    with running_mesh(tmp_path) as mesh:
+    with MESHES[kind](tmp_path) as mesh:
         with killing(mesh, SEED) as killed:
             jobs = [submit_until_accepted(mesh, LONGER if number % 5 == 0 else HELLO, f"kill:{number}") for number in range(count)]
             wait_for(lambda: len(killed) >= count, 300, "as many kills as jobs")
