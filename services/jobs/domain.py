@@ -29,6 +29,8 @@ MAX_WINDOW_BYTES: Final = 1 << 20
 MAX_WINDOW_INDEX: Final = 100_000
 MAX_PAGE_SIZE: Final = 100
 DEFAULT_PAGE_SIZE: Final = 20
+# Longer than a hold, a transaction and a difference between two clocks together.
+_ORDER_MARGIN: Final = timedelta(minutes=10)
 
 _IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9_.:/-]{1,255}")
 _LANGUAGE_TAG = re.compile(r"([A-Za-z]{2})([-_][A-Za-z0-9]{2,8})*")
@@ -98,6 +100,7 @@ class Policy:
     open_hold_age: timedelta = timedelta(seconds=60)
     orphan_hold_age: timedelta = timedelta(minutes=5)
     tombstone_age: timedelta = timedelta(days=30)
+    orphan_media_age: timedelta = timedelta(hours=2)
     batch_size: int = 100
 
 
@@ -129,6 +132,12 @@ def _check_speakers(config: TranscriptionConfig) -> None:
             raise InvalidField(f"{field} is 0 to {MAX_SPEAKER_COUNT}.", field=f"config.{field}")
     if 0 < config.max_speaker_count < config.min_speaker_count:
         raise InvalidField("min_speaker_count is at most max_speaker_count.", field="config.min_speaker_count")
+
+
+def check_media_age(policy: Policy, age: timedelta) -> None:
+    """Raises MediaNotFound for media so old that it may be removed, as no job's, before a job of it is stored."""
+    if age > policy.orphan_media_age - _ORDER_MARGIN:
+        raise MediaNotFound("The media was announced too long ago to make a job of it.")
 
 
 def check_source(source: Job.Source.ValueType) -> None:

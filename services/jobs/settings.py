@@ -34,6 +34,10 @@ class JobsSettings(ServiceSettings, DatabaseSettings, BusSettings):
     open_hold_seconds: float = Field(60.0, ge=0, description="Age in seconds from which an open hold is compared with its job.")
     orphan_hold_seconds: float = Field(300.0, ge=0, description="Age in seconds from which an open hold without a job is given back.")
     cleanup_interval_seconds: float = Field(5.0, gt=0, description="Seconds between tries to remove from storage what must go.")
+    orphan_media_interval_seconds: float = Field(600.0, gt=0, description="Seconds between looks for media that no job was made from.")
+    orphan_media_seconds: float = Field(
+        7200.0, ge=5400, description="Age in seconds from which media without a job is removed; above the longest upload with its probe."
+    )
     tidy_interval_seconds: float = Field(30.0, gt=0, description="Seconds between foldings of the tallies.")
     tombstone_days: int = Field(30, ge=8, description="Days for which a removed job's ending is remembered; longer than events are kept.")
     batch_size: int = Field(100, ge=1, le=1000, description="Rows that one turn of a worker takes at most.")
@@ -51,6 +55,7 @@ class JobsSettings(ServiceSettings, DatabaseSettings, BusSettings):
             stale_dispatch_age=timedelta(seconds=self.stale_dispatch_seconds),
             open_hold_age=timedelta(seconds=self.open_hold_seconds),
             orphan_hold_age=timedelta(seconds=self.orphan_hold_seconds),
+            orphan_media_age=timedelta(seconds=self.orphan_media_seconds),
             tombstone_age=timedelta(days=self.tombstone_days),
             batch_size=self.batch_size,
         )

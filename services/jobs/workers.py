@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from services.jobs.usecases.dispatch import WORK_CLASS, dispatch_round, recall_all, recall_lost
+from services.jobs.usecases.orphans import Walk, next_walk, order_orphans
 from services.jobs.usecases.resources import Resources
 from services.jobs.usecases.sweep import sweep_leases
 from services.mesh.bus import Bus
@@ -48,6 +49,19 @@ class Dispatcher:
         """Fills the window. Raises MeshError when the database does not answer."""
         served = await dispatch_round(self._resources, self._last_workspace_id)
         self._last_workspace_id = served.workspace_id
+
+
+class OrphanFinder:
+    """Walks through the media in storage, remembering how far it came."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._walk: Walk | None = None
+
+    async def turn(self) -> None:
+        """A part of the walk. Raises MeshError when database or storage do not answer."""
+        walk = await next_walk(self._resources, self._walk)
+        self._walk = await order_orphans(self._resources, walk)
 
 
 class Sweeper:

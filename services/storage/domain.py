@@ -3,7 +3,7 @@
 import unicodedata
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.mesh.errors import (
@@ -22,6 +22,8 @@ OCTET_STREAM = "application/octet-stream"
 SHORTEST_URL = timedelta(seconds=1)
 LONGEST_URL = timedelta(hours=24)
 DEFAULT_URL = timedelta(minutes=10)
+MAX_PAGE_SIZE = 1000
+DEFAULT_PAGE_SIZE = 100
 
 
 class State(StrEnum):
@@ -46,6 +48,14 @@ class Receipt:
     object_key: str
     size_bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Part of a list ordered by time and id: what comes after a place and begins before a time."""
+
+    after: tuple[datetime, str]
+    before: datetime
 
 
 class MediaNotFound(NotFound):
@@ -123,6 +133,13 @@ def duration_limit(asked_ms: int, most_ms: int) -> int:
     if asked_ms < 0:
         raise InvalidField(field="max_duration_ms")
     return min(asked_ms or most_ms, most_ms)
+
+
+def page_size(asked: int) -> int:
+    """Rows on a page. Raises InvalidField out of 0 to 1000."""
+    if not 0 <= asked <= MAX_PAGE_SIZE:
+        raise InvalidField(f"page_size is 1 to {MAX_PAGE_SIZE}, or 0 for {DEFAULT_PAGE_SIZE}.", field="page_size")
+    return asked or DEFAULT_PAGE_SIZE
 
 
 def url_lifetime(asked: timedelta | None) -> timedelta:

@@ -1,17 +1,18 @@
 """StorageService: messages to use cases and back."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.mesh.errors import AccessDenied
+from services.mesh.errors import AccessDenied, InvalidField
 from services.mesh.identity import current_caller
 from services.storage.domain import State
 from services.storage.signing import Grant
 from services.storage.store.tables import Artefact, Media
-from services.storage.usecases import deletion, reading, uploads
+from services.storage.usecases import deletion, listing, reading, uploads
 from services.storage.usecases.depot import Depot
 from services.storage.usecases.reading import Address
 from steno.storage.v1 import media_pb2
@@ -50,6 +51,14 @@ class StorageRpc(StorageServiceServicer):
     async def GetMedia(self, request: messages.GetMediaRequest, context: Context) -> messages.GetMediaResponse:
         """One media."""
         return messages.GetMediaResponse(media=media_proto(await reading.get_media(self._depot, _workspace(), request.media_id)))
+
+    async def ListMedia(self, request: messages.ListMediaRequest, context: Context) -> messages.ListMediaResponse:
+        """Ready media of every workspace."""
+        if not request.HasField("create_time_before"):
+            raise InvalidField(field="create_time_before")
+        begin, before = _moment(request.create_time_from), _moment(request.create_time_before)
+        page = await listing.list_media(self._depot, begin, before, request.page_size, request.page_token)
+        return messages.ListMediaResponse(media=map(media_proto, page.media), next_page_token=page.next_page_token)
 
     async def SignMediaUrl(self, request: messages.SignMediaUrlRequest, context: Context) -> messages.SignMediaUrlResponse:
         """Where to read media."""
@@ -98,6 +107,14 @@ def _workspace() -> str:
 
 def _lifetime(ttl: Duration) -> timedelta:
     return timedelta(seconds=ttl.seconds, microseconds=ttl.nanos // 1000)
+
+
+def _moment(time: Timestamp) -> datetime:
+    """Aware UTC; 1970 for an absent one. Raises InvalidField past the year 9999."""
+    try:
+        return time.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidField(field="create_time") from error
 
 
 def media_proto(media: Media) -> media_pb2.Media:

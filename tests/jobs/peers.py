@@ -1,7 +1,7 @@
 """Billing and storage as jobs meets them: small real gRPC servers that keep everything in memory."""
 
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -108,14 +108,21 @@ class StoragePeer(StorageServiceServicer):
         self.artefacts: set[tuple[str, str]] = set()
         self.broken = False
         self.refusal_count = 0
+        self.listings: list[storage_pb.ListMediaRequest] = []
 
-    def add_media(self, workspace_id: str, *, content: str = "speech", duration_ms: int = 60_000) -> str:
+    def add_media(self, workspace_id: str, *, content: str = "speech", duration_ms: int = 60_000, age: timedelta = timedelta(0)) -> str:
         """Ready media; the same content has the same hash."""
         media = Media(id=new_id(), workspace_id=workspace_id, state=Media.STATE_READY, filename="talk.mp3")
         media.sha256 = sha256(content.encode()).hexdigest()
         media.probe.duration_ms = duration_ms
+        media.create_time.FromDatetime(datetime.now(UTC) - age)
         self.media[workspace_id, media.id] = media
         return media.id
+
+    def age_media(self, age: timedelta) -> None:
+        """All that is stored now was announced so long ago."""
+        for media in self.media.values():
+            media.create_time.FromDatetime(datetime.now(UTC) - age)
 
     def add_artefact(self, workspace_id: str) -> str:
         """A stored transcript."""
@@ -128,6 +135,19 @@ class StoragePeer(StorageServiceServicer):
         if media is None:
             raise MediaNotFound
         return storage_pb.GetMediaResponse(media=media)
+
+    async def ListMedia(self, request: storage_pb.ListMediaRequest, context: Context) -> storage_pb.ListMediaResponse:
+        """Pages of three at most."""
+        self._check()
+        self.listings.append(request)
+        assert current_caller().kind is CallerKind.SERVICE
+        assert request.page_size > 0
+        span = (request.create_time_from.ToNanoseconds(), request.create_time_before.ToNanoseconds())
+        waiting = [media for media in self.media.values() if span[0] <= media.create_time.ToNanoseconds() < span[1]]
+        waiting = sorted((media for media in waiting if _place(media) > request.page_token), key=_place)
+        page = waiting[: min(3, request.page_size)]
+        token = _place(page[-1]) if len(waiting) > len(page) else ""
+        return storage_pb.ListMediaResponse(media=page, next_page_token=token)
 
     async def DeleteMedia(self, request: storage_pb.DeleteMediaRequest, context: Context) -> storage_pb.DeleteMediaResponse:
         self._check()
@@ -143,3 +163,7 @@ class StoragePeer(StorageServiceServicer):
         if self.broken:
             self.refusal_count += 1
             raise ServiceUnavailable(service="storage")
+
+
+def _place(media: Media) -> str:
+    return f"{media.create_time.ToNanoseconds():020d} {media.id}"

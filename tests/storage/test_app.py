@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,6 +136,16 @@ async def refuse_strangers(stub: "StorageServiceAsyncStub", media_id: str) -> No
     with calling_as(caller(WORKSPACE, CallerKind.KEY)), pytest.raises(RemoteError) as denied:
         await stub.BeginArtefact(messages.BeginArtefactRequest(media_type="text/plain"))
     assert denied.value.reason_name == "ACCESS_DENIED"
+    everything = messages.ListMediaRequest()
+    everything.create_time_before.FromDatetime(datetime.now(UTC) + timedelta(minutes=1))
+    with calling_as(caller(WORKSPACE, CallerKind.KEY)), pytest.raises(RemoteError) as denied:
+        await stub.ListMedia(everything)
+    assert denied.value.reason_name == "ACCESS_DENIED"
+    with calling_as(caller("")):
+        assert [media.id for media in (await stub.ListMedia(everything)).media] == [media_id]
+        with pytest.raises(RemoteError) as endless:
+            await stub.ListMedia(messages.ListMediaRequest())
+    assert endless.value.reason_name == "INVALID_FIELD"
 
 
 async def delete_and_miss(stub: "StorageServiceAsyncStub", media_id: str, directory: Path) -> None:

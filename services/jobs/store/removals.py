@@ -1,10 +1,10 @@
 """What must go from storage, and what is left of removed jobs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, delete, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,10 +20,17 @@ Kind = Literal["media", "artefact"]
 
 
 async def order_removal(session: AsyncSession, kind: Kind, resource_id: str, workspace_id: str, job_id: str) -> None:
-    """Something has to go; ordering it twice is ordering it once."""
+    """Something has to go, an empty job_id for what never belonged to one; ordering it twice is ordering it once."""
     values = {"kind": kind, "resource_id": resource_id, "workspace_id": workspace_id, "job_id": job_id}
     statement = _insert(session, REMOVAL).values(**values, attempts=0, next_time=database_now(session))
     await execute(session, statement.on_conflict_do_nothing())
+
+
+async def spoken_for(session: AsyncSession, media_ids: Collection[str]) -> set[str]:
+    """Which of the media a job was made from, deleted ones included, or are ordered to go already."""
+    jobs = select(JOB.c.media_id).where(JOB.c.media_id.in_(media_ids))
+    removals = select(REMOVAL.c.resource_id).where(REMOVAL.c.kind == "media", REMOVAL.c.resource_id.in_(media_ids))
+    return set((await execute(session, union_all(jobs, removals))).scalars())
 
 
 async def list_due(session: AsyncSession, limit: int) -> Sequence[Row[Any]]:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from services.jobs.domain import (
     IdempotencyKeyReused,
@@ -9,6 +10,7 @@ from services.jobs.domain import (
     MediaTaken,
     accepted_config,
     check_idempotency_key,
+    check_media_age,
     check_source,
     fingerprint,
 )
@@ -46,6 +48,7 @@ async def create_job(resources: Resources, caller: Caller, request: CreateJobReq
     order = await _read_order(resources, caller, request)
     if (earlier := await _find_earlier(resources, order)) is not None:
         return earlier, True
+    check_media_age(resources.policy, datetime.now(UTC) - order.media.create_time.ToDatetime(tzinfo=UTC))
     order = replace(order, reserve_time=time.monotonic())
     try:
         await _reserve(resources, order)

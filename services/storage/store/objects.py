@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import delete, union_all, update
+from sqlalchemy import String, delete, tuple_, union_all, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from services.mesh.columns import table_of
-from services.storage.domain import Receipt, State
+from services.mesh.columns import UtcDateTime, table_of
+from services.storage.domain import Receipt, Span, State
 from services.storage.store.tables import Artefact, Media, StoredObject
 
 Row = TypeVar("Row", bound=StoredObject)
@@ -70,6 +70,14 @@ async def list_deleted(session: AsyncSession, model: type[Row], limit: int) -> S
     """Rows whose bytes are to go, the longest waiting first."""
     statement = select(model).where(col(model.state) == State.DELETED).order_by(col(model.change_time)).limit(limit)
     return (await session.exec(statement)).all()
+
+
+async def list_ready_media(session: AsyncSession, span: Span, limit: int) -> Sequence[Media]:
+    """The next ready media of a span, of every workspace, oldest first."""
+    place = tuple_(col(Media.create_time), col(Media.id))
+    statement = select(Media).where(col(Media.state) == State.READY, col(Media.create_time) < span.before)
+    statement = statement.where(place > tuple_(*span.after, types=[UtcDateTime(), String()]))
+    return (await session.exec(statement.order_by(col(Media.create_time), col(Media.id)).limit(limit))).all()
 
 
 async def remove(session: AsyncSession, model: type[Row], object_id: str) -> None:

@@ -42,7 +42,10 @@ def _constraints(table: str) -> tuple[CheckConstraint | Index, ...]:
 class Media(StoredObject, table=True):
     """Uploaded audio or video, with what its probe found."""
 
-    __table_args__: ClassVar[tuple[CheckConstraint | Index, ...]] = _constraints("media")
+    __table_args__: ClassVar[tuple[CheckConstraint | Index, ...]] = (
+        *_constraints("media"),
+        Index("ix_media_create_time_id", "create_time", "id"),
+    )
 
     filename: str = Field(max_length=MAX_FILENAME_CHARACTERS)
     container: str = Field(default="", max_length=32)

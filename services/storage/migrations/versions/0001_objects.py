@@ -74,6 +74,7 @@ def _create_outbox() -> None:
 def upgrade() -> None:
     """Create the tables."""
     _create_objects("media", _probe_columns())
+    op.create_index("ix_media_create_time_id", "media", ["create_time", "id"])
     _create_objects("artefact", [])
     _create_outbox()
 
