@@ -58,7 +58,7 @@ lock: ## Resolve requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet pyproject.toml --extra all --extra dev --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
 
 bench: setup ## Print speed and memory as ratios against a baseline run beside it
-	@$(BIN)/python -m bench
+	@GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m bench
 
 clean: ## Remove the virtual environment and generated modules (not your data)
 	rm -rf $(VENV) build dist *.egg-info

@@ -34,8 +34,6 @@ def main() -> None:
         return
     chosen = _chosen(arguments.only)
     configure_logging("bench", "error")
-    # pgbench is started beside open channels; gRPC would print a line each time.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     console = Console(width=None if sys.stdout.isatty() else 140)
     effort = SHORT if arguments.short else LONG
     console.print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; medians of {effort.rounds} interleaved rounds")
