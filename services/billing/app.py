@@ -19,6 +19,7 @@ from services.billing.usecases.start import check_plans
 from services.mesh.bus import open_bus
 from services.mesh.columns import now_utc_sql
 from services.mesh.database import open_database
+from services.mesh.health import watch_health
 from services.mesh.identity import Caller, TokenVerifier, load_key
 from services.mesh.lifecycle import Lifecycle
 from services.mesh.migrations import migrate
@@ -65,7 +66,8 @@ async def app(settings: BillingSettings, lifecycle: Lifecycle) -> AsyncIterator[
             return (await authenticate(billing, uses, secret)).caller()
 
         servicers = registrations(billing, batches, uses)
-        await stack.enter_async_context(open_server(settings, verifier, authenticate=authenticate_caller, servicers=servicers))
+        server = await stack.enter_async_context(open_server(settings, verifier, authenticate=authenticate_caller, servicers=servicers))
+        lifecycle.spawn(watch_health(server, {"database": database.check}, lifecycle.stopping), "billing-health")
         yield
 
 

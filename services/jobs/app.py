@@ -25,6 +25,7 @@ from services.mesh.api_keys import open_authentication
 from services.mesh.bus import Bus, open_bus
 from services.mesh.channel import Channel, open_channel
 from services.mesh.database import Database, open_database
+from services.mesh.health import watch_health
 from services.mesh.identity import TokenSigner, TokenVerifier, load_key
 from services.mesh.lifecycle import Lifecycle
 from services.mesh.migrations import migrate
@@ -57,9 +58,10 @@ async def app(settings: JobsSettings, lifecycle: Lifecycle) -> AsyncIterator[Non
         await stack.enter_async_context(lifecycle.working())
         _spawn_workers(settings, lifecycle, resources, bus, relay)
         authenticate = await stack.enter_async_context(open_authentication(settings.billing_address, signer, bus))
-        await stack.enter_async_context(
+        server = await stack.enter_async_context(
             open_server(settings, TokenVerifier(key, SCHEMA), authenticate=authenticate, servicers=_servicers(resources))
         )
+        lifecycle.spawn(watch_health(server, {"database": database.check}, lifecycle.stopping), "jobs-health")
         yield
 
 

@@ -36,10 +36,11 @@ class Registration:
 
 @dataclass(frozen=True)
 class GrpcServer:
-    """A serving server."""
+    """A serving server; `services` are the full names of what it serves."""
 
     port: int
     health: health.aio.HealthServicer
+    services: tuple[str, ...]
 
 
 @asynccontextmanager
@@ -64,7 +65,7 @@ async def open_server(
     for name in ["", *names]:
         await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     try:
-        yield GrpcServer(port, health_servicer)
+        yield GrpcServer(port, health_servicer, tuple(names))
     finally:
         await health_servicer.enter_graceful_shutdown()
         await server.stop(settings.shutdown_grace_seconds)

@@ -12,11 +12,12 @@ from services.media.sandbox import open_sandbox
 from services.mesh.api_keys import open_authentication
 from services.mesh.bus import open_bus
 from services.mesh.database import open_database
+from services.mesh.health import watch_health
 from services.mesh.identity import TokenSigner, TokenVerifier, load_key
 from services.mesh.lifecycle import Lifecycle
 from services.mesh.migrations import migrate
 from services.mesh.outbox import OutboxRelay
-from services.mesh.server import GrpcServer, Registration, open_server
+from services.mesh.server import Registration, open_server
 from services.storage import workers
 from services.storage.blobs.blobs import Blobs
 from services.storage.blobs.directory import DirectoryBlobs
@@ -65,7 +66,9 @@ async def app(settings: StorageSettings, lifecycle: Lifecycle) -> AsyncIterator[
         server = await stack.enter_async_context(
             open_server(settings, verifier, authenticate=authenticate, servicers=[registration(depot)])
         )
-        spawn_workers(depot, server, settings, lifecycle, reaping)
+        spawn_workers(depot, settings, lifecycle, reaping)
+        checks = {"database": database.check, "store": depot.blobs.check}
+        lifecycle.spawn(watch_health(server, checks, lifecycle.stopping, every_seconds=settings.health_seconds), "storage-health")
         yield
 
 
@@ -119,10 +122,9 @@ def base_url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def spawn_workers(depot: Depot, server: GrpcServer, settings: StorageSettings, lifecycle: Lifecycle, reaping: asyncio.Event) -> None:
+def spawn_workers(depot: Depot, settings: StorageSettings, lifecycle: Lifecycle, reaping: asyncio.Event) -> None:
     """Start the loops; a failed one ends the service."""
     stopping = lifecycle.stopping
     abandoned = timedelta(seconds=settings.abandoned_seconds)
     lifecycle.spawn(workers.run_reaper(depot, reaping, settings.reap_seconds, stopping), "storage-reaper")
     lifecycle.spawn(workers.run_janitor(depot, abandoned, settings.sweep_seconds, stopping), "storage-janitor")
-    lifecycle.spawn(workers.run_health(depot, server.health, settings.health_seconds, stopping), "storage-health")

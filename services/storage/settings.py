@@ -47,4 +47,4 @@ class StorageSettings(ServiceSettings, DatabaseSettings, BusSettings):
     )
     reap_seconds: float = Field(5.0, gt=0, le=60, description="Seconds between looks for deleted bytes to remove.")
     sweep_seconds: float = Field(600.0, gt=0, description="Seconds between looks for what crashes left behind.")
-    health_seconds: float = Field(5.0, gt=0, le=60, description="Seconds between checks of the database and the store.")
+    health_seconds: float = Field(5.0, gt=0, le=6, description="Seconds between checks of the database and the store.")

@@ -1,11 +1,9 @@
-"""Loops that remove what is deleted, abandoned or lost, and one that watches the health."""
+"""Loops that remove what is deleted, abandoned or lost."""
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-
-from grpc_health.v1 import health, health_pb2
 
 from services.mesh.errors import MeshError
 from services.mesh.telemetry import get_logger
@@ -14,8 +12,6 @@ from services.storage.usecases.depot import Depot
 
 _FIRST_DELAY_SECONDS = 1.0
 _LONGEST_DELAY_SECONDS = 30.0
-_CHECK_SECONDS = 5.0
-SERVICE = "steno.storage.v1.StorageService"
 
 
 async def run_reaper(depot: Depot, work: asyncio.Event, every_seconds: float, stopping: asyncio.Event) -> None:
@@ -41,30 +37,6 @@ async def run_janitor(depot: Depot, abandoned: timedelta, every_seconds: float, 
     await _repeat("janitor", turn, every_seconds, stopping, asyncio.Event())
 
 
-async def run_health(depot: Depot, servicer: health.aio.HealthServicer, every_seconds: float, stopping: asyncio.Event) -> None:
-    """Say NOT_SERVING while the database or the store would refuse a write."""
-    status = health_pb2.HealthCheckResponse
-
-    async def turn() -> None:
-        well = await is_well(depot)
-        for name in ("", SERVICE):
-            await servicer.set(name, status.SERVING if well else status.NOT_SERVING)
-
-    await _repeat("health", turn, every_seconds, stopping, asyncio.Event())
-
-
-async def is_well(depot: Depot) -> bool:
-    """Whether the database answers and the store takes bytes."""
-    try:
-        async with asyncio.timeout(_CHECK_SECONDS):
-            await depot.database.check()
-            await depot.blobs.check()
-    except (MeshError, TimeoutError) as error:
-        get_logger("storage.health").warning("not ready", reason=error.reason() if isinstance(error, MeshError) else "TIMEOUT")
-        return False
-    return True
-
-
 async def _repeat(
     name: str, turn: Callable[[], Awaitable[None]], every_seconds: float, stopping: asyncio.Event, work: asyncio.Event
 ) -> None:
@@ -74,7 +46,7 @@ async def _repeat(
         try:
             await turn()
         except MeshError as error:
-            get_logger(f"storage.{name}").warning("turn spoiled", reason=error.reason(), exc_info=error)
+            get_logger(f"storage.{name}").warning("turn spoiled", error=str(error))
             await _pause(stopping, asyncio.Event(), delay * random.uniform(0.5, 1))  # noqa: S311
             delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
         else:
