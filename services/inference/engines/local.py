@@ -24,14 +24,14 @@ CHECK_TIMEOUT_SECONDS = 20.0
 class LocalEngine:
     """PocketSphinx, Silero and the d-vector encoder over one pool of processes.
 
-    English only, lower case without punctuation. Windows of 10 s: its search gains nothing from more
-    context, and short windows make progress finer and a lost one cheaper.
+    English only, lower case without punctuation. Windows of 15 s: its search starts badly after a cut, and
+    short windows make progress finer and a lost one cheaper.
     """
 
     name = "local"
     model = "pocketsphinx-en-us"
     languages = (LANGUAGE,)
-    max_window_seconds = 10.0
+    max_window_seconds = 15.0
     punctuates = False
 
     def __init__(self, pool: WorkerPool) -> None:

@@ -1,6 +1,9 @@
 """The bundled English recogniser: PocketSphinx with the model of its own wheel.
 
-A demonstration engine that needs no download: about 2 % of words wrong on clear synthetic speech, most of them on telephone talk.
+A demonstration engine that needs no download: 2 to 11 % of words wrong on clear synthetic speech, most of them on telephone talk.
+Its second search (`fwdflat`) stays off: it takes a third more time for one word in a hundred (243 words of the sample meeting
+1.6 % wrong with and without, some 300 words in four voices 9 % with and 11 % without). A language weight of 8 instead of the model's
+6.5 saves 15 % more and has 16 % of those wrong.
 """
 
 import pocketsphinx
@@ -48,4 +51,4 @@ def to_word(segment: pocketsphinx.Segment, end_ms: int) -> Word:
 
 def load_pocketsphinx() -> PocketSphinxModel:
     """The en-us model of the wheel; about 0.3 s and 100 MB."""
-    return PocketSphinxModel(pocketsphinx.Decoder(samprate=16_000, loglevel="FATAL", cmn="batch"))
+    return PocketSphinxModel(pocketsphinx.Decoder(samprate=16_000, loglevel="FATAL", cmn="batch", fwdflat=False))
