@@ -36,11 +36,11 @@ class Form:
 FORMS = {
     ".wav": Form("pcm_s16le", SAMPLE_RATE_HZ),
     ".flac": Form("flac", SAMPLE_RATE_HZ),
-    ".mp3": Form("libmp3lame", 44_100, 96_000),
-    ".m4a": Form("aac", 44_100, 96_000),
-    ".ogg": Form("libopus", 48_000, 64_000),
-    ".webm": Form("libopus", 48_000, 64_000),
-    ".mp4": Form("aac", 44_100, 96_000, video_codec="mpeg4"),
+    ".mp3": Form("libmp3lame", 44_100, 192_000),
+    ".m4a": Form("aac", 44_100, 192_000),
+    ".ogg": Form("libopus", 48_000, 128_000),
+    ".webm": Form("libopus", 48_000, 128_000),
+    ".mp4": Form("aac", 44_100, 192_000, video_codec="mpeg4"),
 }
 
 
