@@ -106,10 +106,10 @@ class Bus:
         return info.created.astimezone(UTC)
 
     async def connected(self, seconds: float) -> bool:
-        """Whether the connection is there, waiting for it at most so long."""
+        """Whether the connection and the streams are there, waiting for them at most so long."""
         try:
             async with self._link.answer_within(seconds):
-                return True
+                return await self._link.prepared.wait()
         except TimeoutError:
             return False
 
@@ -137,6 +137,7 @@ class Bus:
             try:
                 async with self._link.answer_within(_ANSWER_SECONDS):
                     await self.repair()
+                    self._link.prepared.set()
                     return
             except (NatsError, TimeoutError) as error:
                 self._logger.warning("streams not ready", error=repr(error))
@@ -144,9 +145,21 @@ class Bus:
             delay = min(delay * 2, _REPAIR_SECONDS)
 
     async def _publish(self, subject: str, payload: bytes, headers: dict[str, str]) -> None:
-        async with self._answering():
-            # nats-py adds to the headers it is given.
-            await self._jetstream.publish(subject, payload, timeout=_ANSWER_SECONDS, headers=dict(headers))
+        try:
+            async with self._answering():
+                # Where somebody watches the subject, a server without the stream does not refuse: nobody ever answers.
+                await self._link.prepared.wait()
+                # nats-py adds to the headers it is given.
+                await self._jetstream.publish(subject, payload, timeout=_ANSWER_SECONDS, headers=dict(headers))
+        except ServiceUnavailable:
+            if self._link.connected.is_set():
+                self._doubt_streams()
+            raise
+
+    def _doubt_streams(self) -> None:
+        """Publish nothing more until they are there for certain."""
+        self._link.prepared.clear()
+        self._broken.set()
 
     async def _bury(self, message: Msg, consumer: ConsumerSpec, reason: str) -> None:
         """Publish the message as it is to the dead letters, then end its deliveries."""
@@ -170,7 +183,7 @@ class Bus:
             async with self._link.answer_within(seconds):
                 yield
         except (NotFoundError, NoStreamResponseError) as error:
-            self._broken.set()
+            self._doubt_streams()
             raise ServiceUnavailable("The bus lost its streams.") from error
         except APIError as error:
             if error.err_code in _STORE_FULL:

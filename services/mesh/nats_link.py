@@ -23,6 +23,8 @@ class Link:
     def __init__(self) -> None:
         self.client = Client()
         self.connected = asyncio.Event()
+        # Set by the bus once the server has what a wiped store lost.
+        self.prepared = asyncio.Event()
         self.disconnects = 0
         self._deadlines: set[asyncio.Timeout] = set()
         self._listeners: set[Callable[[], None]] = set()
@@ -54,6 +56,7 @@ class Link:
     async def on_disconnected(self) -> None:
         """Fail what is in flight."""
         self.connected.clear()
+        self.prepared.clear()
         self.disconnects += 1
         self._logger.warning("bus disconnected")
         now = asyncio.get_running_loop().time()

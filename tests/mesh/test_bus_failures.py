@@ -9,6 +9,7 @@ import nats
 import pytest
 
 from services.mesh.bus import Bus, open_bus
+from services.mesh.deliveries import Delivery
 from services.mesh.errors import Overloaded, ServiceUnavailable
 from services.mesh.ids import new_id
 from services.mesh.streams import EVENTS, WORK, work_subject
@@ -63,6 +64,20 @@ async def test_streams_and_consumer_come_back_when_they_are_deleted(bus: Bus, na
         await delete_streams(nats)
         await published(bus, "after")
         await until(lambda: recorder.jobs == ["before", "after"])
+
+
+async def test_streams_that_vanish_come_back_also_where_a_watcher_hides_it(bus: Bus, nats: NatsServer) -> None:
+    heard: list[str] = []
+
+    async def hear(delivery: Delivery) -> None:
+        heard.append(delivery.parse(JobQueued).job_id)
+
+    async with bus.watch(SUBJECT, hear):
+        await delete_streams(nats)
+        with pytest.raises(ServiceUnavailable):
+            await publish(bus, "lost")
+        await published(bus, "kept")
+        assert heard == ["lost", "kept"]
 
 
 async def delete_streams(server: NatsServer) -> None:

@@ -146,6 +146,24 @@ async def test_events_committed_while_the_broker_is_dead_arrive(
     assert {"before", *(str(number) for number in range(50))} == set(received.jobs)
 
 
+async def test_an_event_of_the_outage_is_out_within_two_seconds_of_a_wiped_broker(
+    database: Database, bus: Bus, nats: NatsServer, relay: OutboxRelay
+) -> None:
+    async def heard(delivery: Delivery) -> None:
+        """Somebody who watches makes the server silent about a stream that is gone."""
+
+    async with bus.watch(SUBJECT, heard), running(relay):
+        for number in range(5):
+            nats.kill()
+            nats.wipe()
+            await store(database, str(number))
+            relay.wake()
+            await nats.start()
+            async with asyncio.timeout(2):
+                while (await relay.backlog()).depth:
+                    await asyncio.sleep(0.01)
+
+
 async def test_a_broker_killed_amid_the_relay_loses_nothing(database: Database, bus: Bus, nats: NatsServer, relay: OutboxRelay) -> None:
     async with receiving(bus) as received, running(relay):
         ids = await store(database, *(str(number) for number in range(600)))
