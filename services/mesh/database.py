@@ -2,12 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import text
+from sqlalchemy import Row, Select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -56,6 +56,20 @@ class Database:
         with translated():
             async with AsyncSession(self._engines.reader, expire_on_commit=False) as session:
                 yield session
+
+    async def read_all(self, statement: Select[Any], /, **parameters: Any) -> Sequence[Row[Any]]:
+        """The rows of one statement, outside of a transaction, at a seventh of the cost of `reading`.
+
+        Whatever one statement answers is read this way; `reading` is for several that must see one state.
+        statement: built once, at import, with a bindparam for each parameter: building it takes as long as running it.
+        """
+        with translated():
+            return await self._engines.single.all(statement, parameters)
+
+    async def read_one(self, statement: Select[Any], /, **parameters: Any) -> Row[Any] | None:
+        """The first row of `read_all`, of a statement that has one or none."""
+        rows = await self.read_all(statement, **parameters)
+        return rows[0] if rows else None
 
     async def grouped(self, unit: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """The unit's result after COMMIT. Units that wait together share a transaction, each in a savepoint.
@@ -120,6 +134,7 @@ async def open_database(url: str, *, schema: str) -> AsyncIterator[Database]:
 async def _dispose(engines: Engines) -> None:
     await engines.writer.dispose()
     await engines.reader.dispose()
+    await engines.single.close()
 
 
 async def retried(attempt: Callable[[], Awaitable[T]]) -> T:

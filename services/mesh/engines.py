@@ -3,11 +3,12 @@
 import re
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from services.mesh.sqlite_driver import connect
+from services.mesh.single_reads import PostgresReads, SingleReads, SqliteReads
+from services.mesh.sqlite_driver import BUSY_SECONDS, connect
 
 _READERS = 4
 _POSTGRES_CONNECTIONS = 10
@@ -38,10 +39,11 @@ _SCHEMA_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 class Engines(NamedTuple):
-    """The engine of writing transactions and the one of read-only snapshots."""
+    """The engines of writing transactions and of read-only snapshots, and reads of one statement."""
 
     writer: AsyncEngine
     reader: AsyncEngine
+    single: SingleReads
 
 
 def parse_url(url: str) -> URL:
@@ -61,7 +63,7 @@ def make_engines(url: URL, schema: str) -> Engines:
     """The engines of one service's database; nothing connects yet."""
     if url.get_backend_name() == "postgresql":
         return _postgres_engines(url, schema)
-    return Engines(_sqlite_writer(url), _sqlite_reader(url))
+    return Engines(_sqlite_writer(url), _sqlite_reader(url), SqliteReads(_sqlite_single(url), _READERS))
 
 
 def postgres_arguments(schema: str, session: dict[str, str]) -> dict[str, Any]:
@@ -89,7 +91,8 @@ def _postgres_engines(url: URL, schema: str) -> Engines:
         pool_timeout=_POOL_SECONDS,
         pool_pre_ping=True,
     )
-    return Engines(writer, writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True))
+    reader = writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return Engines(writer, reader, PostgresReads(writer))
 
 
 def _sqlite_writer(url: URL) -> AsyncEngine:
@@ -99,6 +102,20 @@ def _sqlite_writer(url: URL) -> AsyncEngine:
 
 def _sqlite_reader(url: URL) -> AsyncEngine:
     return _sqlite_engine(url, "query_only=ON", begin="BEGIN", connections=_READERS)
+
+
+def _sqlite_single(url: URL) -> Engine:
+    # No begin event and nothing to roll back: each statement is its own transaction.
+    engine = create_engine(
+        url.set(drivername="sqlite"),
+        connect_args={"isolation_level": None, "timeout": BUSY_SECONDS, "check_same_thread": False},
+        pool_size=_READERS,
+        max_overflow=0,
+        pool_timeout=_POOL_SECONDS,
+        pool_reset_on_return=None,
+    )
+    _on_connect(engine, "query_only=ON")
+    return engine
 
 
 def _sqlite_engine(url: URL, *pragmas: str, begin: str, connections: int) -> AsyncEngine:

@@ -11,7 +11,7 @@ from typing import Any
 import aiosqlite
 
 _ITERATION_ROWS = 64
-_BUSY_SECONDS = 5.0
+BUSY_SECONDS = 5.0
 # These touch no file and no lock, so they need no thread.
 _INSTANT = ("SAVEPOINT ", "RELEASE ")
 
@@ -67,7 +67,7 @@ class Connection(aiosqlite.Connection):
 async def connect(path: str) -> Connection:
     """A connection in autocommit mode: transactions begin where SQLAlchemy's begin event says so."""
     connection = Connection(
-        lambda: sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False), _ITERATION_ROWS
+        lambda: sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False), _ITERATION_ROWS
     )
     connection._thread.daemon = True
     await connection

@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import func, insert, text, update
+from sqlalchemy import bindparam, func, insert, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Field, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -188,6 +188,25 @@ async def test_a_reading_session_sees_one_state(database: Database) -> None:
         async with database.transaction() as writing:
             writing.add(Account(id=2))
         assert (await session.exec(select(func.count()).select_from(Account))).one() == before
+
+
+_BY_ID = table_of(Account).select().where(table_of(Account).c.id == bindparam("id"))
+
+
+async def test_a_single_read_sees_what_is_committed_and_waits_for_no_writer(database: Database) -> None:
+    moment = datetime(2026, 2, 3, 4, 5, 6, 789_000, UTC)
+    async with database.transaction() as session:
+        session.add(Account(id=2, balance=7, change_time=moment))
+        await session.flush()
+        assert await asyncio.wait_for(database.read_one(_BY_ID, id=2), 1) is None
+    row = await database.read_one(_BY_ID, id=2)
+    assert row is not None
+    assert (row.id, row.balance, row.change_time) == (2, 7, moment)
+
+
+async def test_more_single_reads_than_connections_are_all_answered(database: Database) -> None:
+    rows = await asyncio.gather(*(database.read_all(_BY_ID, id=number % 2) for number in range(100)))
+    assert [len(found) for found in rows] == [0, 1] * 50
 
 
 async def test_times_come_back_aware_exact_and_in_order(database: Database) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,10 +13,17 @@ from services.jobs.domain import QUEUED, StaleFence
 from services.jobs.store.statements import database_now, execute
 from services.jobs.store.tables import JobRow
 from services.mesh.columns import dialect_of, table_of
+from services.mesh.database import Database
 from steno.jobs.v1.job_pb2 import Job, JobError, TranscriptionConfig
 
 JOB = table_of(JobRow)
 
+_READ_OWNED = select(JOB).where(
+    JOB.c.id == bindparam("job_id"),
+    JOB.c.workspace_id == bindparam("workspace_id"),
+    JOB.c.owner == bindparam("owner"),
+    JOB.c.delete_time.is_(None),
+)
 _PLAIN = (
     "id",
     "workspace_id",
@@ -63,10 +70,9 @@ async def read_job(session: AsyncSession, job_id: str) -> Row[Any] | None:
     return (await execute(session, select(JOB).where(JOB.c.id == job_id))).one_or_none()
 
 
-async def read_owned(session: AsyncSession, job_id: str, workspace_id: str, owner: str) -> Row[Any] | None:
+async def read_owned(database: Database, job_id: str, workspace_id: str, owner: str) -> Row[Any] | None:
     """A job that its owner can see."""
-    statement = select(JOB).where(JOB.c.id == job_id, *_owned(workspace_id, owner))
-    return (await execute(session, statement)).one_or_none()
+    return await database.read_one(_READ_OWNED, job_id=job_id, workspace_id=workspace_id, owner=owner)
 
 
 async def read_changed(session: AsyncSession, seen: dict[str, int]) -> Sequence[Row[Any]]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, select
+from sqlalchemy import Row, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,8 +12,14 @@ from services.jobs.store.jobs import JOB
 from services.jobs.store.statements import database_now, execute
 from services.jobs.store.tables import IdempotencyKey
 from services.mesh.columns import dialect_of, table_of
+from services.mesh.database import Database
 
 KEY = table_of(IdempotencyKey)
+_READ_BY_KEY = (
+    select(JOB, KEY.c.fingerprint)
+    .join(JOB, JOB.c.id == KEY.c.job_id)
+    .where(KEY.c.workspace_id == bindparam("workspace_id"), KEY.c.key_id == bindparam("key_id"), KEY.c.key == bindparam("key"))
+)
 
 
 @dataclass(frozen=True)
@@ -37,11 +43,9 @@ async def take_keys(session: AsyncSession, wanted: Mapping[str, tuple[ClientKey,
     return set((await execute(session, statement.returning(KEY.c.job_id), rows)).scalars())
 
 
-async def read_by_key(session: AsyncSession, client_key: ClientKey) -> Row[Any] | None:
+async def read_by_key(database: Database, client_key: ClientKey) -> Row[Any] | None:
     """The job that the key made, with the `fingerprint` it was made from."""
-    statement = select(JOB, KEY.c.fingerprint).join(JOB, JOB.c.id == KEY.c.job_id)
-    scope = (KEY.c.workspace_id == client_key.workspace_id, KEY.c.key_id == client_key.key_id)
-    return (await execute(session, statement.where(*scope, KEY.c.key == client_key.key))).one_or_none()
+    return await database.read_one(_READ_BY_KEY, **asdict(client_key))
 
 
 async def free_keys(session: AsyncSession, job_ids: Collection[str]) -> None:

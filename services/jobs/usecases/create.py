@@ -79,8 +79,7 @@ async def _find_earlier(resources: Resources, order: Order) -> Job | None:
     """What the key made before. Raises IdempotencyKeyReused when that was another order."""
     if order.client_key is None:
         return None
-    async with resources.database.reading() as session:
-        row = await read_by_key(session, order.client_key)
+    row = await read_by_key(resources.database, order.client_key)
     if row is None:
         return None
     if row.fingerprint != order.fingerprint:

@@ -27,8 +27,7 @@ class Page:
 
 async def get_job(resources: Resources, caller: Caller, job_id: str) -> Job:
     """One job of the caller. Raises JobNotFound."""
-    async with resources.database.reading() as session:
-        row = await read_owned(session, job_id, caller.workspace_id, caller.owner)
+    row = await read_owned(resources.database, job_id, caller.workspace_id, caller.owner)
     if row is None:
         raise JobNotFound(job_id=job_id)
     return to_proto(row)
@@ -39,8 +38,7 @@ async def find_job(resources: Resources, caller: Caller, key: str) -> tuple[Job,
     sought = client_key(caller, key)
     if sought is None:
         raise InvalidField("idempotency_key is empty.", field="idempotency_key")
-    async with resources.database.reading() as session:
-        row = await read_by_key(session, sought)
+    row = await read_by_key(resources.database, sought)
     if row is None or row.owner != caller.owner:
         raise JobNotFound()
     return to_proto(row), row.media_sha256

@@ -4,16 +4,24 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import String, delete, tuple_, union_all, update
+from sqlalchemy import Select, String, Table, bindparam, delete, tuple_, union_all, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from services.mesh.columns import UtcDateTime, table_of
+from services.mesh.database import Database
 from services.storage.domain import Receipt, Span, State
 from services.storage.store.tables import Artefact, Media, StoredObject
 
 Row = TypeVar("Row", bound=StoredObject)
+
+
+def _find_by_id(table: Table) -> Select[Any]:
+    return table.select().where(table.c.id == bindparam("id"), table.c.state != State.DELETED)
+
+
+_FIND: dict[type[StoredObject], Select[Any]] = {model: _find_by_id(table_of(model)) for model in (Media, Artefact)}
 
 
 async def add(session: AsyncSession, row: StoredObject) -> None:
@@ -22,9 +30,12 @@ async def add(session: AsyncSession, row: StoredObject) -> None:
     await session.flush()
 
 
-async def find(session: AsyncSession, model: type[Row], object_id: str, workspace_id: str | None = None) -> Row | None:
+async def find(database: Database, model: type[Row], object_id: str, workspace_id: str | None = None) -> Row | None:
     """The row of this id that is not deleted; with a workspace, only if it is the workspace's."""
-    return (await session.exec(_living(model, object_id, workspace_id))).one_or_none()
+    found = await database.read_one(_FIND[model], id=object_id)
+    if found is None or workspace_id not in (None, found.workspace_id):
+        return None
+    return model(**found._mapping)
 
 
 async def lock(session: AsyncSession, model: type[Row], object_id: str, workspace_id: str | None = None) -> Row | None:

@@ -36,8 +36,7 @@ class Address:
 
 async def find_owned(depot: Depot, kind: Kind, model: type[Row], workspace_id: str, object_id: str) -> Row:
     """The workspace's row. Raises NotFound for an unknown, foreign or deleted id alike."""
-    async with depot.database.reading() as session:
-        row = await objects.find(session, model, object_id, workspace_id)
+    row = await objects.find(depot.database, model, object_id, workspace_id)
     if row is None:
         raise not_found(kind, object_id)
     return row
@@ -71,8 +70,7 @@ async def _address(depot: Depot, kind: Kind, row: StoredObject, lifetime: timede
 
 async def find_readable(depot: Depot, kind: Kind, object_id: str) -> Readable:
     """What a signed URL reads. Raises NotFound unless it is ready at this moment."""
-    async with depot.database.reading() as session:
-        row = await objects.find(session, MODELS[kind], object_id)
+    row = await objects.find(depot.database, MODELS[kind], object_id)
     if row is None or row.state != State.READY or row.object_key is None:
         raise not_found(kind, object_id)
     return Readable(row.object_key, row.size_bytes, row.sha256, row.media_type, filename_of(row))

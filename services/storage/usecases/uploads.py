@@ -72,8 +72,7 @@ def _upload_grant(depot: Depot, kind: Kind, row: StoredObject, limit: int) -> Gr
 
 async def expect_upload(depot: Depot, kind: Kind, object_id: str) -> str:
     """The name of an upload that bytes may arrive for. Raises NotFound."""
-    async with depot.database.reading() as session:
-        row = await objects.find(session, MODELS[kind], object_id)
+    row = await objects.find(depot.database, MODELS[kind], object_id)
     if row is None or row.state != State.UPLOADING:
         raise not_found(kind, object_id)
     return filename_of(row)
