@@ -1,7 +1,7 @@
 """What happens around every RPC: who calls, may they, one log line, errors as statuses."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
@@ -58,28 +58,36 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
         self._access = access
         self._verifier = verifier
         self._authenticate = authenticate
-        self._logger = get_logger("mesh.rpc")
+        self._logger = get_logger("mesh.rpc").bind()
+        self._guarded: dict[str, Handler] = {}
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        handler = await continuation(handler_call_details)
         method = handler_call_details.method
+        if (guarded := self._guarded.get(method)) is not None:
+            return guarded
+        handler = await continuation(handler_call_details)
         if handler is None or method.startswith(_OPEN_PREFIX):
             return handler
-        metadata = {key: value for key, value in handler_call_details.invocation_metadata or () if isinstance(value, str)}
+        # Only methods that exist get here, so that nobody can make this grow.
+        self._guarded[method] = guarded = self._guard(handler, method)
+        return guarded
+
+    def _guard(self, handler: Handler, method: str) -> Handler:
+        """The handler behind the gate; the same for every call of the method."""
+        access = access_pb2.ACCESS_CALLER if method.startswith(_REFLECTION_PREFIX) else self._access.get(method, 0)
         if handler.response_streaming:
-            return _streaming(handler, self._guard_stream(handler, method, metadata))
+            return _streaming(handler, self._guard_stream(handler, method, access))
         return grpc.unary_unary_rpc_method_handler(
-            self._guard_unary(handler, method, metadata), handler.request_deserializer, handler.response_serializer
+            self._guard_unary(handler, method, access), handler.request_deserializer, handler.response_serializer
         )
 
-    async def _identify(self, method: str, metadata: Mapping[str, str]) -> Caller:
+    async def _identify(self, access: int, metadata: Mapping[str, str]) -> Caller:
         caller = await self._caller(metadata)
-        reflection = method.startswith(_REFLECTION_PREFIX)
-        check_access(caller, access_pb2.ACCESS_CALLER if reflection else self._access.get(method, 0))
+        check_access(caller, access)
         return caller
 
     async def _caller(self, metadata: Mapping[str, str]) -> Caller:
@@ -89,14 +97,14 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
             return await self._authenticate(api_key)
         raise MissingCredentials
 
-    def _guard_unary(self, handler: Handler, method: str, metadata: Mapping[str, str]) -> Callable[..., Awaitable[Any]]:
+    def _guard_unary(self, handler: Handler, method: str, access: int) -> Callable[..., Awaitable[Any]]:
         behaviour: Any = handler.unary_unary
 
         async def guarded(request: Any, context: Context) -> Any:
-            call = _Call(method, metadata, context, self._logger)
+            call = _Call(method, context, self._logger)
             with call.scope():
                 try:
-                    caller = call.caller = await self._identify(method, metadata)
+                    caller = call.caller = await self._identify(access, call.metadata)
                     with calling_as(caller):
                         response = await behaviour(request, context)
                 except Exception as error:
@@ -106,14 +114,14 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
 
         return guarded
 
-    def _guard_stream(self, handler: Handler, method: str, metadata: Mapping[str, str]) -> Callable[..., AsyncIterator[Any]]:
+    def _guard_stream(self, handler: Handler, method: str, access: int) -> Callable[..., AsyncIterator[Any]]:
         behaviour: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
 
         async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
-            call = _Call(method, metadata, context, self._logger)
+            call = _Call(method, context, self._logger)
             with call.scope():
                 try:
-                    caller = call.caller = await self._identify(method, metadata)
+                    caller = call.caller = await self._identify(access, call.metadata)
                     with calling_as(caller):
                         async for response in behaviour(request, context):
                             yield response
@@ -122,6 +130,10 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
                 call.finish(grpc.StatusCode.OK)
 
         return guarded
+
+
+def _text(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str]:
+    return {key: value for key, value in metadata or () if isinstance(value, str)}
 
 
 def _streaming(handler: Handler, behaviour: Callable[..., AsyncIterator[Any]]) -> Handler:
@@ -133,10 +145,11 @@ def _streaming(handler: Handler, behaviour: Callable[..., AsyncIterator[Any]]) -
 class _Call:
     """One RPC in hand: its deadline, its log line, its metrics."""
 
-    def __init__(self, method: str, metadata: Mapping[str, str], context: Context, logger: Any) -> None:
+    def __init__(self, method: str, context: Context, logger: Any) -> None:
         self.caller: Caller | None = None
+        self.metadata = _text(context.invocation_metadata())
         self._method = method
-        self._request_id = metadata.get(REQUEST_ID_METADATA_KEY, "")
+        self._request_id = self.metadata.get(REQUEST_ID_METADATA_KEY, "")
         self._context = context
         self._logger = logger
         self._started = time.perf_counter()
