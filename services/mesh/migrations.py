@@ -1,13 +1,13 @@
 """Schema migrations: Alembic's upgrade to head, in one transaction, by one migrator at a time."""
 
+import ast
 import asyncio
 import threading
 import zlib
 from pathlib import Path
+from typing import Any
 
-from alembic import command, context
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, inspect, text
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
@@ -31,6 +31,8 @@ async def migrate(url: str, *, schema: str, script_location: str) -> None:
 
 def run_env(metadata: MetaData) -> None:
     """The whole of a service's env.py."""
+    from alembic import context
+
     context.configure(
         connection=context.config.attributes["connection"],
         target_metadata=metadata,
@@ -45,13 +47,53 @@ def run_env(metadata: MetaData) -> None:
 
 def _migrate(url: URL, schema: str, script_location: str) -> None:
     engine = _engine(url, schema)
+    with engine.connect() as connection:
+        if _revisions(connection) == _heads(Path(script_location)):
+            return
     with _ALEMBIC, engine.begin() as connection:
         if url.get_backend_name() == "postgresql":
             _lock_schema(connection, schema)
-        config = Config()
-        config.set_main_option("script_location", script_location.replace("%", "%%"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        _upgrade(connection, script_location)
+
+
+def _upgrade(connection: Connection, script_location: str) -> None:
+    # 15 MB and 0.4 s of processor time that a service needs only when there is something to migrate.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", script_location.replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _revisions(connection: Connection) -> set[str]:
+    """Where the database is; empty for a new one."""
+    if not inspect(connection).has_table("alembic_version"):
+        return set()
+    return set(connection.execute(text("SELECT version_num FROM alembic_version")).scalars())
+
+
+def _heads(scripts: Path) -> set[str]:
+    """Revisions that no other script of the folder follows."""
+    assigned = [_assigned(path) for path in (scripts / "versions").glob("*.py")]
+    return {found["revision"] for found in assigned} - {found.get("down_revision") for found in assigned}
+
+
+def _assigned(script: Path) -> dict[str, Any]:
+    """The constants that a script assigns to names, one by one or several at once."""
+    found: dict[str, Any] = {}
+    for node in ast.parse(script.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign):
+            pairs = _pairs(node.targets[0], node.value)
+            found |= {name.id: value.value for name, value in pairs if isinstance(name, ast.Name) and isinstance(value, ast.Constant)}
+    return found
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        return list(zip(target.elts, value.elts, strict=False))
+    return [(target, value)]
 
 
 def _lock_schema(connection: Connection, schema: str) -> None:

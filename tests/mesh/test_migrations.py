@@ -118,6 +118,13 @@ async def test_migrating_again_changes_nothing(database_url: str, scripts: Path)
         assert (await (await session.connection()).execute(text("SELECT id FROM job"))).scalars().all() == ["kept"]
 
 
+async def test_a_database_that_is_up_to_date_costs_no_alembic(database_url: str, scripts: Path) -> None:
+    command = [sys.executable, "-c", _MIGRATOR + "print('alembic' in sys.modules)", database_url, str(scripts)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    runs = [await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, timeout=60) for _ in range(2)]
+    assert [run.stdout for run in runs] == [b"True\n", b"False\n"]
+
+
 async def test_migrators_at_once_are_all_content(database_url: str, scripts: Path) -> None:
     await asyncio.gather(*(run(database_url, scripts) for _ in range(3)))
     assert await revision(database_url) == "0002"
