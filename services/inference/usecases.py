@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx2
 from google.protobuf.message import Message
-from structlog.contextvars import bound_contextvars
 
 from services.inference.artefacts import discard_transcript, media_url, store_transcript
 from services.inference.audio import open_audio
@@ -26,7 +25,7 @@ from services.mesh.bus import Bus
 from services.mesh.errors import Internal, ServiceUnavailable
 from services.mesh.identity import acting_for
 from services.mesh.streams import event_subject
-from services.mesh.telemetry import get_logger
+from services.mesh.telemetry import bound_contextvars, get_logger
 from steno.inference.v1.inference_events_pb2 import TranscriptCompleted, WorkFailed
 from steno.jobs.v1.transcript_pb2 import Transcript
 from steno.jobs.v1.work_service_pb2_grpc import WorkServiceAsyncStub

@@ -7,13 +7,12 @@ from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
-from structlog.contextvars import bound_contextvars
 
 from services.mesh import semconv
 from services.mesh.errors import AccessDenied, Internal, MeshError, MissingCredentials
 from services.mesh.identity import API_KEY_METADATA_KEY, TOKEN_METADATA_KEY, Caller, CallerKind, TokenVerifier, calling_as
 from services.mesh.status import code_of, reason_of, to_status
-from services.mesh.telemetry import get_logger
+from services.mesh.telemetry import bound_contextvars, get_logger
 from steno.access.v1 import access_pb2
 
 Authenticate = Callable[[str], Awaitable[Caller]]
