@@ -57,7 +57,7 @@ def test_clip_is_transcribed_whatever_the_backends(mesh: Mesh) -> None:
     assert 0.5 < row["speech_ratio"] <= 1.0
     assert abs(row["audio_duration_seconds"] - CLIPS["clips/hello.flac"]["duration"]) < 0.05
     transcript = mesh.result(job_id)
-    assert word_error_rate(CLIPS["clips/hello.flac"]["text"], transcript) <= 0.1
+    assert word_error_rate(CLIPS["clips/hello.flac"]["text"], transcript) <= 0.2
     assert transcript["segments"][0]["speaker"] == "SPEAKER_00"
 
 
