@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, Select, func, literal_column, select, update
+from sqlalchemy import Row, Select, exists, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.jobs.domain import PROCESSING, QUEUED
 from services.jobs.store.jobs import JOB
 from services.jobs.store.statements import database_now, execute
+from services.mesh.columns import DialectName, now_utc_sql
+from services.mesh.database import Database
 
 # Written out, not bound: SQLite takes a partial index only for a condition that it can read.
 _QUEUED = JOB.c.state == literal_column(str(QUEUED))
@@ -22,12 +25,25 @@ async def count_dispatched(session: AsyncSession) -> int:
     return int((await execute(session, statement)).scalar_one())
 
 
-async def next_waiting(session: AsyncSession, after_workspace_id: str, now: datetime, *, hold: bool = True) -> Row[Any] | None:
-    """The job that waits longest in the next workspace by id; `hold` keeps it from other dispatchers."""
+async def glance(database: Database) -> Row[Any]:
+    """How many jobs are `dispatched` and not taken yet, and whether one is `waiting` that is due."""
+    [row] = await database.read_all(_glance(database.dialect))
+    return row
+
+
+@cache
+def _glance(dialect: DialectName) -> Select[Any]:
+    dispatched = select(func.count()).select_from(JOB).where(_QUEUED, JOB.c.dispatch_time.is_not(None))
+    waiting = exists().where(_QUEUED, JOB.c.dispatch_time.is_(None), JOB.c.due_time <= now_utc_sql(dialect))
+    return select(dispatched.scalar_subquery().label("dispatched"), waiting.label("waiting"))
+
+
+async def next_waiting(session: AsyncSession, after_workspace_id: str, now: datetime) -> Row[Any] | None:
+    """The job that waits longest in the next workspace by id, kept from other dispatchers."""
     waiting = select(JOB).where(_QUEUED, JOB.c.dispatch_time.is_(None), JOB.c.due_time <= now)
     order = (JOB.c.workspace_id, JOB.c.due_time, JOB.c.id)
     statement = waiting.where(JOB.c.workspace_id > after_workspace_id).order_by(*order).limit(1)
-    return (await execute(session, _held(statement) if hold else statement)).one_or_none()
+    return (await execute(session, _held(statement))).one_or_none()
 
 
 async def list_expired(session: AsyncSession, limit: int, *, hold: bool = True) -> Sequence[Row[Any]]:

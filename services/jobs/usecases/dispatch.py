@@ -9,7 +9,7 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.jobs.store.jobs import read_now, touch_job
-from services.jobs.store.queue import count_dispatched, next_waiting, recall_dispatched
+from services.jobs.store.queue import count_dispatched, glance, next_waiting, recall_dispatched
 from services.jobs.store.tables import outbox
 from services.jobs.usecases.resources import Resources
 from services.mesh.outbox import publish_all_later
@@ -48,10 +48,8 @@ async def dispatch_round(resources: Resources, last_workspace_id: str) -> Round:
 
 async def _anything_to_do(resources: Resources) -> bool:
     """A look that does not keep writers waiting."""
-    async with resources.database.reading() as session:
-        if await count_dispatched(session) >= resources.policy.dispatch_window:
-            return False
-        return await next_waiting(session, "", await read_now(session), hold=False) is not None
+    seen = await glance(resources.database)
+    return bool(seen.waiting) and seen.dispatched < resources.policy.dispatch_window
 
 
 async def _next(session: AsyncSession, after_workspace_id: str, now: datetime) -> Row[Any] | None:
