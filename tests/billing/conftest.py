@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.billing.service import Running, running
 from tests.billing.stage import Stage, open_stage
 from tests.servers import new_postgres_database, postgres_server
 
@@ -28,4 +29,11 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 async def stage(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
     """Billing's use cases on each database."""
     async with open_stage(database_url, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Running]:
+    """A running billing service."""
+    async with running(tmp_path) as opened:
         yield opened

@@ -16,7 +16,8 @@ from services.gateway.app import app
 from services.gateway.settings import GatewaySettings
 from services.mesh.identity import load_key, write_new_key
 from services.mesh.lifecycle import Lifecycle
-from tests.gateway.peers import Addresses, World, open_world
+from tests.gateway.peers.serving import Addresses, open_world
+from tests.gateway.peers.world import World
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pytest
 from services.gateway.events import last_event_id
 from steno.jobs.v1.job_pb2 import Job
 from tests.gateway.conftest import Running, open_gateway
-from tests.gateway.test_native_api import TRANSCRIPT, submit
+from tests.gateway.native import TRANSCRIPT, submit
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

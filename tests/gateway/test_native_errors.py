@@ -33,7 +33,7 @@ def test_only_the_laws_statuses_are_5xx() -> None:
         (RemoteError(grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE", "ipv4:10.0.0.1"), 502, b"BACKEND_UNREACHABLE"),
         (RemoteError(grpc.StatusCode.UNKNOWN, "NEVER_HEARD_OF", "x"), 502, b"BACKEND_ERROR"),
         (RemoteError(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", "x"), 503, b"OVERLOADED"),
-        (ZeroDivisionError("/root/secret"), 502, b"BACKEND_ERROR"),
+        (ZeroDivisionError("/etc/secret"), 502, b"BACKEND_ERROR"),
         (HTTPException(418, "x" * 1000), 400, b"BAD_REQUEST"),
     ],
 )
@@ -42,7 +42,7 @@ def test_faults_tell_nothing_of_the_inside(error: Exception, status: int, code: 
     assert response.status_code == status
     body = bytes(response.body)
     assert b'"code":"' + code + b'"' in body
-    assert not any(inside in body for inside in (b"secret", b"root", b"10.0.0.1", b"xxxx", b"Traceback"))
+    assert not any(inside in body for inside in (b"secret", b"/etc", b"10.0.0.1", b"xxxx", b"Traceback"))
 
 
 def test_field_errors_of_other_services_name_the_field() -> None:

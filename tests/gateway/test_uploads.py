@@ -11,8 +11,9 @@ import pytest
 from services.gateway.multipart import MAX_OVERHEAD_BYTES
 from services.mesh.errors import Internal, ServiceUnavailable
 from tests.gateway.conftest import Running, build_form, open_gateway
-from tests.gateway.peers import PLAN, MediaTaken
-from tests.gateway.test_native_api import AUDIO, assert_error, submit
+from tests.gateway.native import AUDIO, assert_error, submit
+from tests.gateway.peers.billing import PLAN
+from tests.gateway.peers.jobs import MediaTaken
 from tests.gateway.test_protocol import UPLOAD, read_answer, wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

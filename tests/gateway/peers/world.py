@@ -1,0 +1,79 @@
+"""What the peers know."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.mesh.ids import new_id
+from steno.billing.v1.api_key_pb2 import ApiKey
+from steno.jobs.v1.job_pb2 import Job
+from steno.jobs.v1.transcript_pb2 import Transcript
+from steno.storage.v1.media_pb2 import Media
+
+
+@dataclass
+class World:
+    """What the peers know, shared by all of them and read by the tests."""
+
+    keys: dict[str, ApiKey] = field(default_factory=dict)
+    media: dict[str, Media] = field(default_factory=dict)
+    blobs: dict[str, bytearray] = field(default_factory=dict)
+    complete: set[str] = field(default_factory=set)
+    aborted: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    orders: dict[tuple[str, str], tuple[str, bytes]] = field(default_factory=dict)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    poor: set[str] = field(default_factory=set)
+    authentications: int = 0
+    signed_by: list[str] = field(default_factory=list)
+    put_status: int = 200
+    put_gate: asyncio.Event = field(default_factory=asyncio.Event)
+    create_failures: list[Exception] = field(default_factory=list)
+    data_url: str = ""
+
+    def new_key(self, kind: ApiKey.Kind.ValueType = ApiKey.KIND_WORKSPACE, workspace_id: str = "") -> str:
+        """The secret of a key in a workspace of its own."""
+        secret = f"sk_test_{new_id()}"
+        workspace_id = workspace_id or new_id()
+        self.keys[secret] = ApiKey(id=new_id(), workspace_id=workspace_id, name="test", kind=kind, key_prefix=secret[:12], test=True)
+        self.keys[secret].create_time.GetCurrentTime()
+        return secret
+
+    def workspace_of(self, secret: str) -> str:
+        """Where a key belongs."""
+        return self.keys[secret].workspace_id
+
+    async def update(self, job_id: str, **changes: Any) -> None:
+        """Change a job and wake its watchers."""
+        job = self.jobs[job_id]
+        for name, value in changes.items():
+            setattr(job, name, value)
+        job.revision += 1
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def finish(self, job_id: str, transcript: Transcript) -> None:
+        """End a job with a stored transcript."""
+        artefact_id = new_id()
+        self.blobs[artefact_id] = bytearray(transcript.SerializeToString())
+        self.complete.add(artefact_id)
+        self.jobs[job_id].complete_time.GetCurrentTime()
+        await self.update(
+            job_id,
+            state=Job.STATE_DONE,
+            progress=1.0,
+            transcript_artefact_id=artefact_id,
+            speech_detected=transcript.speech_detected,
+            speech_ratio=transcript.speech_ratio,
+            language=transcript.language,
+        )
+
+    def jobs_of(self, secret: str) -> list[Job]:
+        """A workspace's jobs, newest first."""
+        found = [job for job in self.jobs.values() if job.workspace_id == self.workspace_of(secret)]
+        return sorted(found, key=lambda job: job.id, reverse=True)
+
+    def media_of(self, secret: str) -> list[Media]:
+        """A workspace's media, announced or ready."""
+        return [media for media in self.media.values() if media.workspace_id == self.workspace_of(secret)]

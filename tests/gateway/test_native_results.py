@@ -1,0 +1,85 @@
+"""Transcripts and recordings over HTTP."""
+
+from datetime import UTC, datetime, timedelta
+
+import httpx2
+import pytest
+
+from steno.jobs.v1.job_pb2 import Job, JobError
+from tests.gateway.conftest import Running
+from tests.gateway.native import AUDIO, TRANSCRIPT, assert_error, submit
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"),
+    [
+        ("txt", "text/plain"),
+        ("json", "application/json"),
+        ("srt", "text/plain"),
+        ("vtt", "text/plain"),
+        ("docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
+    ],
+)
+async def test_result_in_every_format(gateway: Running, client: httpx2.AsyncClient, form: str, kind: str) -> None:
+    job_id = (await submit(client)).json()["job_id"]
+    await gateway.world.finish(job_id, TRANSCRIPT)
+    response = await client.get(f"/api/v1/jobs/{job_id}/result", params={"format": form})
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith(kind)
+    assert response.content == (await client.get(f"/api/v1/jobs/{job_id}/transcript", params={"format": form})).content or form == "docx"
+    starts = {"txt": b"SPEAKER_00: Good morning.", "json": b'{"text":', "srt": b"1\n00:00:00,000", "vtt": b"WEBVTT", "docx": b"PK"}
+    assert response.content.startswith(starts[form])
+
+
+async def test_transcript_is_read_as_the_gateway_for_the_workspace(gateway: Running, client: httpx2.AsyncClient) -> None:
+    job_id = (await submit(client)).json()["job_id"]
+    await gateway.world.finish(job_id, TRANSCRIPT)
+    gateway.world.signed_by.clear()
+    for _ in range(2):
+        assert (await client.get(f"/api/v1/jobs/{job_id}/result")).json()["text"] == "Good morning. Hello."
+    assert gateway.world.signed_by == [f"service:gateway:{gateway.world.workspace_of(client.headers['x-api-key'])}"]
+
+
+@pytest.mark.parametrize("query", ["format=exe", "format=", "format=JSON", "format=txt&format=srt"])
+async def test_unknown_format_is_bad_format(client: httpx2.AsyncClient, query: str) -> None:
+    assert_error(await client.get(f"/api/v1/jobs/35f4be54-aa3e-4adc-85b7-b44f284d1fc3/result?{query}"), 400, "BAD_FORMAT")
+
+
+async def test_result_before_the_end_and_after_a_failure(gateway: Running, client: httpx2.AsyncClient) -> None:
+    job_id = (await submit(client)).json()["job_id"]
+    assert_error(await client.get(f"/api/v1/jobs/{job_id}/result"), 409, "NOT_READY")
+    gateway.world.jobs[job_id].error.CopyFrom(JobError(reason="MEDIA_UNPROCESSABLE", message="Nothing decodes."))
+    await gateway.world.update(job_id, state=Job.STATE_FAILED)
+    assert assert_error(await client.get(f"/api/v1/jobs/{job_id}/result"), 409, "JOB_FAILED")["error"] == "Nothing decodes."
+    row = (await client.get(f"/api/v1/jobs/{job_id}")).json()
+    assert (row["status"], row["error"], row["error_code"]) == ("failed", "Nothing decodes.", "MEDIA_UNPROCESSABLE")
+    await gateway.world.update(job_id, state=Job.STATE_CANCELLED)
+    assert_error(await client.get(f"/api/v1/jobs/{job_id}/result"), 409, "JOB_CANCELLED")
+
+
+async def test_playback_url_is_relayed_with_ranges_and_without_key(gateway: Running, client: httpx2.AsyncClient) -> None:
+    job_id = (await submit(client)).json()["job_id"]
+    body = (await client.get(f"/api/v1/jobs/{job_id}/audio/url")).json()
+    assert body["storage"] == "disk"
+    assert 590 <= body["expires_in"] <= 600
+    assert body["retention_days"] == 365
+    async with httpx2.AsyncClient(base_url=gateway.url, verify=False) as browser:
+        whole = await browser.get("/api" + body["url"])
+        assert (whole.status_code, whole.content) == (200, AUDIO)
+        assert whole.headers["content-disposition"] == "attachment"
+        assert whole.headers["x-content-type-options"] == "nosniff"
+        part = await browser.get("/api" + body["url"], headers={"range": "bytes=0-3"})
+        assert (part.status_code, part.content, part.headers["content-range"]) == (206, AUDIO[:4], f"bytes 0-3/{len(AUDIO)}")
+        unknown = await browser.get("/api/v1/media/35f4be54-aa3e-4adc-85b7-b44f284d1fc3?expires=1&signature=a")
+        assert_error(unknown, 404, "NOT_FOUND")
+
+
+async def test_deleted_audio_is_missing_and_after_its_time_expired(gateway: Running, client: httpx2.AsyncClient) -> None:
+    job_id = (await submit(client)).json()["job_id"]
+    job = gateway.world.jobs[job_id]
+    del gateway.world.media[job.media_id]
+    assert_error(await client.get(f"/api/v1/jobs/{job_id}/audio/url"), 410, "AUDIO_MISSING")
+    job.complete_time.FromDatetime(datetime.now(UTC) - timedelta(days=366))
+    assert assert_error(await client.get(f"/api/v1/jobs/{job_id}/audio/url"), 410, "AUDIO_EXPIRED")["retention_days"] == 365

@@ -1,0 +1,81 @@
+"""Submitting over HTTP: the fields, the file, the credit."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from steno.jobs.v1.job_pb2 import Job
+from tests.gateway.conftest import Running
+from tests.gateway.native import AUDIO, assert_error, submit
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_submit_stores_the_bytes_and_answers_202(gateway: Running, client: httpx2.AsyncClient) -> None:
+    response = await submit(client, language="en", diarize="false", source="api", num_speakers="3", prompt="Steno", price="0", job_id="x")
+    assert response.status_code == 202
+    job = gateway.world.jobs[response.json()["job_id"]]
+    assert response.json() == {"job_id": job.id, "status": "queued", "tier": 2}
+    assert bytes(gateway.world.blobs[job.media_id]) == AUDIO
+    config = job.config
+    assert (config.language, config.diarize, config.word_timestamps, config.speaker_count, config.prompt) == ("en", False, True, 3, "Steno")
+    assert job.source == Job.SOURCE_API
+    assert job.filename == "talk.wav"
+
+
+async def test_second_mount_is_the_same_contract(client: httpx2.AsyncClient) -> None:
+    submitted = await client.post("/whipscribe/api/v1/transcribe", files={"file": ("a.wav", AUDIO)})
+    assert (await client.get(f"/api/v1/jobs/{submitted.json()['job_id']}")).status_code == 200
+
+
+async def test_no_credits_carries_snapshot_and_upgrade_url(gateway: Running, client: httpx2.AsyncClient) -> None:
+    gateway.world.poor.add(gateway.world.workspace_of(client.headers["x-api-key"]))
+    body = assert_error(await submit(client), 402, "NO_CREDITS")
+    assert body["credits"] == {"available_hours": 0.0, "required_hours": 1.0}
+    assert (await client.get(body["upgrade_url"])).json()["available_hours"] == 1.0
+    assert gateway.world.media_of(client.headers["x-api-key"]) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [(b"", 400, "EMPTY_FILE"), (b"TEXT", 415, "BAD_MIME"), (b"BROKEN", 415, "BAD_MIME"), (b"LONG", 413, "DURATION_TOO_LONG")],
+)
+async def test_refused_media_leaves_nothing(gateway: Running, client: httpx2.AsyncClient, content: bytes, status: int, code: str) -> None:
+    assert_error(await submit(client, content), status, code)
+    assert gateway.world.media_of(client.headers["x-api-key"]) == []
+    assert gateway.world.jobs_of(client.headers["x-api-key"]) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [
+        ("language", "EN", "BAD_LANGUAGE"),
+        ("language", "en-US", "BAD_LANGUAGE"),
+        ("language", "e\0", "BAD_LANGUAGE"),
+        ("language", "x" * 10_000, "BAD_LANGUAGE"),
+        ("language", "xx", "BAD_LANGUAGE"),
+        ("source", "foo", "BAD_SOURCE"),
+        ("source", "", "BAD_SOURCE"),
+        ("diarize", "maybe", "BAD_FIELD"),
+        ("diarize", "TRUE", "BAD_FIELD"),
+        ("diarize", ["true", "true"], "BAD_FIELD"),
+        ("word_timestamps", "", "BAD_FIELD"),
+        ("speaker_count", "0", "BAD_FIELD"),
+        ("speaker_count", "٣", "BAD_FIELD"),
+        ("num_speakers", "21", "BAD_FIELD"),
+        ("prompt", "x" * 4097, "BAD_FIELD"),
+        ("prompt", "a\0b", "BAD_FIELD"),
+    ],
+)
+async def test_bad_field_is_422_with_its_place(gateway: Running, client: httpx2.AsyncClient, field: str, value: Any, code: str) -> None:
+    body = assert_error(await submit(client, **{field: value}), 422, code)
+    assert body["detail"] == [{"loc": ["body", field], "msg": body["error"], "type": code.lower()}]
+    assert gateway.world.media_of(client.headers["x-api-key"]) == []
+
+
+async def test_fields_after_the_file_count(client: httpx2.AsyncClient, form: Callable[..., bytes]) -> None:
+    body = form(('name="file"; filename="a.wav"', AUDIO), ('name="source"', b"foo"))
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    assert_error(await client.post("/api/v1/transcribe", content=body, headers=headers), 422, "BAD_SOURCE")
