@@ -5,15 +5,34 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
-from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, Row, Table, Text, delete, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Row,
+    Select,
+    Table,
+    Text,
+    Update,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.mesh import semconv
+from services.mesh.bulk import Insert, insert_many, many_rows
 from services.mesh.bus import MAX_PAYLOAD_BYTES, Bus
-from services.mesh.columns import UtcDateTime, dialect_of, now_utc_sql
+from services.mesh.columns import DialectName, UtcDateTime, dialect_of, now_utc_sql
 from services.mesh.database import Database
 from services.mesh.errors import MeshError, ServiceUnavailable, Unavailable
 from services.mesh.ids import new_id
@@ -63,10 +82,17 @@ async def publish_later(
 
 async def publish_all_later(session: AsyncSession, outbox: Table, events: Sequence[tuple[str, Message]]) -> None:
     """As `publish_later`, of many events, each with its subject, by one statement."""
-    now = now_utc_sql(dialect_of(session))
+    dialect = dialect_of(session)
     rows = [_row(subject, message, new_id(), "") for subject, message in events]
     if rows:
-        await (await session.connection()).execute(insert(outbox).values(create_time=now, next_time=now), rows)
+        await (await session.connection()).execute(_insert_events(outbox, dialect), many_rows(rows, dialect))
+
+
+@cache
+def _insert_events(outbox: Table, dialect: DialectName) -> Insert:
+    now = now_utc_sql(dialect)
+    names = ("id", "subject", "message_type", "payload", "trace_parent", "attempts")
+    return insert_many(outbox, names, dialect, create_time=now, next_time=now)
 
 
 def _row(subject: str, message: Message, event_id: str, trace_parent: str) -> dict[str, Any]:
@@ -106,6 +132,8 @@ class OutboxRelay:
         self._bus = bus
         self._woken = asyncio.Event()
         self._logger = get_logger("mesh.outbox")
+        self._due_events = _due_events(outbox, database.dialect)
+        self._mark_sent = _mark_sent(outbox, database.dialect)
 
     def wake(self) -> None:
         """There is something new: call after the commit."""
@@ -149,33 +177,22 @@ class OutboxRelay:
             return await self._relay_alone()
         # The row locks keep other replicas' relays away and vanish with a killed process; nobody else waits for them.
         async with self._database.transaction() as session:
-            return await self._record(session, await self._publish(await self._due(session)))
+            due = (await (await session.connection()).execute(self._due_events)).all()
+            return await self._record(session, await self._publish(due))
 
     async def _relay_alone(self) -> int:
-        async with self._database.reading() as session:
-            rows = await self._due(session)
+        rows = await self._database.read_all(self._due_events)
         if not rows:
             return 0
         results = await self._publish(rows)
         async with self._database.transaction() as session:
             return await self._record(session, results)
 
-    async def _due(self, session: AsyncSession) -> Sequence[Row[*tuple[Any, ...]]]:
-        box = self._outbox.c
-        due = (
-            select(box.id, box.subject, box.message_type, box.payload, box.trace_parent, box.attempts)
-            .where(box.sent_time.is_(None), box.next_time <= now_utc_sql(self._database.dialect))
-            .order_by(box.id)
-            .limit(_WINDOW)
-            .with_for_update(skip_locked=True)
-        )
-        return (await (await session.connection()).execute(due)).all()
-
-    async def _publish(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[_Result]:
+    async def _publish(self, rows: Sequence[Row[Any]]) -> list[_Result]:
         errors = await asyncio.gather(*(self._publish_one(row) for row in rows))
         return [_Result(row.id, row.attempts, error) for row, error in zip(rows, errors, strict=True)]
 
-    async def _publish_one(self, row: Row[*tuple[Any, ...]]) -> MeshError | None:
+    async def _publish_one(self, row: Row[Any]) -> MeshError | None:
         try:
             await self._bus.send(row.subject, row.message_type, row.payload, event_id=row.id, trace_parent=row.trace_parent)
         except MeshError as error:
@@ -187,7 +204,7 @@ class OutboxRelay:
         box = self._outbox
         sent = [result.event_id for result in results if result.error is None]
         if sent:
-            await connection.execute(update(box).where(box.c.id.in_(sent)).values(sent_time=now_utc_sql(self._database.dialect)))
+            await connection.execute(self._mark_sent, {"ids": sent})
         for result in results:
             # A bus that is away is no fault of the event: it goes first when the bus is back.
             if result.error is not None and not _is_away(result.error):
@@ -230,6 +247,22 @@ class OutboxRelay:
             except ServiceUnavailable as error:
                 self._logger.warning("outbox not measured", service=self._database.schema, error=str(error))
                 await asyncio.sleep(_MEASURE_SECONDS)
+
+
+def _due_events(outbox: Table, dialect: DialectName) -> Select[Any]:
+    box = outbox.c
+    return (
+        select(box.id, box.subject, box.message_type, box.payload, box.trace_parent, box.attempts)
+        .where(box.sent_time.is_(None), box.next_time <= now_utc_sql(dialect))
+        .order_by(box.id)
+        .limit(_WINDOW)
+        .with_for_update(skip_locked=True)
+    )
+
+
+def _mark_sent(outbox: Table, dialect: DialectName) -> Update:
+    sent = outbox.c.id.in_(bindparam("ids", expanding=True))
+    return update(outbox).where(sent).values(sent_time=now_utc_sql(dialect))
 
 
 def _is_away(error: MeshError) -> bool:

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Row, bindparam, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningInsert
 
 from services.jobs.domain import QUEUED, StaleFence
 from services.jobs.store.statements import database_now, execute
 from services.jobs.store.tables import JobRow
-from services.mesh.columns import dialect_of, table_of
+from services.mesh.bulk import insert_many, many_rows
+from services.mesh.columns import DialectName, dialect_of, now_utc_sql, table_of
 from services.mesh.database import Database
 from steno.jobs.v1.job_pb2 import Job, JobError, TranscriptionConfig
 
@@ -43,6 +45,18 @@ _PLAIN = (
     "revision",
     "attempt",
 )
+_ORDERED = (
+    "id",
+    "workspace_id",
+    "owner",
+    "source",
+    "media_id",
+    "media_sha256",
+    "filename",
+    "audio_duration_ms",
+    "held_ms",
+    "config",
+)
 _OPTIONAL = ("speech_detected", "speech_ratio")
 _TIMES = ("create_time", "start_time", "complete_time")
 
@@ -57,12 +71,17 @@ async def insert_jobs(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> 
     """Queued jobs, due at once, in any order; none of media that a job was made from already."""
     if not rows:
         return []
-    now = database_now(session)
-    dialect = sqlite if dialect_of(session) == "sqlite" else postgresql
-    statement = dialect.insert(JOB).values(state=QUEUED, create_time=now, due_time=now)
-    statement = statement.on_conflict_do_nothing(index_elements=[JOB.c.media_id]).returning(JOB)
+    dialect = dialect_of(session)
     # In one order everywhere, so that two replicas never wait for each other.
-    return (await execute(session, statement, sorted(rows, key=itemgetter("media_id")))).all()
+    in_order = sorted(rows, key=itemgetter("media_id"))
+    return (await execute(session, _insert_jobs(dialect), many_rows(in_order, dialect))).all()
+
+
+@cache
+def _insert_jobs(dialect: DialectName) -> ReturningInsert[Any]:
+    now = now_utc_sql(dialect)
+    statement = insert_many(JOB, _ORDERED, dialect, state=literal(QUEUED, JOB.c.state.type), create_time=now, due_time=now)
+    return statement.on_conflict_do_nothing(index_elements=[JOB.c.media_id]).returning(JOB)
 
 
 async def read_job(session: AsyncSession, job_id: str) -> Row[Any] | None:

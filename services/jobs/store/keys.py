@@ -2,16 +2,18 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, astuple, dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningInsert
 
 from services.jobs.store.jobs import JOB
-from services.jobs.store.statements import database_now, execute
+from services.jobs.store.statements import execute
 from services.jobs.store.tables import IdempotencyKey
-from services.mesh.columns import dialect_of, table_of
+from services.mesh.bulk import insert_many, many_rows
+from services.mesh.columns import DialectName, dialect_of, now_utc_sql, table_of
 from services.mesh.database import Database
 
 KEY = table_of(IdempotencyKey)
@@ -38,9 +40,15 @@ async def take_keys(session: AsyncSession, wanted: Mapping[str, tuple[ClientKey,
     # In one order everywhere, so that two replicas never wait for each other.
     in_order = sorted(wanted.items(), key=lambda item: astuple(item[1][0]))
     rows = [asdict(key) | {"job_id": job_id, "fingerprint": fingerprint} for job_id, (key, fingerprint) in in_order]
-    dialect = sqlite if dialect_of(session) == "sqlite" else postgresql
-    statement = dialect.insert(KEY).values(create_time=database_now(session)).on_conflict_do_nothing()
-    return set((await execute(session, statement.returning(KEY.c.job_id), rows)).scalars())
+    dialect = dialect_of(session)
+    return set((await execute(session, _take_keys(dialect), many_rows(rows, dialect))).scalars())
+
+
+@cache
+def _take_keys(dialect: DialectName) -> ReturningInsert[Any]:
+    names = ("workspace_id", "key_id", "key", "job_id", "fingerprint")
+    statement = insert_many(KEY, names, dialect, create_time=now_utc_sql(dialect))
+    return statement.on_conflict_do_nothing().returning(KEY.c.job_id)
 
 
 async def read_by_key(database: Database, client_key: ClientKey) -> Row[Any] | None:
