@@ -1,6 +1,6 @@
 """Databases and a bus for the tests of the mesh."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -8,22 +8,7 @@ import pytest
 
 from services.mesh.bus import Bus, open_bus
 from services.mesh.database import Database, open_database
-from tests.servers import NatsServer, nats_server, new_postgres_database, postgres_server
-
-
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """One Postgres for the whole session."""
-    with postgres_server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/steno.db"
-    return new_postgres_database(request.getfixturevalue("postgres_url"))
+from tests.servers import NatsServer, nats_server
 
 
 @pytest.fixture

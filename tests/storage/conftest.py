@@ -30,7 +30,7 @@ from services.storage.signing import UrlSigner
 from services.storage.store.tables import Media
 from services.storage.usecases import uploads
 from services.storage.usecases.depot import Depot, Limits
-from tests.servers import free_port, new_postgres_database, postgres_server
+from tests.servers import free_port, new_postgres_database
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "clips" / "hello.flac"
 WORKSPACE = "0192f0c1-0000-7000-8000-000000000001"
@@ -128,13 +128,6 @@ def bucket(s3_endpoint: str) -> Bucket:
     return Bucket(s3_endpoint, name)
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A running Postgres."""
-    with postgres_server() as url:
-        yield url
-
-
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with empty tables, to copy."""
@@ -200,7 +193,7 @@ async def row_storehouse(
     """One with its rows in SQLite, one in Postgres."""
     url = sqlite_url
     if request.param == "postgres":
-        url = new_postgres_database(request.getfixturevalue("postgres"))
+        url = new_postgres_database(request.getfixturevalue("postgres_url"))
         await migrate(url, schema=SCHEMA, script_location=str(MIGRATIONS))
     async with open_storehouse(url, disk, sandbox) as opened:
         yield opened

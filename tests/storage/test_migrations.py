@@ -18,7 +18,7 @@ async def test_migrated_database_has_the_tables_of_the_code(backend: str, tmp_pa
     url = f"sqlite+aiosqlite:///{tmp_path}/storage.db"
     arguments = {}
     if backend == "postgresql":
-        url, arguments = new_postgres_database(request.getfixturevalue("postgres")), {"options": f"-c search_path={SCHEMA}"}
+        url, arguments = new_postgres_database(request.getfixturevalue("postgres_url")), {"options": f"-c search_path={SCHEMA}"}
     await migrate(url, schema=SCHEMA, script_location=str(MIGRATIONS))
     await migrate(url, schema=SCHEMA, script_location=str(MIGRATIONS))
     engine = create_engine(make_url(url.replace("+aiosqlite", "")), connect_args=arguments)
