@@ -33,7 +33,7 @@ class RequestContext:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._logger = get_logger("gateway.http")
+        self._logger = get_logger("gateway.http").bind()
         self._histograms: dict[tuple[str, str, int], Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
