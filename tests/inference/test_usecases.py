@@ -4,6 +4,8 @@ import asyncio
 import gc
 import os
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from services.inference.domain import SPEECHLESS_SUGGESTION
 from services.inference.engines.engine import EngineFailed, WindowFailed
 from services.mesh.status import RemoteError
 from steno.inference.v1.window_transcript_pb2 import WindowTranscript
+from steno.jobs.v1.job_pb2 import Job
 from tests.inference.stage import HELLO, SILENCE, TWO_VOICES, Stage, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -258,8 +261,9 @@ async def test_claim_without_an_answer_is_an_error(stage: Stage) -> None:
         await stage.run(stage.job(HELLO))
 
 
-async def test_broker_restart_between_transcript_and_event_delays_the_event_only(stage: Stage) -> None:
-    job = stage.job(HELLO)
+@asynccontextmanager
+async def stored_without_bus(stage: Stage, job: Job) -> AsyncIterator["asyncio.Task[None]"]:
+    """The work on a job whose transcript is stored while the bus is away; the bus is back after the block."""
 
     def lose_the_bus(number: int) -> None:
         stage.house.nats.kill()
@@ -268,9 +272,15 @@ async def test_broker_restart_between_transcript_and_event_delays_the_event_only
     work = stage.start(job)
     try:
         await until(lambda: any(stage.storage.artefacts.values()), "the transcript to be stored")
-        assert not work.done()
+        yield work
     finally:
         await stage.house.nats.start()
+
+
+async def test_broker_restart_between_transcript_and_event_delays_the_event_only(stage: Stage) -> None:
+    job = stage.job(HELLO)
+    async with stored_without_bus(stage, job) as work:
+        assert not work.done()
     await work
     event = await stage.completed(job)
     assert stage.storage.artefacts == {event.transcript_artefact_id: True}
@@ -280,18 +290,9 @@ async def test_broker_restart_between_transcript_and_event_delays_the_event_only
 
 async def test_transcript_that_nobody_was_told_of_is_deleted(stage: Stage) -> None:
     job = stage.job(HELLO)
-
-    def lose_the_bus(number: int) -> None:
-        stage.house.nats.kill()
-
-    stage.engine.trouble = lose_the_bus
-    work = stage.start(job)
-    try:
-        await until(lambda: any(stage.storage.artefacts.values()), "the transcript to be stored")
+    async with stored_without_bus(stage, job) as work:
         stage.stopping.set()
         await work
-    finally:
-        await stage.house.nats.start()
     assert stage.storage.artefacts == {}
     assert len(stage.work.released) == 1
     assert stage.published(job) == []
