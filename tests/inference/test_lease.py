@@ -64,7 +64,7 @@ async def test_work_ends_when_jobs_is_away_for_longer_than_the_lease(stage: Stag
     started = time.monotonic()
     with pytest.raises(LeaseLost):
         await keep_until_lost(lease)
-    assert QUICK_SECONDS * 0.9 < time.monotonic() - started < QUICK_SECONDS * 4
+    assert QUICK_SECONDS * 0.9 < time.monotonic() - started < QUICK_SECONDS * 10
 
 
 async def test_stopping_ends_the_work(stage: Stage) -> None:

