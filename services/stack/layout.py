@@ -120,13 +120,13 @@ def _defaults(service: str, data: DataDirectory) -> Iterable[tuple[str, str]]:
     yield "GRPC_ENABLE_FORK_SUPPORT", "0"
     if service in _WITH_DATABASE:
         yield f"{prefix}DATABASE_URL", data.database_url(service)
-    if service in ("storage", "inference"):
+    if service == "inference":
         yield f"{prefix}SCRATCH_DIRECTORY", str(data.scratch / service)
     if service == "billing":
         yield f"{prefix}PEPPER_FILE", str(data.pepper)
     if service == "storage":
         yield f"{prefix}SIGNING_KEY_FILE", str(data.signing_key)
-        yield f"{prefix}BLOBS_DIRECTORY", str(data.blobs)
+        yield f"{prefix}BLOB_DIRECTORY", str(data.blobs)
 
 
 def _wiring(service: str, data: DataDirectory, ports: Ports) -> Iterable[tuple[str, str]]:

@@ -7,6 +7,7 @@ import pytest
 
 from services.stack.data_directory import DataDirectory
 from services.stack.layout import SERVICES, choose_ports, service_children
+from tools.settings_table import find_settings
 
 
 def test_taken_port_is_an_error() -> None:
@@ -28,6 +29,23 @@ def test_every_service_is_told_where_the_others_are(tmp_path: Path) -> None:
     assert tuple(given) == SERVICES
     assert given["gateway"]["STENO_GATEWAY_JOBS_ADDRESS"] == f"127.0.0.1:{given['jobs']['STENO_JOBS_PORT']}"
     assert given["gateway"]["STENO_GATEWAY_STORAGE_DATA_URL"] == given["storage"]["STENO_STORAGE_DATA_URL"]
+
+
+def test_every_variable_that_a_service_gets_is_a_setting_of_it(tmp_path: Path) -> None:
+    for spec in service_children(DataDirectory(tmp_path), choose_ports(0), {}):
+        prefix = f"STENO_{spec.name.upper()}_"
+        given = {name.removeprefix(prefix).lower() for name in spec.environment if name.startswith(prefix)}
+        assert given - set(find_settings(spec.name).model_fields) == set()
+
+
+def test_every_file_of_a_service_lies_in_the_data_directory(tmp_path: Path) -> None:
+    for spec in service_children(DataDirectory(tmp_path), choose_ports(0), {}):
+        prefix = f"STENO_{spec.name.upper()}_"
+        settings = find_settings(spec.name).model_validate(
+            {name.removeprefix(prefix).lower(): value for name, value in spec.environment.items() if name.startswith(prefix)}
+        )
+        paths = {name: value for name, value in settings if isinstance(value, Path) and name != "plans_file"}
+        assert {name for name, path in paths.items() if not path.is_relative_to(tmp_path)} == set()
 
 
 def test_environment_tunes_services_but_does_not_rewire_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
