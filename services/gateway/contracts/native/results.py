@@ -61,7 +61,7 @@ class Results:
             if is_remote(error, "MEDIA_NOT_FOUND"):
                 raise _gone(job, client) from error
             raise
-        return JSONResponse(_playback(answer.download_url, client))
+        return JSONResponse(_playback(answer.download_url))
 
 
 def _format(request: Request) -> str:
@@ -96,13 +96,12 @@ def _attachment(filename: str, form: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
-def _playback(signed: SignedUrl, client: Client) -> dict[str, Json]:
+def _playback(signed: SignedUrl) -> dict[str, Json]:
     left = signed.expire_time.ToDatetime(tzinfo=UTC) - datetime.now(UTC)
     return {
         "url": public_path(signed.url) if signed.store == _DISK else signed.url,
         "storage": signed.store,
         "expires_in": max(int(left.total_seconds()), 0),
-        "retention_days": client.retention_days,
     }
 
 
