@@ -19,9 +19,10 @@ from services.mesh.telemetry import get_logger
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _ALLOWED_METHODS = "GET, POST"
 _ALLOWED_HEADERS = (
-    "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-API-Key, X-Claim-Token, X-Guest-Token, X-Request-Id, X-User-Email"
+    "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Range, "
+    "X-API-Key, X-Claim-Token, X-Guest-Token, X-Request-Id, X-User-Email"
 )
-_EXPOSED_HEADERS = "Retry-After, X-Idempotent-Replay, X-Request-Id"
+_EXPOSED_HEADERS = "Accept-Ranges, Content-Disposition, Content-Range, Retry-After, X-Idempotent-Replay, X-Request-Id"
 _CLIENT_GONE_STATUS = 499
 _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PATCH", "PUT"})
 

@@ -8,6 +8,7 @@ import json
 import re
 import uuid
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -265,6 +266,8 @@ def _answer(status: int, code: str, sentence: str) -> bytes:
         b"content-type: application/json",
         b"content-length: %d" % len(body),
         b"x-request-id: " + uuid.uuid4().hex.encode(),
+        b"access-control-allow-origin: *",
+        *((b"retry-after: 5",) if status == HTTPStatus.SERVICE_UNAVAILABLE else ()),
         b"connection: close",
     )
     return STATUS_LINE[status] + b"\r\n".join([*head, b"", body])

@@ -37,7 +37,7 @@ async def test_head_answers_like_get_without_body(client: httpx2.AsyncClient) ->
     assert int(response.headers["content-length"]) > 0
 
 
-async def test_cors_is_open_for_get_and_post_without_credentials(client: httpx2.AsyncClient) -> None:
+async def test_browsers_of_any_origin_get_and_post_without_credentials(client: httpx2.AsyncClient) -> None:
     preflight = await client.options(
         "/api/v1/transcribe",
         headers={"origin": "null", "access-control-request-method": "POST", "access-control-request-headers": "x-api-key"},
@@ -49,6 +49,8 @@ async def test_cors_is_open_for_get_and_post_without_credentials(client: httpx2.
     for path in ("/api/v1/me", "/api/v1/jobs/1"):
         answer = await client.get(path, headers={"origin": "https://somewhere.example"})
         assert answer.headers["access-control-allow-origin"] == "*"
+        exposed = answer.headers["access-control-expose-headers"].split(", ")
+        assert {"X-Idempotent-Replay", "Retry-After", "Content-Range", "Content-Disposition"} <= set(exposed)
         assert "access-control-allow-credentials" not in answer.headers
 
 

@@ -3,10 +3,11 @@
 import asyncio
 import json
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.gateway.conftest import Running
+from tests.gateway.conftest import Running, open_gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 GET = b"GET /api/v1/me HTTP/1.1\r\nHost: a\r\n"
@@ -72,7 +73,7 @@ MALFORMED_BODIES = {
 async def test_malformed_head_is_refused_and_closed(gateway: Running, request_bytes: bytes) -> None:
     status, headers, body = read_answer(await gateway.exchange(request_bytes))
     assert (status, body["code"]) == (400, "BAD_REQUEST")
-    assert headers["connection"] == "close"
+    assert (headers["connection"], headers["access-control-allow-origin"]) == ("close", "*")
     assert headers["x-request-id"]
     assert body["error"]
     assert body["detail"] == body["error"]
@@ -130,6 +131,15 @@ async def test_401_comes_before_any_body_byte_is_read(gateway: Running) -> None:
         status, headers, body = read_answer(await reader.read())
     assert (status, body["code"], headers["connection"]) == (401, "INVALID_API_KEY", "close")
     writer.close()
+
+
+async def test_connection_too_many_is_told_when_to_come_back(tmp_path: Path) -> None:
+    async with open_gateway(tmp_path, max_connections=1) as gateway:
+        _, writer = await gateway.connect()
+        status, headers, body = read_answer(await gateway.exchange(GET + b"\r\n"))
+        writer.close()
+    assert (status, body["code"]) == (503, "OVERLOADED")
+    assert int(headers["retry-after"]) > 0
 
 
 async def test_expect_continue_is_answered_only_to_a_known_key(gateway: Running) -> None:
