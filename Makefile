@@ -41,10 +41,10 @@ up: setup ## Run Steno on this machine (DATA=.steno PORT=8080)
 test: setup ## Run the tests (starts its own NATS, Postgres and S3 servers; 6-9 minutes)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going $(addprefix test-,$(AREAS))
 
-test-e2e: ; @$(PYTEST) tests/e2e --ignore tests/e2e/test_kills.py
-test-e2e-kills: ; @$(PYTEST) tests/e2e/test_kills.py
-test-completeness: ; @$(PYTEST) tests/test_completeness.py tests/test_extras.py
-$(foreach area,$(filter-out e2e e2e-kills completeness,$(AREAS)),test-$(area)): test-%: ; @$(PYTEST) tests/$*
+test-e2e: setup ; @$(PYTEST) tests/e2e --ignore tests/e2e/test_kills.py
+test-e2e-kills: setup ; @$(PYTEST) tests/e2e/test_kills.py
+test-completeness: setup ; @$(PYTEST) tests/test_completeness.py tests/test_extras.py
+$(foreach area,$(filter-out e2e e2e-kills completeness,$(AREAS)),test-$(area)): test-%: setup ; @$(PYTEST) tests/$*
 
 test-faults: setup ## Kill every process of the mesh at random moments over 30 jobs, then check that nothing is lost
 	@$(PYTEST) --faults=long tests/e2e/test_kills.py
