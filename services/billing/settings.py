@@ -14,11 +14,11 @@ class BillingSettings(ServiceSettings, DatabaseSettings, BusSettings):
 
     port: int = Field(7001, ge=0, le=65535, description="Port that the service listens on; 0 takes a free one.")
     database_url: str = Field(
-        "sqlite+aiosqlite:///.steno/billing.db",
+        "sqlite+aiosqlite:///.steno/databases/billing.db",
         description="sqlite+aiosqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE.",
     )
     pepper_file: Path = Field(
-        Path(".steno/pepper"),
+        Path(".steno/keys/pepper"),
         description="File with the key of the keyed hash that API keys are stored as: 32 random bytes or more.",
     )
     plans_file: Path | None = Field(None, description="TOML file with the plans; unset means the packaged one.")

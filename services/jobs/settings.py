@@ -14,7 +14,7 @@ class JobsSettings(ServiceSettings, DatabaseSettings, BusSettings):
     model_config = settings_config("STENO_JOBS_")
 
     port: int = Field(7003, ge=0, le=65535, description="Port that the service listens on; 0 takes a free one.")
-    database_url: str = Field("sqlite+aiosqlite:///.steno/jobs.db", description="Where jobs are kept, as an SQLAlchemy URL.")
+    database_url: str = Field("sqlite+aiosqlite:///.steno/databases/jobs.db", description="Where jobs are kept, as an SQLAlchemy URL.")
     billing_address: str = Field("127.0.0.1:7001", description="host:port of billing.")
     storage_address: str = Field("127.0.0.1:7002", description="host:port of storage.")
 

@@ -24,7 +24,7 @@ class ServiceSettings(BaseSettings):
         "embedded", description="embedded: one machine, migrations at start. production: migrations run by `steno migrate`."
     )
     identity_key_file: Path = Field(
-        Path(".steno/identity.pem"), description="Ed25519 private key (PEM) that signs and verifies caller tokens."
+        Path(".steno/keys/identity.pem"), description="Ed25519 private key (PEM) that signs and verifies caller tokens."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is logged.")
     log_format: Literal["auto", "json", "console"] = Field(

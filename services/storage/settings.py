@@ -15,12 +15,15 @@ class StorageSettings(ServiceSettings, DatabaseSettings, BusSettings):
 
     model_config = settings_config("STENO_STORAGE_")
 
-    database_url: str = Field("sqlite+aiosqlite:///.steno/storage.db", description="Database of storage: a SQLite file or Postgres.")
+    port: int = Field(7002, ge=0, le=65535, description="Port that the service listens on; 0 takes a free one.")
+    database_url: str = Field(
+        "sqlite+aiosqlite:///.steno/databases/storage.db", description="Database of storage: a SQLite file or Postgres."
+    )
     billing_address: str = Field("127.0.0.1:7001", description="host:port of the billing service, which resolves API keys.")
-    data_port: int = Field(0, ge=0, le=65535, description="Port of the data plane, on `host`; 0 takes a free one.")
+    data_port: int = Field(7012, ge=0, le=65535, description="Port of the data plane, on `host`; 0 takes a free one.")
     data_url: str = Field("", description="Base of the data plane's URLs as its clients reach it; empty means http://<host>:<data_port>.")
     signing_key_file: Path = Field(
-        Path(".steno/storage-signing.key"),
+        Path(".steno/keys/signing"),
         description="Keys that sign data-plane URLs, one a line of at least 32 bytes, the newest first.",
     )
     blob_store: Literal["directory", "s3"] = Field("directory", description="Where bytes are kept.")

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from services.mesh.settings import ServiceSettings
+from services.stack.data_directory import DataDirectory
+from services.stack.layout import choose_ports, service_children
 from tests.servers import nats_binary
 from tools.settings_table import find_settings
 
@@ -27,6 +29,19 @@ def test_environment_file_names_only_settings_and_suffices(service: str, monkeyp
     assert isinstance(read, ServiceSettings)
     assert read.profile == "production"
     assert importlib.util.find_spec(f"services.{service}.__main__")
+
+
+def test_services_find_each_other_and_the_files_of_steno_up_by_default() -> None:
+    settings = {service: {name: field.default for name, field in find_settings(service).model_fields.items()} for service in SERVICES}
+    for service in SERVICES:
+        for other in SERVICES:
+            address = f"127.0.0.1:{settings[other]['port']}"
+            assert settings[service].get(f"{other}_address", address) == address
+    assert settings["gateway"]["storage_data_url"] == f"http://127.0.0.1:{settings['storage']['data_port']}"
+    for spec in service_children(DataDirectory(Path(".steno")), choose_ports(0), {}):
+        for name in ("identity_key_file", "database_url", "pepper_file", "signing_key_file", "blob_directory", "scratch_directory"):
+            given = spec.environment.get(f"STENO_{spec.name.upper()}_{name.upper()}")
+            assert given is None or str(settings[spec.name][name]) == given
 
 
 def test_nats_accepts_its_configuration_and_syncs_always() -> None:

@@ -43,7 +43,7 @@ def settings_of(service: str, directory: Path, database_url: str, nats_url: str)
     of_service: dict[str, dict[str, Any]] = {
         "billing": {"pepper_file": directory / "pepper"},
         "jobs": {"shutdown_grace_seconds": 3.0},
-        "storage": {"signing_key_file": directory / "signing.key", "blob_directory": directory / "blobs"},
+        "storage": {"data_port": 0, "signing_key_file": directory / "signing.key", "blob_directory": directory / "blobs"},
     }
     return SERVICES[service][1](**fields, **of_service[service])
 

@@ -62,6 +62,7 @@ async def run_service(directory: Path) -> AsyncIterator[Service]:
             "STENO_STORAGE_IDENTITY_KEY_FILE": str(key_file),
             "STENO_STORAGE_SIGNING_KEY_FILE": str(signing_key_file),
             "STENO_STORAGE_BLOB_DIRECTORY": str(directory / "blobs"),
+            "STENO_STORAGE_DATA_PORT": "0",
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'protos'}",
         }
         process = await asyncio.create_subprocess_exec(
