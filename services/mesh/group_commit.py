@@ -87,9 +87,15 @@ async def _attempt(connection: AsyncConnection, unit: Unit, *, alone: bool) -> A
     except Exception as error:
         if alone:
             raise
-        if connection.invalidated:
+        if connection.invalidated or not await _in_transaction(connection):
             raise unavailable("rolled_back") from error
         return error
+
+
+async def _in_transaction(connection: AsyncConnection) -> bool:
+    """False when SQLite undid the whole transaction by itself, as it may on a full or failing disk."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    return bool(getattr(driver, "in_transaction", True))
 
 
 def _copy(error: Exception) -> Exception:

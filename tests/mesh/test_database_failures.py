@@ -147,6 +147,30 @@ async def test_units_in_the_group_of_a_lost_connection_are_told_so(postgres_url:
         assert await database.grouped(good) == "good"
 
 
+async def test_no_unit_is_told_of_a_commit_when_the_disk_was_full_for_another(tmp_path: Path) -> None:
+    async with open_database(f"sqlite+aiosqlite:///{tmp_path / 'steno.db'}", schema="public") as database:
+        async with database.transaction() as session:
+            await execute(session, "CREATE TABLE entry (id INTEGER, filling BLOB)")
+            await execute(session, "PRAGMA max_page_count=20")
+
+        async def insert(number: int) -> int:
+            values = {"number": number, "size_bytes": 200_000 if number == 2 else 1}
+
+            async def unit(session: AsyncSession) -> None:
+                await (await session.connection()).execute(text("INSERT INTO entry VALUES (:number, zeroblob(:size_bytes))"), values)
+
+            await database.grouped(unit)
+            return number
+
+        results = await asyncio.gather(*(insert(number) for number in range(6)), return_exceptions=True)
+        told = [result for result in results if isinstance(result, int)]
+        assert all(isinstance(result, int | ServiceUnavailable) for result in results)
+        async with database.reading() as session:
+            stored = (await (await session.connection()).execute(text("SELECT id FROM entry ORDER BY id"))).scalars()
+            assert list(stored) == told
+        assert await insert(9) == 9
+
+
 async def test_a_busy_sqlite_is_rolled_back_and_repeated(tmp_path: Path) -> None:
     path = tmp_path / "steno.db"
     async with open_database(f"sqlite+aiosqlite:///{path}", schema="public") as database:
