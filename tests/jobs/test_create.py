@@ -1,15 +1,18 @@
 """Accepting orders."""
 
 import asyncio
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from services.jobs.app import SCHEMA
-from services.jobs.usecases.intake import Intake, Order
-from services.mesh.database import open_database
-from services.mesh.errors import Overloaded
+from services.jobs.store.keys import ClientKey
+from services.jobs.usecases.intake import Intake, Order, open_intake
+from services.mesh.database import Database, open_database
+from services.mesh.database_failures import unavailable
+from services.mesh.errors import Overloaded, ServiceUnavailable
 from services.mesh.identity import Caller, CallerKind
 from services.mesh.ids import new_id
 from services.mesh.status import RemoteError
@@ -230,3 +233,33 @@ async def test_orders_are_refused_when_too_many_wait(stage: StageFactory) -> Non
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
+
+
+class _AnswerLost(Database):
+    """A database that commits, and then loses the answer whenever a job was stored."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.dialect = database.dialect
+
+    async def grouped(self, unit: Callable[[Any], Awaitable[Any]]) -> Any:
+        """As the database's, but for what is lost."""
+        outcomes = await self._database.grouped(unit)
+        if any(isinstance(outcome, Job) for outcome in outcomes.values()):
+            raise unavailable("unknown")
+        return outcomes
+
+
+async def test_orders_stored_by_a_commit_of_unknown_outcome_do_not_meet_their_own_keys(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        owner = await mesh.owner()
+        async with open_database(mesh.settings.database_url, schema=SCHEMA) as database, open_intake(_AnswerLost(database), 20.0) as intake:
+
+            def order(number: int) -> Order:
+                key = ClientKey("ws", "key-1", f"key-{number}")
+                media = mesh.storage.media["ws", mesh.storage.add_media("ws")]
+                return Order(new_id(), owner.caller, key, "", TranscriptionConfig(), Job.SOURCE_API, media, time.monotonic())
+
+            outcomes = await asyncio.gather(*(intake.store(order(number)) for number in range(6)), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [ServiceUnavailable] * 6
+        assert (await owner.list()).total_size == 6

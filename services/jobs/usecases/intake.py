@@ -14,7 +14,7 @@ from services.jobs.store.jobs import insert_jobs, to_proto
 from services.jobs.store.keys import ClientKey, free_keys, take_keys
 from services.jobs.store.tables import outbox
 from services.mesh.database import Database, retried
-from services.mesh.errors import Overloaded
+from services.mesh.errors import Overloaded, Unavailable
 from services.mesh.identity import Caller
 from services.mesh.outbox import publish_all_later
 from services.mesh.streams import event_subject
@@ -100,8 +100,11 @@ class Intake:
                 waiting.answer.set_result(outcomes[waiting.order.job_id])
 
     async def _failed(self, batch: Sequence[_Waiting], error: Exception) -> None:
-        """An order that cannot be stored does not take the others with it."""
-        if len(batch) > 1 and not isinstance(error, Overloaded):
+        """An order that cannot be stored does not take the others with it.
+
+        After a commit of unknown outcome nothing is stored again: an order would meet its own key and give its hold back.
+        """
+        if len(batch) > 1 and not isinstance(error, Overloaded | Unavailable):
             for waiting in batch:
                 await self._store([waiting])
             return
