@@ -35,6 +35,10 @@ class DecoderDied(Exception):
     """The process that read the audio died of something that may be the audio's fault or the machine's."""
 
 
+class ModelDied(Exception):
+    """The models failed on the audio and answer since: the audio's fault or the machine's."""
+
+
 def billable_ms(duration_ms: int, speech_detected: bool) -> int:
     """What a transcript costs: the decoded length, nothing without speech."""
     return duration_ms if speech_detected else 0

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import grpc
 import httpx2
 
-from services.inference.domain import DecoderDied, LanguageNotSupported, LeaseLost, MediaUnprocessable, Stopped
+from services.inference.domain import (
+    DecoderDied,
+    LanguageNotSupported,
+    LeaseLost,
+    MediaUnprocessable,
+    ModelDied,
+    Stopped,
+    TranscriptionFailed,
+)
 from services.inference.engines.engine import EngineFailed, LanguageUnsupported
 from services.mesh.errors import FailedPrecondition, Internal, InvalidArgument, MeshError
 from services.mesh.status import RemoteError
@@ -42,6 +50,8 @@ def verdict_on(error: Exception) -> Verdict | None:
             return Verdict(LanguageNotSupported(str(error)), retryable=False)
         case DecoderDied():
             return Verdict(MediaUnprocessable(str(error)), retryable=True)
+        case ModelDied():
+            return Verdict(TranscriptionFailed("The speech models failed on the audio."), retryable=True)
         case RemoteError() if error.code in _REFUSED_FOR_GOOD:
             return Verdict(Internal(), retryable=True)
         case MeshError() | EngineFailed() | httpx2.HTTPError() | OSError():

@@ -3,6 +3,8 @@
 import asyncio
 import random
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -12,8 +14,8 @@ from google.protobuf.message import Message
 
 from services.inference.artefacts import discard_transcript, media_url, store_transcript
 from services.inference.audio import open_audio
-from services.inference.domain import LanguageNotSupported, LeaseLost, Stopped, billable_ms
-from services.inference.engines.engine import Engine
+from services.inference.domain import LanguageNotSupported, LeaseLost, ModelDied, Stopped, billable_ms
+from services.inference.engines.engine import Engine, EngineFailed, LanguageUnsupported
 from services.inference.failures import Verdict, verdict_on
 from services.inference.lease import Lease, claim, kept
 from services.inference.patience import patiently
@@ -91,7 +93,8 @@ def _return_delay(fence: int) -> timedelta:
 async def _conclude(lease: Lease, bench: Workbench) -> None:
     """Publish a result or a failure. Raises LeaseLost, and whatever means that the job goes back."""
     try:
-        transcript = await _heard(lease, bench)
+        async with _blaming(bench.engine):
+            transcript = await _heard(lease, bench)
     except Exception as error:
         verdict = None if isinstance(error, LeaseLost) else verdict_on(error)
         if verdict is None:
@@ -101,6 +104,18 @@ async def _conclude(lease: Lease, bench: Workbench) -> None:
     transcript.job_id = lease.job.id
     await _publish_result(lease, bench, transcript)
     semconv.AUDIO_SECONDS.inc(transcript.audio_duration_ms / 1000)
+
+
+@asynccontextmanager
+async def _blaming(engine: Engine) -> AsyncIterator[None]:
+    """What failed while the engine answers counts as an attempt, or such audio would come back for ever. Raises EngineFailed, ModelDied."""
+    try:
+        yield
+    except LanguageUnsupported:
+        raise
+    except EngineFailed as error:
+        await engine.check()
+        raise ModelDied(str(error)) from error
 
 
 async def _heard(lease: Lease, bench: Workbench) -> Transcript:

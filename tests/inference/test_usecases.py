@@ -150,11 +150,21 @@ async def test_engine_that_dies_under_the_job_gives_it_back(stage: Stage) -> Non
 
 
 async def test_engine_failure_gives_the_job_back(stage: Stage) -> None:
-    stage.engine.trouble = lambda number: EngineFailed("no processes")
+    stage.engine.dead = True
     job = stage.job(HELLO)
     await stage.run(job)
     assert stage.work.released[0].delay.ToTimedelta().total_seconds() > 0
     assert stage.published(job) == []
+
+
+async def test_audio_that_kills_a_working_engine_is_retried_as_a_counted_attempt(stage: Stage) -> None:
+    stage.engine.trouble = lambda number: EngineFailed("3 processes lost")
+    job = stage.job(HELLO)
+    await stage.run(job)
+    event = await stage.failed(job)
+    assert (event.reason, event.retryable) == ("TRANSCRIPTION_FAILED", True)
+    assert "processes" not in event.message
+    assert stage.work.released == []
 
 
 async def test_fault_of_ours_is_retried_as_a_counted_attempt(stage: Stage) -> None:
