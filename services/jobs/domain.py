@@ -92,6 +92,7 @@ class Policy:
 
     lease: timedelta = timedelta(seconds=30)
     max_attempts: int = 5
+    max_claims: int = 1000
     retry_delay: timedelta = timedelta(seconds=2)
     max_retry_delay: timedelta = timedelta(seconds=60)
     dispatch_window: int = 16

@@ -20,6 +20,7 @@ class JobsSettings(ServiceSettings, DatabaseSettings, BusSettings):
 
     lease_seconds: float = Field(30.0, gt=0, description="Seconds that a worker holds a job without a sign of life.")
     max_attempts: int = Field(5, ge=1, description="Claims without a new window after which a job fails.")
+    max_claims: int = Field(1000, ge=1, description="Claims in all, those given back included, after which a job fails.")
     retry_delay_seconds: float = Field(2.0, ge=0, description="Seconds before the second attempt; doubles with each.")
     max_retry_delay_seconds: float = Field(60.0, ge=0, description="Most seconds between two attempts.")
     dispatch_window: int = Field(16, ge=1, description="Jobs handed out that no worker has taken yet, at most.")
@@ -48,6 +49,7 @@ class JobsSettings(ServiceSettings, DatabaseSettings, BusSettings):
         return Policy(
             lease=timedelta(seconds=self.lease_seconds),
             max_attempts=self.max_attempts,
+            max_claims=self.max_claims,
             retry_delay=timedelta(seconds=self.retry_delay_seconds),
             max_retry_delay=timedelta(seconds=self.max_retry_delay_seconds),
             dispatch_window=self.dispatch_window,

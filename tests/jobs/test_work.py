@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from services.mesh.status import RemoteError
+from steno.inference.v1.window_transcript_pb2 import WindowTranscript
 from steno.jobs.v1 import work_service_pb2 as pb
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.jobs_events_pb2 import JobFailed, JobSucceeded, WorkDispatched
@@ -92,6 +93,31 @@ async def test_windows_outlive_their_claim_and_give_attempts_back(stage: StageFa
         with pytest.raises(RemoteError) as refusal:
             await anext(aiter(stale))
         assert refusal.value.reason_name == "STALE_FENCE"
+
+
+async def test_a_gap_gives_no_attempts_back(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        owner, worker = await mesh.owner(), await mesh.worker()
+        job = (await owner.create(mesh.storage.add_media("ws"))).job
+        fence = (await claim(worker, job.id)).fence
+        gap, text = WindowTranscript(gap_reason="WINDOW_FAILED"), WindowTranscript(language="en")
+        for index, (window, attempt) in enumerate(((gap, 1), (text, 0))):
+            await worker.PutWindow(pb.PutWindowRequest(job_id=job.id, fence=fence, index=index, window=window.SerializeToString()))
+            assert (await owner.get(job.id)).attempt == attempt
+
+
+async def test_work_given_back_for_ever_fails_at_last(stage: StageFactory) -> None:
+    async with stage(max_claims=3) as mesh, mesh.jobs():
+        owner, worker = await mesh.owner(), await mesh.worker()
+        job = (await owner.create(mesh.storage.add_media("ws"))).job
+        for _ in range(3):
+            fence = (await claim(worker, job.id)).fence
+            await worker.ReleaseWork(pb.ReleaseWorkRequest(job_id=job.id, fence=fence))
+        with pytest.raises(RemoteError) as refusal:
+            await claim(worker, job.id)
+        assert refusal.value.reason_name == "JOB_ALREADY_ENDED"
+        now = await owner.get(job.id)
+        assert (now.state, now.error.reason) == (Job.STATE_FAILED, "ATTEMPTS_EXHAUSTED")
 
 
 async def test_work_given_back_waits_and_does_not_count(stage: StageFactory) -> None:

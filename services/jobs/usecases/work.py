@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -25,6 +26,7 @@ from services.jobs.usecases.endings import due_time, fail_job, requeue_job
 from services.jobs.usecases.resources import Resources
 from services.mesh import semconv
 from services.mesh.errors import InvalidField
+from steno.inference.v1.window_transcript_pb2 import WindowTranscript
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.work_service_pb2 import ExtendLeaseRequest, ListWindowsResponse, PutWindowRequest
 
@@ -47,8 +49,8 @@ async def claim_work(resources: Resources, job_id: str, worker_id: str) -> Claim
         raise InvalidField("worker_id is empty.", field="worker_id")
     async with resources.database.transaction() as session:
         row = await _claimable(session, job_id)
-        if row.attempt >= resources.policy.max_attempts:
-            job, fence = await fail_job(session, row, row.now, exhausted_error(row.attempt)), 0
+        if row.attempt >= resources.policy.max_attempts or row.fence >= resources.policy.max_claims:
+            job, fence = await fail_job(session, row, row.now, exhausted_error(max(row.attempt, row.fence))), 0
         else:
             job, fence = await _take(resources, session, row, worker_id), row.fence + 1
     resources.announce(job)
@@ -106,17 +108,26 @@ def _news(row: Row[Any], report: ExtendLeaseRequest) -> dict[str, Any]:
 
 
 async def store_window(resources: Resources, request: PutWindowRequest) -> None:
-    """Keeps a finished window; one that is new gives the job its attempts back. Raises StaleFence, InvalidField."""
+    """Keeps a finished window; one that is new and no gap gives the job its attempts back. Raises StaleFence, InvalidField."""
     check_window(request.index, request.window)
     async with resources.database.transaction() as session:
         row = await _held(session, request.job_id, request.fence)
         fresh = await put_window(session, row.id, request.index, request.window)
-        news = {"progress": raised_progress(row.progress, request.progress), "attempt": 0 if fresh else row.attempt}
+        attempt = 0 if fresh and not _is_gap(request.window) else row.attempt
+        news = {"progress": raised_progress(row.progress, request.progress), "attempt": attempt}
         news = {name: value for name, value in news.items() if value != getattr(row, name)}
         write = change_job if news else touch_job
         changed = await write(session, row, lease_until=row.now + resources.policy.lease, **news)
     if news:
         resources.announce(to_proto(changed))
+
+
+def _is_gap(window: bytes) -> bool:
+    """Whether the window holds no text because its tries were spent; one that cannot be read is the worker's affair."""
+    try:
+        return bool(WindowTranscript.FromString(window).gap_reason)
+    except DecodeError:
+        return False
 
 
 async def read_windows(resources: Resources, job_id: str, fence: int) -> AsyncIterator[ListWindowsResponse]:
