@@ -17,10 +17,9 @@ from services.jobs.usecases.changes import Changes
 from services.jobs.usecases.cleanup import remove_due
 from services.jobs.usecases.intake import open_intake
 from services.jobs.usecases.read import poll_watched
-from services.jobs.usecases.reconcile import reconcile_holds
 from services.jobs.usecases.resources import Resources
 from services.jobs.usecases.sweep import tidy
-from services.jobs.workers import Dispatcher, OrphanFinder, Sweeper, repeat
+from services.jobs.workers import Dispatcher, OrphanFinder, Reconciler, Sweeper, repeat
 from services.mesh.api_keys import open_authentication
 from services.mesh.bus import Bus, open_bus
 from services.mesh.channel import Channel, open_channel
@@ -115,7 +114,7 @@ def _spawn_workers(settings: JobsSettings, lifecycle: Lifecycle, resources: Reso
     loop("dispatch", Dispatcher(resources).turn, settings.dispatch_interval_seconds, resources.work_waiting)
     loop("sweep", Sweeper(resources, bus, relay).turn, settings.sweep_interval_seconds)
     loop("watch", partial(poll_watched, resources), settings.watch_interval_seconds)
-    loop("reconcile", partial(reconcile_holds, resources), settings.reconcile_interval_seconds)
+    loop("reconcile", Reconciler(resources).turn, settings.reconcile_interval_seconds)
     loop("cleanup", partial(remove_due, resources), settings.cleanup_interval_seconds, resources.removals_waiting)
     loop("orphans", OrphanFinder(resources).turn, settings.orphan_media_interval_seconds)
     loop("tidy", partial(tidy, resources), settings.tidy_interval_seconds)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from services.jobs.usecases.dispatch import WORK_CLASS, dispatch_round, recall_all, recall_lost
 from services.jobs.usecases.orphans import Walk, next_walk, order_orphans
+from services.jobs.usecases.reconcile import reconcile_holds
 from services.jobs.usecases.resources import Resources
 from services.jobs.usecases.sweep import sweep_leases
 from services.mesh.bus import Bus
@@ -62,6 +63,18 @@ class OrphanFinder:
         """A part of the walk. Raises MeshError when database or storage do not answer."""
         walk = await next_walk(self._resources, self._walk)
         self._walk = await order_orphans(self._resources, walk)
+
+
+class Reconciler:
+    """Walks through the open holds in billing, remembering how far it came: many that stay open hide none behind them."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._token = ""
+
+    async def turn(self) -> None:
+        """A part of the walk. Raises MeshError when database or billing do not answer."""
+        self._token = await reconcile_holds(self._resources, self._token)
 
 
 class Sweeper:

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from services.mesh.errors import FailedPrecondition, NotFound, ResourceExhausted, ServiceUnavailable
+from services.mesh.errors import FailedPrecondition, Internal, NotFound, ResourceExhausted, ServiceUnavailable
 from services.mesh.identity import CallerKind, current_caller
 from services.mesh.ids import new_id
 from steno.billing.v1 import billing_service_pb2 as billing_pb
@@ -41,12 +41,13 @@ class MediaNotFound(NotFound):
 
 
 class BillingPeer(BillingServiceServicer):
-    """Holds by job; every workspace begins with `credit_ms`."""
+    """Holds by job; every workspace begins with `credit_ms`; a hold in `refused` cannot be ended."""
 
     def __init__(self) -> None:
         self.credit_ms: defaultdict[str, int] = defaultdict(lambda: 1_000_000_000)
         self.holds: dict[str, Hold] = {}
         self.reserve_count = 0
+        self.refused: set[str] = set()
 
     def in_state(self, state: Hold.State.ValueType) -> list[str]:
         """The jobs whose holds stand there."""
@@ -93,6 +94,8 @@ class BillingPeer(BillingServiceServicer):
 
     def _open(self, job_id: str) -> Hold:
         hold = self.holds.get(job_id)
+        if job_id in self.refused:
+            raise Internal
         if hold is None:
             raise HoldNotFound
         if hold.state != Hold.STATE_OPEN:

@@ -177,6 +177,18 @@ async def test_open_holds_are_closed_as_their_jobs_ended(stage: StageFactory) ->
         assert {mesh.billing.holds[job_id].settled_ms for job_id in (done, removed)} == {42_000}
 
 
+async def test_no_open_hold_hides_another(stage: StageFactory) -> None:
+    async with stage(open_hold_seconds=0, orphan_hold_seconds=600, batch_size=1) as mesh, mesh.jobs():
+        broken, *fresh, orphan = [new_id() for _ in range(32)]
+        mesh.billing.refused.add(broken)
+        for job_id in (broken, orphan):
+            mesh.billing.open_hold(job_id, "ws", create_time=datetime.now(UTC) - LONG_AGO)
+        for job_id in fresh:
+            mesh.billing.open_hold(job_id, "ws", create_time=datetime.now(UTC) - timedelta(seconds=5))
+        await until(lambda: mesh.billing.in_state(Hold.STATE_RELEASED) == [orphan], "the hold behind the others stayed open")
+        assert set(mesh.billing.in_state(Hold.STATE_OPEN)) == {broken, *fresh}
+
+
 async def test_a_hold_of_a_job_that_was_removed_is_still_charged(stage: StageFactory) -> None:
     async with stage(open_hold_seconds=600) as mesh:
         async with mesh.jobs():

@@ -8,7 +8,7 @@ import grpc
 from services.mesh.errors import ServiceUnavailable
 from services.mesh.status import RemoteError
 
-_NO_ANSWER = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+NO_ANSWER = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
 
 @contextmanager
@@ -17,6 +17,6 @@ def reaching(service: str) -> Iterator[None]:
     try:
         yield
     except RemoteError as error:
-        if error.code in _NO_ANSWER:
+        if error.code in NO_ANSWER:
             raise ServiceUnavailable(service=service) from error
         raise

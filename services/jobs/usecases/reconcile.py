@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from services.jobs.domain import DONE, ENDED
 from services.jobs.store.jobs import read_job, read_now
 from services.jobs.store.removals import read_tombstone
+from services.jobs.usecases.peers import NO_ANSWER
 from services.jobs.usecases.resources import Resources
 from services.mesh.identity import acting_for
 from services.mesh.status import RemoteError
@@ -27,26 +28,29 @@ class Verdict(Enum):
     RELEASE = auto()
 
 
-async def reconcile_holds(resources: Resources) -> int:
-    """Closes open holds whose job has ended or never was; answers how many. Raises RemoteError when billing does not answer."""
+async def reconcile_holds(resources: Resources, token: str) -> str:
+    """Closes open holds, from that page on, whose job has ended or never was; answers the page to go on with.
+
+    An empty token stands for the first page. Raises RemoteError when billing does not answer.
+    """
     async with resources.database.reading() as session:
         now = await read_now(session)
-    before, token, closed = Timestamp(), "", 0
+    before = Timestamp()
     before.FromDatetime(now - resources.policy.open_hold_age)
     for _ in range(_PAGES_AT_ONCE):
         request = ListOpenHoldsRequest(create_time_before=before, page_size=resources.policy.batch_size, page_token=token)
         page = await resources.billing.ListOpenHolds(request)
         for hold in page.holds:
-            closed += await _close(resources, hold, now)
+            await _close(resources, hold, now)
         if not (token := page.next_page_token):
             break
-    return closed
+    return token
 
 
-async def _close(resources: Resources, hold: Hold, now: datetime) -> bool:
+async def _close(resources: Resources, hold: Hold, now: datetime) -> None:
     verdict, billable_ms = await _judge(resources, hold, now)
     if verdict is Verdict.KEEP:
-        return False
+        return
     try:
         with acting_for(hold.workspace_id):
             if verdict is Verdict.SETTLE:
@@ -54,11 +58,13 @@ async def _close(resources: Resources, hold: Hold, now: datetime) -> bool:
             else:
                 await resources.billing.Release(ReleaseRequest(job_id=hold.job_id))
     except RemoteError as error:
-        if error.reason_name not in _CLOSED_ELSEWHERE:
+        if error.code in NO_ANSWER:
             raise
-        return False
+        if error.reason_name not in _CLOSED_ELSEWHERE:
+            # The next turn asks again; the holds behind this one do not wait for it.
+            get_logger("jobs.reconcile").error("open hold not closed", job_id=hold.job_id, reason=error.reason_name)
+        return
     get_logger("jobs.reconcile").warning("open hold closed", job_id=hold.job_id, verdict=verdict.name)
-    return True
 
 
 async def _judge(resources: Resources, hold: Hold, now: datetime) -> tuple[Verdict, int]:
