@@ -90,10 +90,10 @@ def mesh(request: pytest.FixtureRequest) -> Mesh:
     return found
 
 
-def stored_files(mesh: Mesh) -> list[str]:
+def stored_files(mesh: Mesh) -> set[str]:
     """Every blob and scratch file that the mesh keeps on this machine."""
     folders = (mesh.data / "blobs", mesh.data / "scratch")
-    return sorted(str(path.relative_to(mesh.data)) for folder in folders for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(mesh.data)) for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 
 def stored_objects(s3_url: str) -> list[str]:

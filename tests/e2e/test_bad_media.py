@@ -36,7 +36,7 @@ def test_unusable_media_is_refused_at_once_and_leaves_nothing(case: str, embedde
     assert (response.status_code, response.json()["code"]) == (status, code), response.text
     assert set(response.json()) >= {"error", "code", "detail"}
     assert seconds < 5, "an answer that slow is a stall, not a busy machine"
-    wait_for(lambda: stored_files(embedded) == before, 10, "what arrived to be removed")
+    wait_for(lambda: stored_files(embedded) <= before, 10, "what arrived to be removed")
     assert embedded.client.get("/api/v1/jobs").json() == jobs_before
 
 

@@ -73,9 +73,10 @@ def test_512_mb_upload_raises_no_services_memory_by_more_than_64_mb(embedded: Me
         wait_for(lambda: all(before.values()), 20, "memory to be sampled")
     with highest_memory(embedded) as during:
         job_id = embedded.submitted(path)
+    assert len(stored_files(embedded) - before_files) >= 1, "the upload is not where it is looked for"
     assert embedded.client.delete(f"/api/v1/jobs/{job_id}").status_code == 204
     growth = {name: (during[name] - before[name]) // 2**20 for name in SERVICES}
     assert max(growth.values()) <= LIMIT // 2**20, growth
     embedded.finished(job_id)
     embedded.client.delete(f"/api/v1/jobs/{job_id}")
-    wait_for(lambda: stored_files(embedded) == before_files, 60, "the upload to be removed from disk")
+    wait_for(lambda: stored_files(embedded) <= before_files, 60, "the upload to be removed from disk")
