@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings
 
 from services.gateway.contracts.native.errors import ANSWERS
 from services.mesh.errors import MeshError
-from services.mesh.interceptors import read_access
+from services.mesh.interceptors import read_rules
 from services.mesh.status import CODES, RemoteError
 from steno.access.v1 import access_pb2
 from steno.errors.v1.error_reason_pb2 import ErrorReason
@@ -44,7 +44,7 @@ def servicer_classes(service: ServiceDescriptor) -> list[set[str]]:
 @pytest.mark.parametrize("service", proto_services(), ids=lambda service: service.name)
 def test_every_rpc_is_implemented_and_says_who_may_call_it(service: ServiceDescriptor) -> None:
     assert {method.name for method in service.methods} == set().union(*servicer_classes(service))
-    assert access_pb2.ACCESS_UNSPECIFIED not in read_access([service]).values()
+    assert access_pb2.ACCESS_UNSPECIFIED not in read_rules([service]).values()
 
 
 def error_classes() -> set[type[MeshError]]:

@@ -79,6 +79,10 @@ class AccessDenied(PermissionDenied):
     """This caller may not call this method."""
 
 
+class InsufficientScope(PermissionDenied):
+    """The scopes of this key do not allow that."""
+
+
 class ServiceUnavailable(Unavailable):
     """A service that this request needs did not answer."""
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from joserfc.jwk import OKPKey
 from joserfc.jws import JWSRegistry
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from services.mesh.errors import InvalidCallerToken, MissingCredentials
+from services.mesh.errors import InsufficientScope, InvalidCallerToken, MissingCredentials
 
 TOKEN_METADATA_KEY = "steno-caller-token"  # noqa: S105 (a name)
 API_KEY_METADATA_KEY = "x-api-key"
@@ -36,9 +36,22 @@ class CallerKind(StrEnum):
     OPERATOR = "operator"
 
 
+class Scope(StrEnum):
+    """What a key, a user or a guest may be limited to."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+    ACT_AS_USER = "act_as_user"
+
+
 @dataclass(frozen=True)
 class Caller:
-    """Who a request acts for, and which service vouches for it."""
+    """Who a request acts for, and which service vouches for it.
+
+    owner: who within the workspace: "workspace", "user:<id>" or "guest:<id>". wallet_id: whose credit pays; empty for the
+    workspace's own. claim_digest: SHA-256, in hexadecimal, of the claim token that the request showed.
+    """
 
     kind: CallerKind
     service: str
@@ -46,6 +59,20 @@ class Caller:
     owner: str = ""
     key_id: str = ""
     scopes: tuple[str, ...] = ()
+    wallet_id: str = ""
+    claim_digest: str = ""
+
+    @property
+    def payer_id(self) -> str:
+        """The wallet, user or workspace whose credit pays."""
+        return self.wallet_id or self.workspace_id
+
+    def check_scope(self, scope: Scope) -> None:
+        """Raises InsufficientScope. Without scopes a caller may all but act as a user; services and operators are not limited."""
+        if self.kind in (CallerKind.SERVICE, CallerKind.OPERATOR):
+            return
+        if not (scope in self.scopes or (not self.scopes and scope is not Scope.ACT_AS_USER)):
+            raise InsufficientScope(scope=scope.value)
 
 
 class _Claims(BaseModel):
@@ -60,6 +87,13 @@ class _Claims(BaseModel):
     owner: str
     key_id: str
     scopes: list[str]
+    wallet_id: str
+    claim_digest: str
+
+    def caller(self) -> Caller:
+        return Caller(
+            self.kind, self.iss, self.workspace_id, self.owner, self.key_id, tuple(self.scopes), self.wallet_id, self.claim_digest
+        )
 
 
 _caller: ContextVar[Caller | None] = ContextVar("steno_caller", default=None)
@@ -89,9 +123,9 @@ def calling_as(caller: Caller) -> Iterator[None]:
 
 
 @contextmanager
-def acting_for(workspace_id: str, owner: str = "workspace") -> Iterator[None]:
-    """Within, outgoing calls are the service's own, for this workspace."""
-    with calling_as(Caller(CallerKind.SERVICE, "", workspace_id, owner)):
+def acting_for(workspace_id: str, owner: str = "workspace", wallet_id: str = "") -> Iterator[None]:
+    """Within, outgoing calls are the service's own, for this workspace, owner and wallet."""
+    with calling_as(Caller(CallerKind.SERVICE, "", workspace_id, owner, wallet_id=wallet_id)):
         yield
 
 
@@ -127,6 +161,8 @@ class TokenSigner:
             owner=caller.owner,
             key_id=caller.key_id,
             scopes=list(caller.scopes),
+            wallet_id=caller.wallet_id,
+            claim_digest=caller.claim_digest,
         )
         header = {"alg": ALGORITHM, "typ": TOKEN_TYPE}
         return jws.serialize_compact(header, claims.model_dump_json(), self._key, registry=self._registry)
@@ -138,7 +174,7 @@ class TokenSigner:
             return Caller(kind, self.service)
         if self.service == "gateway" and caller.kind in (CallerKind.KEY, CallerKind.USER, CallerKind.GUEST):
             return caller
-        return Caller(kind, self.service, caller.workspace_id, caller.owner, caller.key_id, caller.scopes)
+        return replace(caller, kind=kind, service=self.service)
 
 
 class TokenVerifier:
@@ -158,7 +194,7 @@ class TokenVerifier:
             return cached[1]
         claims = self._read(token)
         self._check(claims, now)
-        caller = Caller(claims.kind, claims.iss, claims.workspace_id, claims.owner, claims.key_id, tuple(claims.scopes))
+        caller = claims.caller()
         if len(self._verified) >= _CACHE_SIZE:
             self._verified.clear()
         self._verified[token] = (claims.exp, caller)

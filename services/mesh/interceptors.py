@@ -3,14 +3,16 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import grpc
-from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
 
 from services.mesh import semconv
 from services.mesh.errors import AccessDenied, Internal, MeshError, MissingCredentials
-from services.mesh.identity import API_KEY_METADATA_KEY, TOKEN_METADATA_KEY, Caller, CallerKind, TokenVerifier, calling_as
+from services.mesh.identity import API_KEY_METADATA_KEY, TOKEN_METADATA_KEY, Caller, CallerKind, Scope, TokenVerifier, calling_as
 from services.mesh.status import code_of, reason_of, to_status
 from services.mesh.telemetry import bound_contextvars, get_logger
 from steno.access.v1 import access_pb2
@@ -27,17 +29,32 @@ deadline: ContextVar[float | None] = ContextVar("steno_deadline", default=None)
 request_id: ContextVar[str] = ContextVar("steno_request_id", default="")
 
 
-def read_access(services: Sequence[ServiceDescriptor]) -> dict[str, int]:
-    """Access of every method by its full path, from the protos' method options."""
-    return {
-        f"/{service.full_name}/{method.name}": method.GetOptions().Extensions[access_pb2.access]
-        for service in services
-        for method in service.methods
-    }
+@dataclass(frozen=True)
+class Rule:
+    """Who may call a method: numbers of the access proto. The default closes it to all."""
+
+    access: int = access_pb2.ACCESS_UNSPECIFIED
+    scope: Scope = Scope.ADMIN
 
 
-def check_access(caller: Caller, access: int) -> None:
-    """Raises AccessDenied unless the caller has at least this access; a method without one is closed to all."""
+_SCOPES = {access_pb2.SCOPE_READ: Scope.READ, access_pb2.SCOPE_WRITE: Scope.WRITE, access_pb2.SCOPE_ADMIN: Scope.ADMIN}
+
+
+def read_rules(services: Sequence[ServiceDescriptor]) -> dict[str, Rule]:
+    """The rule of every method by its full path, from the protos' method options."""
+    return {f"/{service.full_name}/{method.name}": _rule(method) for service in services for method in service.methods}
+
+
+def _rule(method: MethodDescriptor) -> Rule:
+    options = method.GetOptions()
+    harmless = options.idempotency_level == MethodOptions.NO_SIDE_EFFECTS
+    scope = _SCOPES.get(options.Extensions[access_pb2.scope], Scope.READ if harmless else Scope.WRITE)
+    return Rule(options.Extensions[access_pb2.access], scope)
+
+
+def check_access(caller: Caller, rule: Rule) -> None:
+    """Raises AccessDenied unless the caller has at least this access, InsufficientScope when its scopes do not reach."""
+    access = rule.access
     if access == access_pb2.ACCESS_CALLER:
         allowed = bool(caller.workspace_id)
     elif access == access_pb2.ACCESS_IDENTIFIED:
@@ -48,13 +65,18 @@ def check_access(caller: Caller, access: int) -> None:
         allowed = access == access_pb2.ACCESS_OPERATOR and caller.kind is CallerKind.OPERATOR
     if not allowed:
         raise AccessDenied
+    if access == access_pb2.ACCESS_CALLER:
+        caller.check_scope(rule.scope)
+
+
+_REFLECTION = Rule(access_pb2.ACCESS_CALLER, Scope.READ)
 
 
 class Gatekeeper(grpc.aio.ServerInterceptor):
     """Identifies the caller, enforces the method's access and turns errors into statuses."""
 
-    def __init__(self, access: Mapping[str, int], verifier: TokenVerifier, authenticate: Authenticate | None) -> None:
-        self._access = access
+    def __init__(self, rules: Mapping[str, Rule], verifier: TokenVerifier, authenticate: Authenticate | None) -> None:
+        self._rules = rules
         self._verifier = verifier
         self._authenticate = authenticate
         self._logger = get_logger("mesh.rpc").bind()
@@ -77,16 +99,16 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
 
     def _guard(self, handler: Handler, method: str) -> Handler:
         """The handler behind the gate; the same for every call of the method."""
-        access = access_pb2.ACCESS_CALLER if method.startswith(_REFLECTION_PREFIX) else self._access.get(method, 0)
+        rule = _REFLECTION if method.startswith(_REFLECTION_PREFIX) else self._rules.get(method, Rule())
         if handler.response_streaming:
-            return _streaming(handler, self._guard_stream(handler, method, access))
+            return _streaming(handler, self._guard_stream(handler, method, rule))
         return grpc.unary_unary_rpc_method_handler(
-            self._guard_unary(handler, method, access), handler.request_deserializer, handler.response_serializer
+            self._guard_unary(handler, method, rule), handler.request_deserializer, handler.response_serializer
         )
 
-    async def _identify(self, access: int, metadata: Mapping[str, str]) -> Caller:
+    async def _identify(self, rule: Rule, metadata: Mapping[str, str]) -> Caller:
         caller = await self._caller(metadata)
-        check_access(caller, access)
+        check_access(caller, rule)
         return caller
 
     async def _caller(self, metadata: Mapping[str, str]) -> Caller:
@@ -96,14 +118,14 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
             return await self._authenticate(api_key)
         raise MissingCredentials
 
-    def _guard_unary(self, handler: Handler, method: str, access: int) -> Callable[..., Awaitable[Any]]:
+    def _guard_unary(self, handler: Handler, method: str, rule: Rule) -> Callable[..., Awaitable[Any]]:
         behaviour: Any = handler.unary_unary
 
         async def guarded(request: Any, context: Context) -> Any:
             call = _Call(method, context, self._logger)
             with call.scope():
                 try:
-                    caller = call.caller = await self._identify(access, call.metadata)
+                    caller = call.caller = await self._identify(rule, call.metadata)
                     with calling_as(caller):
                         response = await behaviour(request, context)
                 except Exception as error:
@@ -113,14 +135,14 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
 
         return guarded
 
-    def _guard_stream(self, handler: Handler, method: str, access: int) -> Callable[..., AsyncIterator[Any]]:
+    def _guard_stream(self, handler: Handler, method: str, rule: Rule) -> Callable[..., AsyncIterator[Any]]:
         behaviour: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
 
         async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
             call = _Call(method, context, self._logger)
             with call.scope():
                 try:
-                    caller = call.caller = await self._identify(access, call.metadata)
+                    caller = call.caller = await self._identify(rule, call.metadata)
                     with calling_as(caller):
                         async for response in behaviour(request, context):
                             yield response

@@ -11,7 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.mesh.identity import TokenVerifier
-from services.mesh.interceptors import Authenticate, Gatekeeper, read_access
+from services.mesh.interceptors import Authenticate, Gatekeeper, read_rules
 from services.mesh.settings import ServiceSettings
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -52,7 +52,7 @@ async def open_server(
     servicers: Sequence[Registration],
 ) -> AsyncIterator[GrpcServer]:
     """Serve until left; then NOT_SERVING, calls in hand finish within the grace period. Raises OSError when the port is taken."""
-    gatekeeper = Gatekeeper(read_access([item.service for item in servicers]), verifier, authenticate)
+    gatekeeper = Gatekeeper(read_rules([item.service for item in servicers]), verifier, authenticate)
     server = grpc.aio.server(interceptors=[gatekeeper], options=_OPTIONS, maximum_concurrent_rpcs=1024)
     for item in servicers:
         item.add(item.servicer, server)
