@@ -91,6 +91,18 @@ class InvalidField(InvalidArgument):
     """A field is missing or out of range."""
 
 
+class InvalidUrl(InvalidArgument):
+    """The URL is not one that Steno may be sent to."""
+
+
+class FetchBlocked(PermissionDenied):
+    """The URL leads to a place that Steno does not fetch from."""
+
+
+class FetchFailed(FailedPrecondition):
+    """The URL could not be fetched."""
+
+
 class InvalidPageToken(InvalidArgument):
     """The page token was not made by this service."""
 

@@ -98,6 +98,14 @@ class InvalidSignature(PermissionDenied):
     """The URL is not signed for this, or its time is over."""
 
 
+class LicenceNotAllowed(PermissionDenied):
+    """The licence of this media does not allow Steno to fetch it."""
+
+
+class SiteNotSupported(FailedPrecondition):
+    """Steno does not fetch this from that site."""
+
+
 REFUSALS: dict[str, type[InvalidArgument]] = {kind.reason(): kind for kind in (EmptyMedia, UnsupportedMedia, BrokenMedia, MediaTooLong)}
 
 
