@@ -1,6 +1,6 @@
 """The composition root of the gateway."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx2
@@ -12,22 +12,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.gateway.auth import Authenticator
-from services.gateway.contracts.native.accounts import Accounts
-from services.gateway.contracts.native.errors import NativeErrors
-from services.gateway.contracts.native.results import Results
-from services.gateway.contracts.native.routes import Native
-from services.gateway.contracts.native.submission import Submission
-from services.gateway.endpoint import open_route
+from services.gateway.auth import Authenticator, read_api_key
+from services.gateway.contract import Contract, contract_of
+from services.gateway.contracts.registry import Parts, make_contracts
+from services.gateway.domain import Client
+from services.gateway.endpoint import Identify, TakeRate, contract_routes, open_route
 from services.gateway.events import JobEvents
 from services.gateway.http_server import open_http_server
 from services.gateway.limits import RateLimiter, Slots
 from services.gateway.middleware import Cors, ErrorAnswers, RequestContext
-from services.gateway.peers import Peers, open_peers
+from services.gateway.operation import RateKind
+from services.gateway.peers import open_peers
 from services.gateway.playback import Playback
 from services.gateway.readiness import Dependency, Readiness, list_models, peer_dependencies
 from services.gateway.revocations import Revocations
 from services.gateway.settings import GatewaySettings
+from services.gateway.submissions import Submissions
 from services.gateway.transcripts import Transcripts
 from services.mesh.api_keys import ApiKeys
 from services.mesh.identity import TokenSigner, load_key
@@ -55,11 +55,31 @@ async def app(settings: GatewaySettings, lifecycle: Lifecycle) -> AsyncIterator[
             lambda: list_models(peers),
             lifecycle.stopping,
         )
-        native = _native(settings, peers, http, authenticator, lifecycle)
-        server = open_http_server(make_asgi_app(native, readiness, settings), settings, lifecycle)
-        port = await stack.enter_async_context(server)
+        parts = Parts(
+            settings=settings,
+            peers=peers,
+            http=http,
+            submissions=Submissions(peers, settings, Slots(settings.max_uploads)),
+            limiter=RateLimiter(settings.submits_per_second, settings.submit_burst),
+            transcripts=Transcripts(
+                peers.storage, http, cache_bytes=settings.transcript_cache_bytes, max_bytes=settings.max_transcript_bytes
+            ),
+            events=JobEvents(peers.jobs, settings.keepalive_seconds, lifecycle.stopping),
+            event_slots=Slots(settings.max_event_streams),
+            playback=Playback(http, settings.storage_data_url),
+        )
+
+        async def identify(request: Request) -> Client:
+            return await authenticator.resolve(read_api_key(request.scope["headers"]))
+
+        application = make_asgi_app(make_contracts(parts), readiness, identify, _no_rates)
+        port = await stack.enter_async_context(open_http_server(application, settings, lifecycle))
         get_logger("gateway.app").info("listening", host=settings.host, port=port)
         yield
+
+
+async def _no_rates(request: Request, contract: str, kind: RateKind, client: Client) -> None:
+    """Replaced by the rates of the plans."""
 
 
 def _open_http_client() -> httpx2.AsyncClient:
@@ -67,42 +87,33 @@ def _open_http_client() -> httpx2.AsyncClient:
     return httpx2.AsyncClient(timeout=_HTTP_SECONDS, limits=limits, trust_env=False, follow_redirects=False)
 
 
-def _native(
-    settings: GatewaySettings, peers: Peers, http: httpx2.AsyncClient, authenticator: Authenticator, lifecycle: Lifecycle
-) -> Native:
-    transcripts = Transcripts(peers.storage, http, cache_bytes=settings.transcript_cache_bytes, max_bytes=settings.max_transcript_bytes)
-    limiter = RateLimiter(settings.submits_per_second, settings.submit_burst)
-    return Native(
-        peers=peers,
-        authenticator=authenticator,
-        submission=Submission(peers, settings, Slots(settings.max_uploads), limiter),
-        results=Results(peers, transcripts),
-        accounts=Accounts(peers),
-        events=JobEvents(peers.jobs, settings.keepalive_seconds, lifecycle.stopping),
-        event_slots=Slots(settings.max_event_streams),
-        playback=Playback(http, settings.storage_data_url),
-    )
-
-
-def make_asgi_app(native: Native, readiness: Readiness, settings: GatewaySettings) -> ASGIApp:
-    """Every route behind the middlewares, outermost first."""
-    errors = NativeErrors(settings.upgrade_url)
+def make_asgi_app(contracts: Sequence[Contract], readiness: Readiness, identify: Identify, take_rate: TakeRate) -> ASGIApp:
+    """Every route behind the middlewares, outermost first. The first contract refuses what belongs to none."""
 
     async def ready(request: Request) -> Response:
         is_ready, document = await readiness.report()
         return JSONResponse(document, 200 if is_ready else 503)
 
-    async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
-        raise HTTPException(404)
+    def refuse(scope: Scope, error: Exception) -> Response:
+        return contract_of(scope, contracts, contracts[0]).errors.render(scope, error)
 
     application = Starlette(
-        routes=[open_route("/healthz", _healthy), open_route("/readyz", ready), open_route("/metrics", _metrics), *native.routes()],
-        middleware=[Middleware(RequestContext), Middleware(Cors), Middleware(ErrorAnswers, errors.render)],
-        exception_handlers={HTTPException: lambda request, error: errors.render(request.scope, error)},
+        routes=[
+            open_route("/healthz", _healthy),
+            open_route("/readyz", ready),
+            open_route("/metrics", _metrics),
+            *(route for contract in contracts for route in contract_routes(contract, identify, take_rate)),
+        ],
+        middleware=[Middleware(RequestContext), Middleware(Cors), Middleware(ErrorAnswers, refuse)],
+        exception_handlers={HTTPException: lambda request, error: refuse(request.scope, error)},
     )
     application.router.redirect_slashes = False
-    application.router.default = not_found
+    application.router.default = _not_found
     return application
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    raise HTTPException(404)
 
 
 async def _healthy(request: Request) -> Response:

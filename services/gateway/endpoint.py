@@ -1,61 +1,84 @@
-"""One path of a contract: its methods, the API key before them, the caller around them."""
+"""One path of a contract: who asks, may they, how often; then the operation of the method answers as the client."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from services.gateway.auth import Authenticator, read_api_key
+from services.gateway.contract import Contract
 from services.gateway.domain import Client
+from services.gateway.operation import OpenHandler, OpenOperation, Operation, RateKind
 from services.mesh.identity import calling_as
 
-Handler = Callable[[Request, Client], Awaitable[ASGIApp]]
-OpenHandler = Callable[[Request], Awaitable[Response]]
-Precheck = Callable[[Request], None]
-
-
-def _nothing_to_check(request: Request) -> None:
-    """Most requests are refused for nothing before their key is known."""
+Identify = Callable[[Request], Awaitable[Client]]
+TakeRate = Callable[[Request, str, RateKind, Client], Awaitable[None]]
 
 
 class Endpoint:
-    """Authenticates, then answers as the client. `precheck` refuses on the head alone, before the key is looked at."""
+    """Identifies, checks scope and rate, then answers as the client."""
 
-    def __init__(
-        self, name: str, handlers: Mapping[str, Handler], authenticator: Authenticator, precheck: Precheck = _nothing_to_check
-    ) -> None:
-        self._name = name
-        self._handlers = dict(handlers)
-        self._authenticator = authenticator
-        self._precheck = precheck
+    def __init__(self, contract: Contract, operations: Mapping[str, Operation], identify: Identify, take_rate: TakeRate) -> None:
+        self._contract = contract
+        self._operations = dict(operations)
+        self._identify = identify
+        self._take_rate = take_rate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"]["route"] = self._name
         request = Request(scope, receive, send)
-        self._precheck(request)
-        client = await self._authenticator.resolve(read_api_key(scope["headers"]))
+        operation = self._operations["GET" if request.method == "HEAD" else request.method]
+        scope["state"]["route"] = f"{self._contract.name}{operation.path}"
+        if operation.precheck is not None:
+            operation.precheck(request)
+        client = await self._identify(request)
         scope["state"]["client"] = client
+        client.caller.check_scope(operation.needed_scope)
+        await self._take_rate(request, self._contract.name, operation.rate, client)
         with calling_as(client.caller):
-            method = "GET" if request.method == "HEAD" else request.method
-            response = await self._handlers[method](request, client)
+            response = await operation.handler(request, client)
             await response(scope, receive, send)
 
 
 class OpenEndpoint:
     """Answers anybody."""
 
-    def __init__(self, name: str, handler: OpenHandler) -> None:
+    def __init__(self, name: str, handlers: Mapping[str, OpenHandler]) -> None:
         self._name = name
-        self._handler = handler
+        self._handlers = dict(handlers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"]["route"] = self._name
-        response = await self._handler(Request(scope, receive, send))
+        request = Request(scope, receive, send)
+        response = await self._handlers["GET" if request.method == "HEAD" else request.method](request)
         await response(scope, receive, send)
 
 
 def open_route(path: str, handler: OpenHandler) -> Route:
-    """A GET route without authentication."""
-    return Route(path, OpenEndpoint(path, handler), methods=["GET"])
+    """A GET route without authentication that belongs to no contract."""
+    return Route(path, OpenEndpoint(path, {"GET": handler}), methods=["GET"])
+
+
+def contract_routes(contract: Contract, identify: Identify, take_rate: TakeRate) -> Iterator[Route]:
+    """Every path of a contract, under every prefix that it is mounted at."""
+    for path, operations in groupby(sorted(contract.operations, key=_place), key=lambda operation: operation.path):
+        endpoint = _endpoint(contract, path, list(operations), identify, take_rate)
+        methods = [operation.method for operation in contract.operations if operation.path == path]
+        for prefix in contract.prefixes:
+            yield Route(prefix + path, endpoint, methods=methods)
+
+
+def _place(operation: Operation | OpenOperation) -> tuple[bool, str]:
+    """Fixed paths before those with parameters, so that /jobs/claim is no job's id."""
+    return "{" in operation.path, operation.path
+
+
+def _endpoint(
+    contract: Contract, path: str, operations: Sequence[Operation | OpenOperation], identify: Identify, take_rate: TakeRate
+) -> Endpoint | OpenEndpoint:
+    closed = {operation.method: operation for operation in operations if isinstance(operation, Operation)}
+    if closed:
+        return Endpoint(contract, closed, identify, take_rate)
+    return OpenEndpoint(
+        f"{contract.name}{path}", {operation.method: operation.handler for operation in operations if isinstance(operation, OpenOperation)}
+    )

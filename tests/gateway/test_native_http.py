@@ -61,4 +61,4 @@ async def test_request_id_is_kept_when_sound_and_made_otherwise(client: httpx2.A
 
 async def test_metrics_count_requests_by_route(client: httpx2.AsyncClient) -> None:
     await client.get("/api/v1/me")
-    assert 'steno_http_seconds_count{method="GET",route="/me",status="200"}' in (await client.get("/metrics")).text
+    assert 'steno_http_seconds_count{method="GET",route="native/me",status="200"}' in (await client.get("/metrics")).text

@@ -1,43 +1,22 @@
 """GET /me, GET /credits and the workspace's API keys."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Annotated, Literal
 
-from google.protobuf.timestamp_pb2 import Timestamp
-from pydantic import AwareDatetime, BaseModel, Field, StringConstraints, field_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from services.gateway.contracts.native.errors import hours
 from services.gateway.contracts.native.rows import KINDS, key_row
+from services.gateway.contracts.native.schemas import NewKey
 from services.gateway.domain import Client, Json, Reason, Refusal
 from services.gateway.peers import Peers
 from services.gateway.requests import read_id, read_json
+from services.gateway.units import hours, timestamp
 from services.mesh.identity import CallerKind
 from steno.billing.v1.accounts_service_pb2 import CreateApiKeyRequest, ListApiKeysRequest, RevokeApiKeyRequest
 from steno.billing.v1.billing_service_pb2 import GetBalanceRequest
 
 _PAGE_SIZE = 1000
 _MAX_KEYS = 10_000
-_Scope = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-
-
-class NewKey(BaseModel):
-    """What POST /auth/api-keys takes."""
-
-    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
-    expires_at: AwareDatetime | None = None
-    kind: Literal["workspace", "app"] = "workspace"
-    test: bool = False
-    scopes: list[_Scope] = Field(default_factory=list, max_length=50)
-
-    @field_validator("expires_at")
-    @classmethod
-    def _in_the_future(cls, value: datetime | None) -> datetime | None:
-        if value is not None and value <= datetime.now(UTC):
-            raise ValueError("expires_at lies in the past")
-        return value
 
 
 @dataclass(frozen=True)
@@ -64,7 +43,7 @@ class Accounts:
         asked = await read_json(request, NewKey)
         call = CreateApiKeyRequest(name=asked.name, kind=KINDS[asked.kind], test=asked.test, scopes=asked.scopes)
         if asked.expires_at is not None:
-            call.expire_time.CopyFrom(_timestamp(asked.expires_at))
+            call.expire_time.CopyFrom(timestamp(asked.expires_at))
         answer = await self.peers.accounts.CreateApiKey(call)
         return JSONResponse({**key_row(answer.api_key), "key": answer.secret}, 201)
 
@@ -91,9 +70,3 @@ class Accounts:
 def _check_may_manage(client: Client) -> None:
     if client.caller.kind is not CallerKind.KEY:
         raise Refusal(Reason.FORBIDDEN)
-
-
-def _timestamp(time: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(time)
-    return stamp

@@ -1,11 +1,10 @@
 """The form's fields as a transcription order."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from services.gateway.contracts.native.rows import SOURCES
 from services.gateway.domain import Reason, Refusal
+from services.gateway.submissions import Fields, Order
 from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
 
 MAX_SPEAKERS = 20
@@ -13,16 +12,6 @@ MAX_PROMPT_BYTES = 4096
 _LANGUAGE = re.compile(r"[a-z]{2}")
 _NUMBER = re.compile(r"[0-9]{1,2}")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-
-Fields = Mapping[str, Sequence[str]]
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a submit asks for."""
-
-    source: Job.Source.ValueType
-    config: TranscriptionConfig
 
 
 def read_order(fields: Fields) -> Order:

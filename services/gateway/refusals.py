@@ -1,0 +1,164 @@
+"""From whatever a handler raises to a contract's error: one table per contract from reason to status and code."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import grpc
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import Scope
+
+from services.gateway.domain import Json, Reason, Refusal
+from services.gateway.sentences import FIELD_OF, SENTENCES
+from services.mesh.errors import InsufficientScope
+from services.mesh.status import RemoteError
+from services.mesh.telemetry import get_logger
+
+_logger = get_logger("gateway.refusals")
+_RETRY_SECONDS = 5
+# Sentences of other services that are meant for clients; the rest is said in the gateway's own words.
+_TOLD_AS_IT_IS = frozenset({"INVALID_FIELD", "MEDIA_TOO_LONG", "INVALID_URL"})
+
+# Faults between services, and ends of jobs that no request is refused for: a client can do nothing about them but try again.
+INTERNAL_REASONS = frozenset(
+    {
+        "INTERNAL",
+        "MISSING_CREDENTIALS",
+        "INVALID_CALLER_TOKEN",
+        "WORKSPACE_NOT_FOUND",
+        "USER_NOT_FOUND",
+        "UNKNOWN_PLAN",
+        "HOLD_NOT_FOUND",
+        "HOLD_ALREADY_SETTLED",
+        "HOLD_ALREADY_RELEASED",
+        "MEDIA_NOT_FOUND",
+        "ARTEFACT_NOT_FOUND",
+        "INVALID_SIGNATURE",
+        "JOB_LEASED",
+        "STALE_FENCE",
+        "ATTEMPTS_EXHAUSTED",
+        "UPLOAD_EXPIRED",
+        "TRANSCRIPTION_FAILED",
+        "MEDIA_UNPROCESSABLE",
+        "LANGUAGE_NOT_SUPPORTED",
+        "TASK_NOT_SUPPORTED",
+        "ENGINE_UNAVAILABLE",
+        "BLOB_MISSING",
+        "FETCH_BLOCKED",
+        "FETCH_FAILED",
+        "LICENCE_NOT_ALLOWED",
+        "SITE_NOT_SUPPORTED",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a reason is told; an empty sentence means the one that all contracts share."""
+
+    status: int
+    code: str
+    sentence: str = ""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A refusal in a contract's terms. metadata: what the refusing service said beside its reason."""
+
+    reason: str
+    status: int
+    code: str
+    sentence: str
+    field: str = ""
+    extra: Mapping[str, Json] = dataclasses.field(default_factory=dict)
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    retry_after_seconds: int = 0
+
+
+BodyOf = Callable[[Told], Mapping[str, Json]]
+HeadersOf = Callable[[Told], Mapping[str, str]]
+
+
+def no_headers(told: Told) -> Mapping[str, str]:
+    """Most contracts add no header to a refusal."""
+    return {}
+
+
+@dataclass(frozen=True)
+class ContractErrors:
+    """Renders whatever a contract's handler raises.
+
+    answers: by reason of the mesh and of the gateway. internal: for faults between services and for the unexpected.
+    model: schema of a refusal's body, for the documents.
+    """
+
+    answers: Mapping[str, Answer]
+    internal: Answer
+    body_of: BodyOf
+    model: type[BaseModel]
+    headers_of: HeadersOf = no_headers
+
+    def render(self, scope: Scope, error: Exception) -> JSONResponse:
+        """The contract's error object with its status."""
+        told = self.tell(scope, error)
+        headers = dict(self.headers_of(told))
+        if told.status in (429, 503):
+            headers["retry-after"] = str(told.retry_after_seconds or _RETRY_SECONDS)
+        if isinstance(error, HTTPException):
+            headers.update(error.headers or {})
+        return JSONResponse(dict(self.body_of(told)), told.status, headers)
+
+    def answer(self, reason: str) -> Answer:
+        """How a reason is told here."""
+        return self.answers.get(reason, self.internal)
+
+    def tell(self, scope: Scope, error: Exception) -> Told:
+        """The refusal in this contract's terms; what nobody foresaw is logged once."""
+        if isinstance(error, Refusal):
+            return self._refusal(error)
+        if isinstance(error, RemoteError):
+            return self._remote(error)
+        if isinstance(error, InsufficientScope):
+            return self._told(error.reason(), self.answer(error.reason()))
+        if isinstance(error, HTTPException):
+            return self._http(error)
+        _logger.error("request failed", path=scope["path"][:200], exc_info=error)
+        return self._told("INTERNAL", self.internal)
+
+    def _refusal(self, error: Refusal) -> Told:
+        answer = self.answer(error.reason)
+        name = error.field or FIELD_OF.get(error.reason, "")
+        return self._told(error.reason, answer, error.message, field=name, extra=error.extra, retry_after_seconds=error.retry_after_seconds)
+
+    def _remote(self, error: RemoteError) -> Told:
+        reason = error.reason_name
+        late = error.code is grpc.StatusCode.DEADLINE_EXCEEDED
+        answer = self.internal if late else self.answer(reason)
+        if answer.status >= 500:
+            _logger.warning("backend failed", code=error.code.name, reason=reason, error=error.message)
+        name = FIELD_OF.get(reason) or error.metadata.get("field", "").rpartition(".")[2]
+        message = error.message if reason in _TOLD_AS_IT_IS else ""
+        known = reason if reason in self.answers and not late else "INTERNAL"
+        return self._told(known, answer, message, field=name, metadata=error.metadata)
+
+    def _http(self, error: HTTPException) -> Told:
+        """What Starlette's router raises: no such path, no such method."""
+        reason = {404: Reason.NOT_FOUND, 405: Reason.METHOD_NOT_ALLOWED}.get(error.status_code, Reason.BAD_REQUEST)
+        sentence = "There is nothing at this address." if reason is Reason.NOT_FOUND else ""
+        return self._told(reason, self.answer(reason), sentence)
+
+    def _told(
+        self,
+        reason: str,
+        answer: Answer,
+        message: str = "",
+        *,
+        field: str = "",
+        extra: Mapping[str, Json] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retry_after_seconds: int = 0,
+    ) -> Told:
+        sentence = message or answer.sentence or SENTENCES.get(reason, SENTENCES["INTERNAL"])
+        return Told(reason, answer.status, answer.code, sentence, field, extra or {}, metadata or {}, retry_after_seconds)

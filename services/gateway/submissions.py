@@ -1,0 +1,175 @@
+"""A file in, a job out, or nothing at all: what every contract's submit does between its form and its answer."""
+
+import asyncio
+import hashlib
+import random
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from starlette.requests import ClientDisconnect, Request
+
+from services.gateway.domain import Client, Reason, Refusal
+from services.gateway.limits import Slots
+from services.gateway.multipart import MAX_OVERHEAD_BYTES, FormReader, read_boundary
+from services.gateway.peers import Peers
+from services.gateway.requests import content_length
+from services.gateway.settings import GatewaySettings
+from services.gateway.uploads import HashSink, Upload, UploadLimits, open_upload, receive_form, too_large
+from services.mesh.status import RemoteError, is_remote
+from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
+from steno.jobs.v1.jobs_service_pb2 import CreateJobRequest, CreateJobResponse, FindJobRequest, FindJobResponse
+from steno.storage.v1.media_pb2 import Media
+
+_CREATE_SECONDS = 10.0
+_CREATE_TRIES = 3
+_RETRY_SECONDS = 0.3
+# After these nobody knows whether the job exists; the same idempotency key asks again without making a second one.
+_UNKNOWN_OUTCOMES = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.CANCELLED,
+    }
+)
+Fields = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a submit asks for, apart from its media."""
+
+    source: Job.Source.ValueType
+    config: TranscriptionConfig
+    title: str = ""
+
+
+ReadOrder = Callable[[Fields], Order]
+
+
+@dataclass(frozen=True)
+class Submissions:
+    """Takes media in, for every contract."""
+
+    peers: Peers
+    settings: GatewaySettings
+    slots: Slots
+
+    def precheck(self, request: Request) -> None:
+        """Refuse by the announced length alone, whoever asks. Raises Refusal."""
+        most = self.settings.max_upload_bytes
+        if content_length(request) > most + MAX_OVERHEAD_BYTES:
+            raise too_large(most)
+
+    async def submit(self, request: Request, client: Client, read_order: ReadOrder, key: str = "") -> CreateJobResponse:
+        """The job of the form's file; the client's idempotency key, if any, finds an earlier one. Raises Refusal and RemoteError."""
+        form, limits = self._form(request, client)
+        with self.slots.taken():
+            earlier = await self._find(key) if key else None
+            if earlier is not None:
+                await _check_same(request, form, limits, earlier, read_order)
+                return CreateJobResponse(job=earlier.job, replayed=True, claim_token=earlier.claim_token)
+            return await self._create(request, form, limits, read_order, lambda order, media: (key or f"gateway:{uuid.uuid4()}", 0))
+
+    async def submit_again(self, request: Request, client: Client, read_order: ReadOrder, ttl_seconds: int) -> CreateJobResponse:
+        """The same as `submit` for clients that retry without a key: the same API key, bytes and fields find the job
+        that they made within the time. Raises Refusal and RemoteError."""
+        form, limits = self._form(request, client)
+        with self.slots.taken():
+            return await self._create(request, form, limits, read_order, lambda order, media: (content_key(order, media), ttl_seconds))
+
+    def limits(self, client: Client) -> UploadLimits:
+        """What the client's plan and this installation accept."""
+        most = self.settings.max_upload_bytes
+        return UploadLimits(
+            max_size_bytes=min(client.plan.max_upload_bytes or most, most),
+            max_duration_ms=client.plan.max_duration_ms,
+            stall_seconds=self.settings.upload_stall_seconds,
+            commit_timeout_seconds=self.settings.commit_timeout_seconds,
+        )
+
+    async def create_job(self, request: CreateJobRequest) -> CreateJobResponse:
+        """Create, asking again while nobody knows the outcome; the request carries an idempotency key. Raises RemoteError."""
+        for attempt in range(1, _CREATE_TRIES):
+            try:
+                return await self.peers.jobs.CreateJob(request, timeout=_CREATE_SECONDS)
+            except RemoteError as error:
+                if error.code not in _UNKNOWN_OUTCOMES:
+                    raise
+            await asyncio.sleep(_RETRY_SECONDS * 2**attempt * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
+        return await self.peers.jobs.CreateJob(request, timeout=_CREATE_SECONDS)
+
+    def _form(self, request: Request, client: Client) -> tuple[FormReader, UploadLimits]:
+        form = FormReader(read_boundary(request.headers.getlist("content-type")))
+        limits = self.limits(client)
+        if content_length(request) > limits.max_size_bytes + MAX_OVERHEAD_BYTES:
+            raise too_large(limits.max_size_bytes)
+        return form, limits
+
+    async def _find(self, key: str) -> FindJobResponse | None:
+        try:
+            return await self.peers.jobs.FindJob(FindJobRequest(idempotency_key=key))
+        except RemoteError as error:
+            if is_remote(error, "JOB_NOT_FOUND"):
+                return None
+            raise
+
+    async def _create(
+        self,
+        request: Request,
+        form: FormReader,
+        limits: UploadLimits,
+        read_order: ReadOrder,
+        key_of: Callable[[Order, Media], tuple[str, int]],
+    ) -> CreateJobResponse:
+        async with open_upload(self.peers.storage, limits) as upload:
+            await receive_form(
+                request.stream(), form, upload, max_size_bytes=limits.max_size_bytes, before_file=lambda: _check_fields(form, read_order)
+            )
+            order = read_order(form.fields)
+            media = await upload.commit()
+            if await request.is_disconnected():
+                raise ClientDisconnect
+            key, ttl_seconds = key_of(order, media)
+            call = CreateJobRequest(media_id=media.id, source=order.source, config=order.config, title=order.title, idempotency_key=key)
+            if ttl_seconds:
+                call.idempotency_ttl.CopyFrom(Duration(seconds=ttl_seconds))
+            return await self._create_of(upload, call)
+
+    async def _create_of(self, upload: Upload, call: CreateJobRequest) -> CreateJobResponse:
+        upload.keep(True)
+        try:
+            answer = await self.create_job(call)
+        except RemoteError as error:
+            upload.keep(error.code in _UNKNOWN_OUTCOMES or is_remote(error, "MEDIA_TAKEN"))
+            raise
+        upload.keep(answer.job.media_id == call.media_id)
+        return answer
+
+
+def content_key(order: Order, media: Media) -> str:
+    """An idempotency key that the same bytes and fields always have."""
+    digest = hashlib.sha256(order.config.SerializeToString(deterministic=True))
+    digest.update(f"\0{order.source}\0{order.title}\0{media.sha256}".encode())
+    return f"content:{digest.hexdigest()}"
+
+
+def _check_fields(form: FormReader, read_order: ReadOrder) -> None:
+    """Refuse by the fields that came before the file, so that nobody uploads in vain. Raises Refusal."""
+    read_order(form.fields)
+
+
+async def _check_same(request: Request, form: FormReader, limits: UploadLimits, earlier: FindJobResponse, read_order: ReadOrder) -> None:
+    """Read the request again, keeping nothing. Raises Refusal when it is not the one that made the job."""
+    sink = HashSink()
+    await receive_form(
+        request.stream(), form, sink, max_size_bytes=limits.max_size_bytes, before_file=lambda: _check_fields(form, read_order)
+    )
+    order = read_order(form.fields)
+    job = earlier.job
+    if (sink.sha256, order.source, order.config) != (earlier.media_sha256, job.source, job.config):
+        raise Refusal(Reason.IDEMPOTENCY_KEY_REUSED)
