@@ -15,6 +15,30 @@ class LanguageNotSupported(InvalidArgument):
     """No deployed speech model understands the requested language."""
 
 
+class TaskNotSupported(InvalidArgument):
+    """No deployed speech model does the requested task."""
+
+
+class NoSpeech(InvalidArgument):
+    """The recording holds too little speech to describe a voice."""
+
+
+class UnsupportedMedia(InvalidArgument):
+    """The recording is not audio or video that Steno reads."""
+
+
+class BrokenMedia(InvalidArgument):
+    """Nothing in the recording decodes to audio."""
+
+
+class MediaTooLarge(InvalidArgument):
+    """The recording has more bytes than allowed."""
+
+
+class MediaTooLong(InvalidArgument):
+    """The recording holds more audio than allowed."""
+
+
 class TranscriptionFailed(FailedPrecondition):
     """The speech model failed on every window of the audio."""
 
