@@ -1,0 +1,118 @@
+"""The one way out: http(s) to checked addresses, within limits, without proxies, cookies or credentials."""
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import httpcore2
+
+from services.mesh.egress.addresses import NetworkPolicy
+from services.mesh.egress.limits import FetchLimits
+from services.mesh.egress.reply import REDIRECTS, Reply, ReplyTooLarge, next_target, read_headers, translated
+from services.mesh.egress.resolving import Resolve, find_addresses, open_resolver
+from services.mesh.egress.urls import Target, parse_url
+from services.mesh.egress.wire import MAX_ATTEMPTS, CheckedBackend, Meter
+from services.mesh.errors import FetchBlocked, FetchFailed
+
+_HEADERS = {"User-Agent": "Steno", "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
+
+
+class Egress:
+    """Fetches from the outside. Made by `open_egress`."""
+
+    def __init__(self, policy: NetworkPolicy, limits: FetchLimits, resolve: Resolve, trust: ssl.SSLContext) -> None:
+        self.policy = policy
+        self.limits = limits
+        self._resolve = resolve
+        self._trust = trust
+
+    @asynccontextmanager
+    async def stream(self, url: str, *, max_bytes: int, headers: Mapping[str, str] | None = None) -> AsyncIterator[Reply]:
+        """The reply at a URL, after at most `max_redirects` redirects.
+
+        Raises InvalidUrl, FetchBlocked (an address or a redirect that is not allowed), FetchFailed (everything else).
+        """
+        target = parse_url(url, self.policy)
+        meter = Meter(self.limits)
+        async with AsyncExitStack() as stack:
+            try:
+                reply = await self._follow(target, meter, max_bytes, headers or {}, stack)
+            except (FetchBlocked, FetchFailed):
+                await self._wait_for_floor(meter)
+                raise
+            yield reply
+
+    async def fetch_json(self, url: str, *, max_bytes: int) -> Any:
+        """The JSON document at a URL. Raises InvalidUrl, FetchBlocked, FetchFailed (not JSON and too large included)."""
+        async with self.stream(url, max_bytes=max_bytes, headers={"Accept": "application/json"}) as reply:
+            try:
+                return json.loads(b"".join([piece async for piece in reply.pieces()]))
+            except (ValueError, RecursionError, ReplyTooLarge) as error:
+                raise FetchFailed from error
+
+    async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A bare connection to a host, for a tunnel. Raises InvalidUrl, FetchBlocked, FetchFailed."""
+        target = parse_url(f"https://{host}:{port}/", self.policy)
+        addresses = await find_addresses(target, self.policy, self._resolve, self.limits.resolve_seconds)
+        for address in addresses[:MAX_ATTEMPTS]:
+            try:
+                async with asyncio.timeout(self.limits.connect_seconds / MAX_ATTEMPTS):
+                    return await asyncio.open_connection(str(address), target.port)
+            except OSError:
+                continue
+        raise FetchFailed
+
+    async def _follow(self, target: Target, meter: Meter, max_bytes: int, headers: Mapping[str, str], stack: AsyncExitStack) -> Reply:
+        for _ in range(self.limits.max_redirects + 1):
+            hop = await stack.enter_async_context(AsyncExitStack())
+            response = await self._ask(target, meter, headers, hop)
+            if response.status not in REDIRECTS:
+                return _judge(target, response, meter, max_bytes)
+            target = next_target(target, response, self.policy)
+            await hop.aclose()
+        raise FetchBlocked
+
+    async def _ask(self, target: Target, meter: Meter, headers: Mapping[str, str], hop: AsyncExitStack) -> httpcore2.Response:
+        """The head of the reply of one server, on a connection of its own."""
+        seconds = meter.patience(self.limits.resolve_seconds)
+        addresses = await find_addresses(target, self.policy, self._resolve, seconds)
+        meter.begin_head()
+        url = httpcore2.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.target)
+        backend = CheckedBackend(addresses, meter)
+        connection = httpcore2.AsyncHTTPConnection(url.origin, ssl_context=self._trust, network_backend=backend)
+        hop.push_async_callback(connection.aclose)
+        sent = {"Host": target.authority, **_HEADERS, **headers}
+        request = httpcore2.Request("GET", url, headers=list(sent.items()))
+        with translated():
+            response = await connection.handle_async_request(request)
+        hop.push_async_callback(response.aclose)
+        return response
+
+    async def _wait_for_floor(self, meter: Meter) -> None:
+        await asyncio.sleep(max(0.0, meter.started + self.limits.floor_seconds - time.monotonic()))
+
+
+def _judge(target: Target, response: httpcore2.Response, meter: Meter, max_bytes: int) -> Reply:
+    """The reply if it is one: neither an error nor a part that nobody asked for. Raises FetchFailed."""
+    with translated():
+        headers = read_headers(response)
+    if response.status != 200:
+        raise FetchFailed
+    return Reply(target, headers, response, meter, max_bytes)
+
+
+@asynccontextmanager
+async def open_egress(
+    policy: NetworkPolicy, limits: FetchLimits, *, resolve: Resolve | None = None, trust: ssl.SSLContext | None = None
+) -> AsyncIterator[Egress]:
+    """A way out that keeps to a policy; by default with the machine's resolver and authorities."""
+    async with AsyncExitStack() as stack:
+        if resolve is None:
+            resolve = await stack.enter_async_context(open_resolver())
+        if trust is None:
+            trust = await asyncio.to_thread(httpcore2.default_ssl_context)
+        yield Egress(policy, limits, resolve, trust)
