@@ -1,6 +1,6 @@
 """The composition root of the gateway."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx2
@@ -12,18 +12,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services.gateway.addresses import TrustedProxies
 from services.gateway.auth import Authenticator, read_api_key
 from services.gateway.contract import Contract, contract_of
 from services.gateway.contracts.registry import Parts, make_contracts
 from services.gateway.domain import Client
 from services.gateway.endpoint import Identify, TakeRate, contract_routes, open_route
 from services.gateway.events import JobEvents
+from services.gateway.hosts import ContractHosts, read_contract_hosts
 from services.gateway.http_server import open_http_server
-from services.gateway.limits import RateLimiter, Slots
+from services.gateway.limits import Slots
 from services.gateway.middleware import Cors, ErrorAnswers, RequestContext
-from services.gateway.operation import RateKind
 from services.gateway.peers import open_peers
 from services.gateway.playback import Playback
+from services.gateway.rates.rates import Rates
 from services.gateway.readiness import Dependency, Readiness, list_models, peer_dependencies
 from services.gateway.revocations import Revocations
 from services.gateway.settings import GatewaySettings
@@ -60,7 +62,6 @@ async def app(settings: GatewaySettings, lifecycle: Lifecycle) -> AsyncIterator[
             peers=peers,
             http=http,
             submissions=Submissions(peers, settings, Slots(settings.max_uploads)),
-            limiter=RateLimiter(settings.submits_per_second, settings.submit_burst),
             transcripts=Transcripts(
                 peers.storage, http, cache_bytes=settings.transcript_cache_bytes, max_bytes=settings.max_transcript_bytes
             ),
@@ -72,14 +73,11 @@ async def app(settings: GatewaySettings, lifecycle: Lifecycle) -> AsyncIterator[
         async def identify(request: Request) -> Client:
             return await authenticator.resolve(read_api_key(request.scope["headers"]))
 
-        application = make_asgi_app(make_contracts(parts), readiness, identify, _no_rates)
+        rates = Rates(lambda: revocations.bus, TrustedProxies(settings.trusted_proxies), shared=settings.shared_rates)
+        application = make_asgi_app(make_contracts(parts), readiness, identify, rates.take, read_contract_hosts(settings.contract_hosts))
         port = await stack.enter_async_context(open_http_server(application, settings, lifecycle))
         get_logger("gateway.app").info("listening", host=settings.host, port=port)
         yield
-
-
-async def _no_rates(request: Request, contract: str, kind: RateKind, client: Client) -> None:
-    """Replaced by the rates of the plans."""
 
 
 def _open_http_client() -> httpx2.AsyncClient:
@@ -87,7 +85,9 @@ def _open_http_client() -> httpx2.AsyncClient:
     return httpx2.AsyncClient(timeout=_HTTP_SECONDS, limits=limits, trust_env=False, follow_redirects=False)
 
 
-def make_asgi_app(contracts: Sequence[Contract], readiness: Readiness, identify: Identify, take_rate: TakeRate) -> ASGIApp:
+def make_asgi_app(
+    contracts: Sequence[Contract], readiness: Readiness, identify: Identify, take_rate: TakeRate, hosts: Mapping[str, str]
+) -> ASGIApp:
     """Every route behind the middlewares, outermost first. The first contract refuses what belongs to none."""
 
     async def ready(request: Request) -> Response:
@@ -104,7 +104,7 @@ def make_asgi_app(contracts: Sequence[Contract], readiness: Readiness, identify:
             open_route("/metrics", _metrics),
             *(route for contract in contracts for route in contract_routes(contract, identify, take_rate)),
         ],
-        middleware=[Middleware(RequestContext), Middleware(Cors), Middleware(ErrorAnswers, refuse)],
+        middleware=[Middleware(RequestContext), Middleware(ContractHosts, hosts), Middleware(Cors), Middleware(ErrorAnswers, refuse)],
         exception_handlers={HTTPException: lambda request, error: refuse(request.scope, error)},
     )
     application.router.redirect_slashes = False

@@ -22,7 +22,10 @@ _ALLOWED_HEADERS = (
     "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Range, "
     "X-API-Key, X-Claim-Token, X-Guest-Token, X-Request-Id, X-User-Email"
 )
-_EXPOSED_HEADERS = "Accept-Ranges, Content-Disposition, Content-Range, Retry-After, X-Idempotent-Replay, X-Request-Id"
+_EXPOSED_HEADERS = (
+    "Accept-Ranges, Content-Disposition, Content-Range, RateLimit, RateLimit-Policy, Retry-After, "
+    "X-Idempotent-Replay, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id, X-Steno-Job-Id"
+)
 _CLIENT_GONE_STATUS = 499
 _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PATCH", "PUT"})
 
@@ -83,6 +86,7 @@ class _Exchange:
         self.request_id = asked.decode("ascii") if _REQUEST_ID.fullmatch(asked) else os.urandom(16).hex()
         self.status = 0
         self.started = time.perf_counter()
+        self._state = scope["state"]
         self._receive = receive
         self._send = send
         self._unread = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
@@ -96,6 +100,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             extra = [(b"x-request-id", self.request_id.encode()), (b"x-content-type-options", b"nosniff")]
+            extra += self._state.get("answer_headers", ())
             if self._unread:
                 extra.append((b"connection", b"close"))
             message["headers"] = [*message["headers"], *extra]

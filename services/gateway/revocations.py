@@ -1,4 +1,4 @@
-"""Forgets revoked API keys as soon as the bus tells of them."""
+"""The gateway's connection to the bus: forgets revoked API keys as soon as the bus tells of them."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ _CLOSE_SECONDS = 6.0
 
 
 class Revocations:
-    """The gateway's one interest in the bus. Without it a revoked key works until its answer is forgotten anyway."""
+    """Serves without the bus too: a revoked key then works until its answer is forgotten anyway."""
 
     def __init__(self, nats_url: str, keys: ApiKeys) -> None:
         self._nats_url = nats_url
@@ -30,6 +30,11 @@ class Revocations:
             await asyncio.wait({listening, stop}, timeout=_CLOSE_SECONDS)
         if listening.done() and not listening.cancelled() and (failure := listening.exception()) is not None:
             raise failure
+
+    @property
+    def bus(self) -> Bus | None:
+        """The bus, once it was reached."""
+        return self._bus
 
     async def connected(self) -> bool:
         """Whether the bus answers. Raises ServiceUnavailable when it does not."""

@@ -1,7 +1,10 @@
 """Settings of the gateway."""
 
-from pydantic import Field
+from pathlib import Path
 
+from pydantic import AliasChoices, Field, IPvAnyNetwork, field_validator
+
+from services.gateway.hosts import read_contract_hosts
 from services.mesh.settings import BusSettings, ServiceSettings, settings_config
 
 
@@ -18,12 +21,20 @@ class GatewaySettings(ServiceSettings, BusSettings):
     storage_data_url: str = Field("http://127.0.0.1:7012", description="Address of storage's data plane, from which playback is relayed.")
     upgrade_url: str = Field("/api/v1/credits", description="Where a caller without credit is sent; an operator puts a shop here.")
 
+    contract_hosts: str = Field(
+        "",
+        validation_alias=AliasChoices("STENO_GATEWAY_CONTRACT_HOSTS", "STENO_CONTRACT_HOSTS"),
+        description="Host names that stand for one contract, as HOST=CONTRACT,…: whipscribe, relay, icana, actionvibe or openai.",
+    )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        (), description="Networks (CIDR, a JSON list) of proxies whose X-Forwarded-For is believed when guests are told apart."
+    )
+    shared_rates: bool = Field(True, description="Count requests on the bus, for all gateways together; false counts in each alone.")
+
     max_upload_bytes: int = Field(2 * 1024**3, gt=0, description="Largest accepted media file in bytes; a plan may allow less.")
     max_uploads: int = Field(64, gt=0, description="Uploads in flight at once; more are told to come back.")
     max_event_streams: int = Field(1000, gt=0, description="Progress streams open at once; more are told to come back.")
     max_connections: int = Field(2000, gt=0, description="Open client connections; more are refused.")
-    submits_per_second: float = Field(0, ge=0, description="Submits per second that one API key may sustain; 0 means no limit.")
-    submit_burst: int = Field(20, gt=0, description="Submits that one API key may send at once before submits_per_second holds.")
 
     header_deadline_seconds: float = Field(10, gt=0, description="Seconds within which a request's headers must arrive.")
     body_deadline_seconds: float = Field(30, gt=0, description="Seconds without 1 KB/s of body after which the connection is closed.")
@@ -34,4 +45,16 @@ class GatewaySettings(ServiceSettings, BusSettings):
     authentication_cache_seconds: float = Field(5, ge=0, description="Seconds that the answer to an API key is remembered.")
     transcript_cache_bytes: int = Field(16 * 1024**2, ge=0, description="Bytes of finished transcripts kept in memory.")
     max_transcript_bytes: int = Field(256 * 1024**2, gt=0, description="Largest stored transcript in bytes that is read.")
+    oidc_issuers_file: Path | None = Field(
+        None, description="TOML file of the issuers whose tokens sign users in; none are trusted without it."
+    )
+    egress_allowed_networks: str = Field(
+        "", description="Networks in CIDR notation, separated by commas, where issuers may stand beside the public internet."
+    )
     guest_retention_days: int = Field(3, ge=0, description="Days that the audio of a caller without an account is kept.")
+
+    @field_validator("contract_hosts")
+    @classmethod
+    def _names_contracts(cls, value: str) -> str:
+        read_contract_hosts(value)
+        return value

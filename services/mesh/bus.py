@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
+from services.mesh.buckets import Bucket
 from services.mesh.consumption import Consumption, Handler
 from services.mesh.deliveries import EVENT_ID, MESSAGE_TYPE, TRACE_PARENT, Delivery, Pending, Reject, delivery_of
 from services.mesh.errors import Overloaded, ServiceUnavailable
@@ -86,6 +87,10 @@ class Bus:
         finally:
             if not self._link.client.is_closed:
                 await subscription.unsubscribe()
+
+    def bucket(self, name: str, max_age_seconds: float) -> Bucket:
+        """Small values that every process on the bus shares; made when first used."""
+        return Bucket(self._jetstream, self._answering, name, max_age_seconds, self._replicas)
 
     async def pending(self, consumer: ConsumerSpec) -> Pending:
         """What the consumer's queue holds; a consumer that nobody opened yet has the whole stream waiting."""

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 _GIBIBYTE = 1024**3
+_MEMORY_STORE_BYTES = 64 * 1024**2
 
 
 def write_config(path: Path, port: int, store_dir: Path, max_file_store: int = 2 * _GIBIBYTE) -> None:
@@ -19,7 +20,7 @@ def write_config(path: Path, port: int, store_dir: Path, max_file_store: int = 2
             "store_dir": str(store_dir),
             "sync_interval": "always",
             "max_file_store": max_file_store,
-            "max_memory_store": 0,
+            "max_memory_store": _MEMORY_STORE_BYTES,
         },
     }
     path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

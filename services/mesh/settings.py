@@ -12,7 +12,7 @@ Settings = TypeVar("Settings", bound=BaseSettings)
 
 def settings_config(env_prefix: str) -> SettingsConfigDict:
     """Configuration of a settings class; `env_prefix` ends with an underscore."""
-    return SettingsConfigDict(env_prefix=env_prefix, frozen=True, extra="ignore", env_ignore_empty=True)
+    return SettingsConfigDict(env_prefix=env_prefix, frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True)
 
 
 class ServiceSettings(BaseSettings):

@@ -1,11 +1,11 @@
-"""Slots, rates, remembered keys and kept transcripts."""
+"""Slots, remembered keys and kept transcripts."""
 
 import httpx2
 import pytest
 
 from services.gateway.auth import Authenticator
 from services.gateway.domain import Reason, Refusal
-from services.gateway.limits import RateLimiter, Slots
+from services.gateway.limits import Slots
 from services.gateway.multipart import FormReader
 from services.gateway.peers import open_peers
 from services.gateway.transcripts import Transcripts
@@ -34,21 +34,6 @@ async def test_slots_are_given_back() -> None:
         with slots.taken(), pytest.raises(Refusal) as refused, slots.taken():
             pass
         assert refused.value.reason is Reason.OVERLOADED
-
-
-async def test_rate_is_held_per_key() -> None:
-    clock = Clock()
-    limiter = RateLimiter(per_second=2, burst=3, clock=clock)
-    for _ in range(3):
-        limiter.take("a")
-    with pytest.raises(Refusal) as refused:
-        limiter.take("a")
-    assert refused.value.retry_after_seconds == 1
-    limiter.take("b")
-    clock.now += 0.5
-    limiter.take("a")
-    with pytest.raises(Refusal):
-        limiter.take("a")
 
 
 async def test_remembered_key_is_dropped_after_its_time_and_when_revoked(gateway: Running) -> None:

@@ -204,8 +204,8 @@ async def send(writer: asyncio.StreamWriter, body: bytes) -> None:
         await writer.drain()
 
 
-async def test_too_many_uploads_and_submits_are_told_to_come_back(tmp_path: Path) -> None:
-    async with open_gateway(tmp_path, max_uploads=1, submits_per_second=0.5, submit_burst=2) as gateway:
+async def test_too_many_uploads_are_told_to_come_back(tmp_path: Path) -> None:
+    async with open_gateway(tmp_path, max_uploads=1) as gateway:
         secret = gateway.world.new_key()
         _, writer = await gateway.connect()
         writer.write(UPLOAD % secret.encode() + b"Content-Length: %d\r\n\r\n" % len(SOUND) + SOUND[:4000])
@@ -213,8 +213,5 @@ async def test_too_many_uploads_and_submits_are_told_to_come_back(tmp_path: Path
         async with httpx2.AsyncClient(base_url=gateway.url, headers={"x-api-key": secret}, verify=False) as client:
             overloaded = await submit(client)
             assert_error(overloaded, 503, "OVERLOADED")
-            limited = await submit(client)
-            assert_error(limited, 429, "RATE_LIMITED")
-            assert int(limited.headers["retry-after"]) >= 1
             assert int(overloaded.headers["retry-after"]) >= 1
         writer.close()

@@ -25,13 +25,22 @@ class AccountsPeer(accounts_grpc.AccountsServiceServicer):
     def __init__(self, world: World) -> None:
         self.world = world
 
+    def plan(self) -> Plan:
+        """The one plan, with the rates of the moment."""
+        plan = Plan()
+        plan.CopyFrom(PLAN)
+        plan.rate_classes.extend(self.world.rates)
+        return plan
+
     async def Authenticate(self, request: Any, context: Any) -> accounts.AuthenticateResponse:
         self.world.authentications += 1
         assert current_caller().kind is CallerKind.SERVICE
         key = self.world.keys.get(request.api_key)
         if key is None or key.HasField("revoke_time"):
             raise InvalidApiKey
-        return accounts.AuthenticateResponse(api_key=key, workspace=Workspace(id=key.workspace_id), plan=PLAN)
+        return accounts.AuthenticateResponse(
+            api_key=key, workspace=Workspace(id=key.workspace_id), plan=self.plan(), guest_plan=self.plan()
+        )
 
     async def CreateApiKey(self, request: Any, context: Any) -> accounts.CreateApiKeyResponse:
         secret = self.world.new_key(request.kind, current_caller().workspace_id)

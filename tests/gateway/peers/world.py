@@ -6,6 +6,7 @@ from typing import Any
 
 from services.mesh.ids import new_id
 from steno.billing.v1.api_key_pb2 import ApiKey
+from steno.billing.v1.workspace_pb2 import RateClass
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.transcript_pb2 import Transcript
 from steno.storage.v1.media_pb2 import Media
@@ -26,6 +27,7 @@ class World:
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     poor: set[str] = field(default_factory=set)
     authentications: int = 0
+    rates: list[RateClass] = field(default_factory=list)
     signed_by: list[str] = field(default_factory=list)
     put_status: int = 200
     put_gate: asyncio.Event = field(default_factory=asyncio.Event)

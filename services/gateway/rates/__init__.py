@@ -1,0 +1,1 @@
+"""How many requests a minute a client may send, whatever gateway it reaches."""
