@@ -16,17 +16,20 @@ from services.gateway.addresses import TrustedProxies
 from services.gateway.auth import Authenticator, read_api_key
 from services.gateway.contract import Contract, contract_of
 from services.gateway.contracts.registry import Parts, make_contracts
-from services.gateway.domain import Client
+from services.gateway.domain import Client, Json
 from services.gateway.endpoint import Identify, TakeRate, contract_routes, open_route
 from services.gateway.events import JobEvents
 from services.gateway.hosts import ContractHosts, read_contract_hosts
 from services.gateway.http_server import open_http_server
 from services.gateway.limits import Slots
 from services.gateway.middleware import Cors, ErrorAnswers, RequestContext
+from services.gateway.openapi.pages import page_routes
 from services.gateway.peers import open_peers
 from services.gateway.playback import Playback
+from services.gateway.protocol import EdgeBody
 from services.gateway.rates.rates import Rates
 from services.gateway.readiness import Dependency, Readiness, list_models, peer_dependencies
+from services.gateway.refusals import Answer, Told
 from services.gateway.revocations import Revocations
 from services.gateway.settings import GatewaySettings
 from services.gateway.submissions import Submissions
@@ -74,8 +77,9 @@ async def app(settings: GatewaySettings, lifecycle: Lifecycle) -> AsyncIterator[
             return await authenticator.resolve(read_api_key(request.scope["headers"]))
 
         rates = Rates(lambda: revocations.bus, TrustedProxies(settings.trusted_proxies), shared=settings.shared_rates)
-        application = make_asgi_app(make_contracts(parts), readiness, identify, rates.take, read_contract_hosts(settings.contract_hosts))
-        port = await stack.enter_async_context(open_http_server(application, settings, lifecycle))
+        contracts = make_contracts(parts)
+        application = make_asgi_app(contracts, readiness, identify, rates.take, read_contract_hosts(settings.contract_hosts))
+        port = await stack.enter_async_context(open_http_server(application, settings, lifecycle, edge_body(contracts)))
         get_logger("gateway.app").info("listening", host=settings.host, port=port)
         yield
 
@@ -102,6 +106,7 @@ def make_asgi_app(
             open_route("/healthz", _healthy),
             open_route("/readyz", ready),
             open_route("/metrics", _metrics),
+            *page_routes(contracts),
             *(route for contract in contracts for route in contract_routes(contract, identify, take_rate)),
         ],
         middleware=[Middleware(RequestContext), Middleware(ContractHosts, hosts), Middleware(Cors), Middleware(ErrorAnswers, refuse)],
@@ -110,6 +115,16 @@ def make_asgi_app(
     application.router.redirect_slashes = False
     application.router.default = _not_found
     return application
+
+
+def edge_body(contracts: Sequence[Contract]) -> EdgeBody:
+    """What the contract of a path says to a request that is refused before any route sees it."""
+
+    def body_of(path: str, status: int, code: str, sentence: str) -> Mapping[str, Json]:
+        errors = contract_of({"path": path}, contracts, contracts[0]).errors
+        return errors.body_of(Told(code, status, errors.answers.get(code, Answer(status, code)).code, sentence))
+
+    return body_of
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

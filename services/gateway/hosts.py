@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 CONTRACTS = frozenset({"whipscribe", "relay", "icana", "actionvibe", "openai"})
-_SHARED = frozenset({"/healthz", "/readyz", "/metrics"})
+_SHARED = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"})
+_SHARED_BELOW = "/docs/"
 
 
 def read_contract_hosts(text: str) -> dict[str, str]:
@@ -30,7 +31,7 @@ class ContractHosts:
         if scope["type"] == "http" and self._hosts:
             contract = self._hosts.get(_host(scope))
             path = scope["path"]
-            if contract is not None and path not in _SHARED and not path.startswith(f"/{contract}/"):
+            if contract is not None and path not in _SHARED and not path.startswith((f"/{contract}/", _SHARED_BELOW)):
                 raw = scope.get("raw_path") or path.encode()
                 scope = {**scope, "path": f"/{contract}{path}", "raw_path": f"/{contract}".encode() + raw}
         await self._app(scope, receive, send)
