@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import TypeVar
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -27,6 +28,7 @@ _NAMES = {Job.STATE_DONE: "done", Job.STATE_FAILED: "failed", Job.STATE_CANCELLE
 _GOING_ON = ("SERVICE_UNAVAILABLE", "CANCELLED", "UNKNOWN")
 
 Row = Callable[[Job], dict[str, Json]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,55 +41,86 @@ class JobEvents:
 
     async def stream(self, job_id: str, after_revision: int, row: Row) -> AsyncGenerator[bytes, None]:
         """Events after a revision, keepalives between them, until the job ends, is deleted, or the gateway stops."""
-        seen, failures = after_revision, 0
-        while failures < _MAX_FAILURES and not self.stopping.is_set():
+        async with aclosing(self.changes(job_id, after_revision)) as changes:
+            async for job in changes:
+                yield KEEPALIVE if job is None else encode(job, row)
+
+    async def changes(self, job_id: str, after_revision: int) -> AsyncGenerator[Job | None, None]:
+        """The job after each change past a revision, None after each silence; ends like `stream`."""
+        seen, patience = after_revision, Patience(self.stopping)
+        while patience.left:
             try:
-                async with aclosing(self._changes(job_id, seen)) as changes:
-                    async for job in changes:
-                        if job is None:
-                            yield KEEPALIVE
+                async with aclosing(self._watched(job_id, seen)) as changes:
+                    async for response in changes:
+                        yield None if response is None else response.job
+                        if response is None:
                             continue
-                        seen, failures = job.revision, 0
-                        yield encode(job, row)
-                        if job.state in ENDED:
+                        seen = response.job.revision
+                        patience.restore()
+                        if response.job.state in ENDED:
                             return
             except RemoteError as error:
-                if not _passing(error):
+                if not passing(error):
                     return
-            failures += 1
-            delay = _FIRST_DELAY_SECONDS * 2**failures * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
-            await wait_or_stop(self.stopping, delay)
+            await patience.wait()
 
-    async def _changes(self, job_id: str, seen: int) -> AsyncGenerator[Job | None, None]:
-        """The job after each change; None after each silence. Ends with the watch or when the gateway stops."""
-        request = WatchJobRequest(job_id=job_id, after_revision=seen)
-        watch = aiter(self.jobs.WatchJob(request, timeout=_WATCH_SECONDS))
-        stop = asyncio.create_task(self.stopping.wait(), name="events stop")
-        change = asyncio.create_task(_next(watch), name="events change")
-        try:
-            while True:
-                done, _ = await asyncio.wait({change, stop}, timeout=self.keepalive_seconds, return_when=asyncio.FIRST_COMPLETED)
-                if stop in done:
-                    return
-                if change not in done:
-                    yield None
-                    continue
-                response = change.result()
-                if response is None:
-                    return
-                yield response.job
-                change = asyncio.create_task(_next(watch), name="events change")
-        finally:
-            stop.cancel()
-            change.cancel()
-            await asyncio.wait({stop, change}, timeout=1)
+    def _watched(self, job_id: str, seen: int) -> AsyncGenerator[WatchJobResponse | None, None]:
+        watch = aiter(self.jobs.WatchJob(WatchJobRequest(job_id=job_id, after_revision=seen), timeout=_WATCH_SECONDS))
+        return beating(watch, self.keepalive_seconds, self.stopping)
 
 
-async def _next(watch: AsyncIterator[WatchJobResponse]) -> WatchJobResponse | None:
-    return await anext(watch, None)
+class Patience:
+    """Some failures in a row, with growing waits between them."""
+
+    def __init__(self, stopping: asyncio.Event) -> None:
+        self._stopping = stopping
+        self._failures = 0
+
+    @property
+    def left(self) -> bool:
+        """Whether to try again."""
+        return self._failures < _MAX_FAILURES and not self._stopping.is_set()
+
+    def restore(self) -> None:
+        """Something arrived."""
+        self._failures = 0
+
+    async def wait(self) -> None:
+        """Count a failure and wait, or until the gateway stops."""
+        self._failures += 1
+        delay = _FIRST_DELAY_SECONDS * 2**self._failures * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
+        await wait_or_stop(self._stopping, delay)
 
 
-def _passing(error: RemoteError) -> bool:
+async def beating(source: AsyncIterator[T], seconds: float, stopping: asyncio.Event) -> AsyncGenerator[T | None, None]:
+    """What comes from a source, None after each silence of so long. Ends with the source or when the gateway stops."""
+    stop = asyncio.create_task(stopping.wait(), name="events stop")
+    change = asyncio.create_task(_next(source), name="events change")
+    try:
+        while True:
+            done, _ = await asyncio.wait({change, stop}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if stop in done:
+                return
+            if change not in done:
+                yield None
+                continue
+            arrived = change.result()
+            if arrived is None:
+                return
+            yield arrived
+            change = asyncio.create_task(_next(source), name="events change")
+    finally:
+        stop.cancel()
+        change.cancel()
+        await asyncio.wait({stop, change}, timeout=1)
+
+
+async def _next(source: AsyncIterator[T]) -> T | None:
+    return await anext(source, None)
+
+
+def passing(error: RemoteError) -> bool:
+    """Whether to ask again after it."""
     return any(is_remote(error, reason) for reason in (*_GOING_ON, "DEADLINE_EXCEEDED"))
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from services.gateway.protocol import EdgeLimits, EdgeProtocol
+from services.gateway.protocol import EdgeBody, EdgeLimits, EdgeProtocol
 from services.gateway.settings import GatewaySettings
 from services.mesh.lifecycle import Lifecycle
 
@@ -27,10 +27,13 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def open_http_server(app: ASGIApp, settings: GatewaySettings, lifecycle: Lifecycle) -> AsyncIterator[int]:
-    """Serve the app; yields the port. On leaving, requests in hand finish within the grace period. Raises OSError."""
+async def open_http_server(app: ASGIApp, settings: GatewaySettings, lifecycle: Lifecycle, body_of: EdgeBody) -> AsyncIterator[int]:
+    """Serve the app; yields the port. On leaving, requests in hand finish within the grace period. Raises OSError.
+
+    body_of: what is said to a request that never reaches the app.
+    """
     listener = _listen(settings.host, settings.port)
-    server = _Server(_config(app, settings))
+    server = _Server(_config(app, settings, body_of))
     ended = asyncio.Event()
     lifecycle.spawn(_serve(server, listener, ended), "http server")
     try:
@@ -63,11 +66,11 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _config(app: ASGIApp, settings: GatewaySettings) -> uvicorn.Config:
+def _config(app: ASGIApp, settings: GatewaySettings, body_of: EdgeBody) -> uvicorn.Config:
     limits = EdgeLimits(settings.header_deadline_seconds, settings.body_deadline_seconds, settings.max_connections)
     return uvicorn.Config(
         cast("Any", app),
-        http=cast("Any", partial(EdgeProtocol, limits=limits)),
+        http=cast("Any", partial(EdgeProtocol, limits=limits, body_of=body_of)),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -11,14 +11,38 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from services.gateway.domain import Reason, Refusal
 
 FILE_FIELD = "file"
-MAX_FIELDS = 16
-MAX_FIELD_BYTES = 64 * 1024
-MAX_OVERHEAD_BYTES = MAX_FIELDS * MAX_FIELD_BYTES + 64 * 1024
+_PART_HEADS_BYTES = 64 * 1024
 _MAX_PART_HEADERS = 16
 _MAX_PART_HEADER_BYTES = 16 * 1024
 _MAX_FILENAME_BYTES = 4096
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 _EXTENDED_FILENAME = re.compile(r"filename\*=(?:utf-8|iso-8859-1)'[^']*'([^;\s]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class FormLimits:
+    """How much of a form is kept beside its file; the total bounds the memory that one form takes.
+
+    large_fields: names whose values may have max_large_field_bytes instead of max_field_bytes.
+    """
+
+    max_fields: int = 16
+    max_field_bytes: int = 64 * 1024
+    max_total_bytes: int = 16 * 64 * 1024
+    large_fields: frozenset[str] = frozenset()
+    max_large_field_bytes: int = 0
+
+    @property
+    def max_overhead_bytes(self) -> int:
+        """The most bytes that a form's body has beside its file's."""
+        return self.max_total_bytes + _PART_HEADS_BYTES
+
+    def max_bytes(self, name: str) -> int:
+        """The longest value of a field."""
+        return self.max_large_field_bytes if name in self.large_fields else self.max_field_bytes
+
+
+PLAIN_FORM = FormLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +66,10 @@ def read_boundary(content_types: list[str]) -> bytes:
 class FormReader:
     """Reads one form. Feed it the body; `fields` fills up on the way, repeated names keep every value."""
 
-    def __init__(self, boundary: bytes) -> None:
+    def __init__(self, boundary: bytes, limits: FormLimits = PLAIN_FORM) -> None:
         self.fields: dict[str, list[str]] = {}
+        self.limits = limits
+        self._total_bytes = 0
         self._events: list[FileStart | bytes] = []
         self._parts = 0
         self._files = 0
@@ -88,8 +114,8 @@ class FormReader:
 
     def _on_part_begin(self) -> None:
         self._parts += 1
-        if self._parts > MAX_FIELDS + 1:
-            raise Refusal(Reason.BAD_REQUEST, f"A form has at most {MAX_FIELDS} fields beside its file.")
+        if self._parts > self.limits.max_fields + 1:
+            raise Refusal(Reason.BAD_REQUEST, f"A form has at most {self.limits.max_fields} fields beside its file.")
         self._headers = {}
 
     def _on_header_begin(self) -> None:
@@ -129,10 +155,13 @@ class FormReader:
         if self._field is None:
             self._events.append(data[start:end])
             return
-        value = self._field[1]
+        name, value = self._field
         value.extend(data[start:end])
-        if len(value) > MAX_FIELD_BYTES:
-            raise Refusal(Reason.BAD_REQUEST, f"A field has at most {MAX_FIELD_BYTES} bytes.")
+        self._total_bytes += end - start
+        if len(value) > self.limits.max_bytes(name):
+            raise Refusal(Reason.BAD_REQUEST, f"A field has at most {self.limits.max_bytes(name)} bytes.", field=name[:100])
+        if self._total_bytes > self.limits.max_total_bytes:
+            raise Refusal(Reason.BAD_REQUEST, f"The fields of a form have at most {self.limits.max_total_bytes} bytes together.")
 
     def _on_part_end(self) -> None:
         if self._field is None:

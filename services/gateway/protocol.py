@@ -7,9 +7,11 @@ import asyncio
 import json
 import re
 import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -21,6 +23,10 @@ _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 16 * 1024**2
 _WRITE_STALL_SECONDS = 60.0
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]{1,255}")
+
+
+# From path, status, code and sentence to the body of a refusal.
+EdgeBody = Callable[[str, int, str, str], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +82,11 @@ class _LingeringTransport(asyncio.Transport):
 class EdgeProtocol(HttpToolsProtocol):
     """One client connection."""
 
-    def __init__(self, *arguments: Any, limits: EdgeLimits, **keywords: Any) -> None:
+    def __init__(self, *arguments: Any, limits: EdgeLimits, body_of: EdgeBody, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._limits = limits
+        self._body_of = body_of
+        self.url = b""
         self._raw: asyncio.Transport | None = None
         self._in_head = True
         self._message_ended = False
@@ -200,7 +208,8 @@ class EdgeProtocol(HttpToolsProtocol):
                 self.transport.abort()
                 return
         self._in_head = False
-        self.transport.write(_answer(status, code, sentence))
+        path = unquote(self.url.partition(b"?")[0])
+        self.transport.write(_answer(status, self._body_of(path, status, code, sentence)))
         self.transport.close()
 
     def _expect_head(self) -> None:
@@ -260,8 +269,8 @@ class EdgeProtocol(HttpToolsProtocol):
         super().resume_writing()
 
 
-def _answer(status: int, code: str, sentence: str) -> bytes:
-    body = json.dumps({"error": sentence, "code": code, "detail": sentence}).encode()
+def _answer(status: int, told: Mapping[str, Any]) -> bytes:
+    body = json.dumps(dict(told)).encode()
     head = (
         b"content-type: application/json",
         b"content-length: %d" % len(body),

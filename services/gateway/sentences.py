@@ -44,6 +44,7 @@ SENTENCES: Mapping[str, str] = {
     "BROKEN_MEDIA": _BAD_MIME,
     Reason.FILE_TOO_LARGE: _TOO_LARGE,
     "MEDIA_TOO_LARGE": _TOO_LARGE,
+    "NO_SPEECH": "The recording has too little speech.",
     "MEDIA_TOO_LONG": "The audio is longer than allowed.",
     "UPLOAD_INCOMPLETE": "The upload has not arrived yet: PUT the whole file to the upload URL first.",
     Reason.NOT_FOUND: _NOT_FOUND,

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import random
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from services.gateway.domain import Client, Reason, Refusal
 from services.gateway.limits import Slots
-from services.gateway.multipart import MAX_OVERHEAD_BYTES, FormReader, read_boundary
+from services.gateway.multipart import PLAIN_FORM, FormLimits, FormReader, read_boundary
 from services.gateway.peers import Peers
 from services.gateway.requests import content_length
 from services.gateway.settings import GatewaySettings
@@ -49,6 +49,12 @@ class Order:
 
 
 ReadOrder = Callable[[Fields], Order]
+CompleteOrder = Callable[[Fields, Order], Awaitable[Order]]
+
+
+async def as_read(fields: Fields, order: Order) -> Order:
+    """The order of a form that needs nothing more once it has been read."""
+    return order
 
 
 @dataclass(frozen=True)
@@ -59,10 +65,10 @@ class Submissions:
     settings: GatewaySettings
     slots: Slots
 
-    def precheck(self, request: Request) -> None:
+    def precheck(self, request: Request, form_limits: FormLimits = PLAIN_FORM) -> None:
         """Refuse by the announced length alone, whoever asks. Raises Refusal."""
         most = self.settings.max_upload_bytes
-        if content_length(request) > most + MAX_OVERHEAD_BYTES:
+        if content_length(request) > most + form_limits.max_overhead_bytes:
             raise too_large(most)
 
     async def submit(self, request: Request, client: Client, read_order: ReadOrder, key: str = "") -> CreateJobResponse:
@@ -73,14 +79,26 @@ class Submissions:
             if earlier is not None:
                 await _check_same(request, form, limits, earlier, read_order)
                 return CreateJobResponse(job=earlier.job, replayed=True, claim_token=earlier.claim_token)
-            return await self._create(request, form, limits, read_order, lambda order, media: (key or f"gateway:{uuid.uuid4()}", 0))
+            return await self._create(request, form, limits, read_order, as_read, lambda order, media: (key_or_new(key), 0))
 
-    async def submit_again(self, request: Request, client: Client, read_order: ReadOrder, ttl_seconds: int) -> CreateJobResponse:
+    async def submit_again(
+        self,
+        request: Request,
+        client: Client,
+        read_order: ReadOrder,
+        ttl_seconds: int,
+        *,
+        complete: CompleteOrder = as_read,
+        form_limits: FormLimits = PLAIN_FORM,
+    ) -> CreateJobResponse:
         """The same as `submit` for clients that retry without a key: the same API key, bytes and fields find the job
-        that they made within the time. Raises Refusal and RemoteError."""
-        form, limits = self._form(request, client)
+        that they made within the time. complete: what to do with the order once all fields are read, before the media is
+        probed. Raises Refusal and RemoteError."""
+        form, limits = self._form(request, client, form_limits)
         with self.slots.taken():
-            return await self._create(request, form, limits, read_order, lambda order, media: (content_key(order, media), ttl_seconds))
+            return await self._create(
+                request, form, limits, read_order, complete, lambda order, media: (content_key(order, media), ttl_seconds)
+            )
 
     def limits(self, client: Client) -> UploadLimits:
         """What the client's plan and this installation accept."""
@@ -103,10 +121,10 @@ class Submissions:
             await asyncio.sleep(_RETRY_SECONDS * 2**attempt * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
         return await self.peers.jobs.CreateJob(request, timeout=_CREATE_SECONDS)
 
-    def _form(self, request: Request, client: Client) -> tuple[FormReader, UploadLimits]:
-        form = FormReader(read_boundary(request.headers.getlist("content-type")))
+    def _form(self, request: Request, client: Client, form_limits: FormLimits = PLAIN_FORM) -> tuple[FormReader, UploadLimits]:
+        form = FormReader(read_boundary(request.headers.getlist("content-type")), form_limits)
         limits = self.limits(client)
-        if content_length(request) > limits.max_size_bytes + MAX_OVERHEAD_BYTES:
+        if content_length(request) > limits.max_size_bytes + form_limits.max_overhead_bytes:
             raise too_large(limits.max_size_bytes)
         return form, limits
 
@@ -124,13 +142,14 @@ class Submissions:
         form: FormReader,
         limits: UploadLimits,
         read_order: ReadOrder,
+        complete: CompleteOrder,
         key_of: Callable[[Order, Media], tuple[str, int]],
     ) -> CreateJobResponse:
         async with open_upload(self.peers.storage, limits) as upload:
             await receive_form(
                 request.stream(), form, upload, max_size_bytes=limits.max_size_bytes, before_file=lambda: _check_fields(form, read_order)
             )
-            order = read_order(form.fields)
+            order = await complete(form.fields, read_order(form.fields))
             media = await upload.commit()
             if await request.is_disconnected():
                 raise ClientDisconnect
@@ -149,6 +168,11 @@ class Submissions:
             raise
         upload.keep(answer.job.media_id == call.media_id)
         return answer
+
+
+def key_or_new(key: str) -> str:
+    """The client's idempotency key, or one of our own, so that asking again after an unknown outcome makes no second job."""
+    return key or f"gateway:{uuid.uuid4()}"
 
 
 def content_key(order: Order, media: Media) -> str:

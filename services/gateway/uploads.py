@@ -8,7 +8,7 @@ from typing import Protocol
 
 from services.gateway.data_plane import SignedPut
 from services.gateway.domain import Reason, Refusal
-from services.gateway.multipart import MAX_OVERHEAD_BYTES, FileStart, FormReader
+from services.gateway.multipart import FileStart, FormReader
 from services.mesh import semconv
 from services.mesh.errors import MeshError
 from services.mesh.telemetry import get_logger
@@ -136,7 +136,7 @@ async def receive_form(
     received = 0
     async for chunk in body:
         received += len(chunk)
-        if received > max_size_bytes + MAX_OVERHEAD_BYTES:
+        if received > max_size_bytes + form.limits.max_overhead_bytes:
             raise too_large(max_size_bytes)
         for event in form.feed(chunk):
             if isinstance(event, FileStart):

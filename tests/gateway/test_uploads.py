@@ -8,7 +8,7 @@ import httpx2
 import psutil
 import pytest
 
-from services.gateway.multipart import MAX_OVERHEAD_BYTES
+from services.gateway.multipart import PLAIN_FORM
 from services.mesh.errors import Internal, ServiceUnavailable
 from tests.gateway.conftest import Running, build_form, open_gateway
 from tests.gateway.native import AUDIO, assert_error, submit
@@ -131,7 +131,7 @@ async def test_largest_file_is_accepted_and_one_byte_more_is_not(gateway: Runnin
 
 
 async def test_announced_length_past_the_limit_is_413_before_the_body(gateway: Running) -> None:
-    length = PLAN.max_upload_bytes + MAX_OVERHEAD_BYTES + 1
+    length = PLAN.max_upload_bytes + PLAIN_FORM.max_overhead_bytes + 1
     raw = await gateway.exchange(UPLOAD % gateway.world.new_key().encode() + b"Content-Length: %d\r\n\r\n" % length)
     status, _, body = read_answer(raw)
     assert (status, body["code"]) == (413, "FILE_TOO_LARGE")
