@@ -87,8 +87,8 @@ class _Claims(BaseModel):
     owner: str
     key_id: str
     scopes: list[str]
-    wallet_id: str
-    claim_digest: str
+    wallet_id: str = ""
+    claim_digest: str = ""
 
     def caller(self) -> Caller:
         return Caller(

@@ -17,9 +17,11 @@ BUS_HANDLE_SECONDS = Histogram("steno_bus_handle_seconds", "Time to handle a mes
 LEDGER_IMBALANCE_MS = Gauge("steno_ledger_imbalance_ms", "Sum over all accounts; anything but 0 is a fault.")
 LEDGER_WRONG_ACCOUNTS = Gauge("steno_ledger_wrong_accounts", "Accounts that differ from their transfers; anything but 0 is a fault.")
 LEDGER_OPEN_HOLDS = Gauge("steno_ledger_open_holds", "Holds neither settled nor released.")
+CHECKOUTS = Counter("steno_checkouts", "Purchases begun, paid and given up, and payment events refused.", ["outcome"])
 
 JOBS = Gauge("steno_jobs", "Jobs that have not ended.", ["state"])
 JOBS_ENDED = Counter("steno_jobs_ended", "Jobs that reached a final state.", ["state"])
+RETENTION_REFUSALS = Counter("steno_retention_refusals", "Retention sweeps that removed nothing because two clocks disagree.")
 JOB_WAIT_SECONDS = Histogram("steno_job_wait_seconds", "From accepted to first claimed.", buckets=_LONG)
 
 STORE_FREE_BYTES = Gauge("steno_store_free_bytes", "Free bytes of the disk that holds the blobs.")

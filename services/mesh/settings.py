@@ -58,6 +58,6 @@ def read_settings(settings_class: type[Settings]) -> Settings:
     except ValidationError as error:
         prefix = settings_class.model_config.get("env_prefix", "")
         for problem in error.errors():
-            name = prefix + "_".join(str(part) for part in problem["loc"]).upper()
-            print(f"{name}: {problem['msg']}", file=sys.stderr)
+            name = "_".join(str(part) for part in problem["loc"]).upper().removeprefix(prefix)
+            print(f"{prefix}{name}: {problem['msg']}", file=sys.stderr)
         sys.exit(2)

@@ -35,13 +35,13 @@ SERVICES: dict[str, tuple[App, type[Any], str]] = {
 def settings_of(service: str, directory: Path, database_url: str, nats_url: str) -> Any:
     """Settings with which the service runs alone."""
     write_new_key(directory / "identity.pem")
-    for name in ("pepper", "signing.key"):
+    for name in ("pepper", "signing.key", "claim"):
         (directory / name).touch(0o600)
         (directory / name).write_text(secrets.token_hex(32))
     fields = {"port": free_port(), "database_url": database_url, "nats_url": nats_url, "identity_key_file": directory / "identity.pem"}
     of_service: dict[str, dict[str, Any]] = {
         "billing": {"pepper_file": directory / "pepper"},
-        "jobs": {"shutdown_grace_seconds": 3.0},
+        "jobs": {"claim_key_file": directory / "claim", "shutdown_grace_seconds": 3.0},
         "storage": {"data_port": 0, "signing_key_file": directory / "signing.key", "blob_directory": directory / "blobs"},
     }
     return SERVICES[service][1](**fields, **of_service[service])

@@ -4,18 +4,20 @@ import base64
 import hmac
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from joserfc import jws
 from joserfc.jwk import OKPKey
 
-from services.mesh.errors import InvalidCallerToken, MissingCredentials
+from services.mesh.errors import InsufficientScope, InvalidCallerToken, MissingCredentials
 from services.mesh.identity import (
     ALGORITHM,
     TOKEN_TYPE,
     Caller,
     CallerKind,
+    Scope,
     TokenSigner,
     TokenVerifier,
     acting_for,
@@ -25,7 +27,7 @@ from services.mesh.identity import (
     write_new_key,
 )
 
-CALLER = Caller(CallerKind.KEY, "gateway", "workspace-1", "workspace", "key-1", ("jobs:write",))
+CALLER = Caller(CallerKind.KEY, "gateway", "workspace-1", "workspace", "key-1", ("read", "write"), "wallet-1", "digest-1")
 CLAIMS = {
     "iss": "gateway",
     "aud": "jobs",
@@ -157,3 +159,32 @@ def test_key_file_is_its_owners_and_never_overwritten(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o077 == 0
     with pytest.raises(FileExistsError):
         write_new_key(path)
+
+
+LIMITED = Caller(CallerKind.KEY, "gateway", "w", "workspace", "k", ("read",))
+UNLIMITED = Caller(CallerKind.KEY, "gateway", "w", "workspace", "k")
+
+
+@pytest.mark.parametrize(
+    ("caller", "allowed"),
+    [
+        (LIMITED, {Scope.READ}),
+        (replace(LIMITED, scopes=("write", "act_as_user")), {Scope.WRITE, Scope.ACT_AS_USER}),
+        (replace(LIMITED, kind=CallerKind.GUEST), {Scope.READ}),
+        (replace(LIMITED, kind=CallerKind.SERVICE), set(Scope)),
+        (replace(LIMITED, kind=CallerKind.OPERATOR), set(Scope)),
+        (UNLIMITED, set(Scope) - {Scope.ACT_AS_USER}),
+    ],
+)
+def test_scopes_limit_callers_and_acting_as_a_user_is_never_implied(caller: Caller, allowed: set[Scope]) -> None:
+    for scope in Scope:
+        if scope in allowed:
+            caller.check_scope(scope)
+        else:
+            with pytest.raises(InsufficientScope):
+                caller.check_scope(scope)
+
+
+def test_a_wallet_pays_instead_of_the_workspace() -> None:
+    assert UNLIMITED.payer_id == "w"
+    assert replace(UNLIMITED, wallet_id="u").payer_id == "u"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,19 @@ async def test_method_is_open_to_its_access_only(
         except MeshError as error:
             refused = is_remote(error, "ACCESS_DENIED")
     assert refused is not allowed
+
+
+@pytest.mark.parametrize(("scopes", "allowed"), [((), True), (("read",), True), (("write",), False), (("admin",), False)])
+async def test_a_limited_key_is_refused_what_its_scopes_leave_out(
+    scopes: tuple[str, ...], allowed: bool, address: str, key: OKPKey
+) -> None:
+    async with open_channel(address, audience="billing", signer=TokenSigner(key, "gateway")) as opened:
+        with calling_as(replace(WORKSPACE_KEY, scopes=scopes)):
+            call = BillingServiceStub(opened).GetBalance(billing.GetBalanceRequest())
+            if allowed:
+                assert (await call).balance.available_ms == 7
+            else:
+                assert (await refusal(call)).reason_name == "INSUFFICIENT_SCOPE"
 
 
 async def test_call_without_a_deadline_of_its_own_has_one(channel: Channel, servicer: BillingRpc) -> None:
