@@ -20,10 +20,14 @@ Body = TypeVar("Body", bound=BaseModel)
 
 def read_id(request: Request, name: str) -> str:
     """A path parameter that is a UUID, in lower case. Raises Refusal."""
-    value: str = request.path_params[name]
-    if not _UUID.fullmatch(value):
+    return check_id(request.path_params[name])
+
+
+def check_id(text: str) -> str:
+    """A UUID in lower case. Raises Refusal."""
+    if not _UUID.fullmatch(text):
         raise Refusal(Reason.BAD_ID)
-    return value.lower()
+    return text.lower()
 
 
 def read_query(request: Request, name: str, default: str) -> str:

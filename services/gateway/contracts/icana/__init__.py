@@ -1,0 +1,1 @@
+"""The Icana contract, served at /icana/api/v1."""

@@ -1,0 +1,35 @@
+"""Fields of a submit's form that several contracts read alike."""
+
+import re
+
+from services.gateway.domain import Reason, Refusal
+from services.gateway.submissions import Fields
+
+MAX_PROMPT_BYTES = 4096
+_LANGUAGE = re.compile(r"[a-z]{2}")
+
+
+def single(fields: Fields, name: str, default: str) -> str:
+    """A field sent once or not at all. Raises Refusal."""
+    values = fields.get(name, ())
+    if len(values) > 1:
+        raise Refusal(Reason.BAD_FIELD, f"{name} is sent once.", field=name)
+    return values[0] if values else default
+
+
+def language(fields: Fields, default: str) -> str:
+    """The field `language` as the mesh takes it: empty for auto. Raises Refusal."""
+    text = single(fields, "language", default) or default
+    if text == "auto":
+        return ""
+    if not _LANGUAGE.fullmatch(text):
+        raise Refusal(Reason.BAD_LANGUAGE)
+    return text
+
+
+def end_of_prompt(fields: Fields) -> str:
+    """The field `prompt`; of a long one the end, which is what counts. Raises Refusal."""
+    text = single(fields, "prompt", "")
+    if "\0" in text:
+        raise Refusal(Reason.BAD_FIELD, "prompt is plain text.", field="prompt")
+    return text.encode()[-MAX_PROMPT_BYTES:].decode(errors="ignore")
