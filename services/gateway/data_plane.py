@@ -6,7 +6,9 @@ httpx2 takes an iterator, which would need a queue and a second task, and reache
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -14,19 +16,24 @@ from services.gateway.domain import Reason, Refusal
 
 _MAX_ANSWER_HEAD_BYTES = 16 * 1024
 _OPEN_SECONDS = 5.0
+_REFUSALS = {413: Reason.FILE_TOO_LARGE, 503: Reason.OVERLOADED, 507: Reason.STORE_FULL}
 
 
 @dataclass(slots=True)
 class SignedPut:
-    """One PUT under way. `write` waits while the other side is behind, at most `stall_seconds`."""
+    """One PUT under way. `write` waits while the other side is behind, at most `stall_seconds`.
+
+    _refusals: what statuses mean, beyond too large and too busy.
+    """
 
     _reader: asyncio.StreamReader
     _writer: asyncio.StreamWriter
     _answer: asyncio.Task[int]
     _stall_seconds: float
+    _refusals: Mapping[int, Reason]
 
     @classmethod
-    async def open(cls, url: str, *, stall_seconds: float) -> Self:
+    async def open(cls, url: str, *, stall_seconds: float, refusals: Mapping[int, Reason] = MappingProxyType({})) -> Self:
         """Connect and send the head. Raises Refusal."""
         address = urlsplit(url)
         secure = ssl.create_default_context() if address.scheme == "https" else None
@@ -37,7 +44,8 @@ class SignedPut:
         except (OSError, TimeoutError) as error:
             raise Refusal(Reason.BACKEND_UNREACHABLE) from error
         writer.write(_head(address))
-        return cls(reader, writer, asyncio.create_task(_read_status(reader), name="upload answer"), stall_seconds)
+        answer = asyncio.create_task(_read_status(reader), name="upload answer")
+        return cls(reader, writer, answer, stall_seconds, refusals)
 
     async def write(self, data: bytes) -> None:
         """Send some bytes. Raises Refusal when the other side fails, stalls or answers before the end."""
@@ -56,7 +64,7 @@ class SignedPut:
         except (OSError, EOFError, TimeoutError, ValueError) as error:
             raise Refusal(Reason.BACKEND_ERROR) from error
         if not 200 <= status < 300:
-            raise _refused(status)
+            raise self._refused(status)
 
     async def close(self) -> None:
         """Drop the connection; an unfinished PUT is then incomplete on the other side."""
@@ -77,7 +85,10 @@ class SignedPut:
             return
         if self._answer.exception() is not None:
             raise Refusal(Reason.BACKEND_ERROR) from self._answer.exception()
-        raise _refused(self._answer.result())
+        raise self._refused(self._answer.result())
+
+    def _refused(self, status: int) -> Refusal:
+        return Refusal(self._refusals.get(status) or _REFUSALS.get(status, Reason.BACKEND_ERROR))
 
 
 def _head(address: SplitResult) -> bytes:
@@ -94,8 +105,3 @@ async def _read_status(reader: asyncio.StreamReader) -> int:
     if not version.startswith(b"HTTP/1."):
         raise ValueError("not an HTTP answer")
     return int(status)
-
-
-def _refused(status: int) -> Refusal:
-    reasons = {413: Reason.FILE_TOO_LARGE, 503: Reason.OVERLOADED, 507: Reason.STORE_FULL}
-    return Refusal(reasons.get(status, Reason.BACKEND_ERROR))

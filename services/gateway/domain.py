@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from services.mesh.identity import Caller
+from services.mesh.identity import Caller, CallerKind
 from steno.billing.v1.workspace_pb2 import Plan
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
@@ -16,6 +16,8 @@ class Reason(StrEnum):
     MISSING_API_KEY = "MISSING_API_KEY"
     INVALID_API_KEY = "INVALID_API_KEY"
     INVALID_TOKEN = "INVALID_TOKEN"  # noqa: S105 - a reason
+    INVALID_GUEST_TOKEN = "INVALID_GUEST_TOKEN"  # noqa: S105 - a reason
+    AUTHENTICATION_REQUIRED = "AUTHENTICATION_REQUIRED"
     FORBIDDEN = "FORBIDDEN"
     BAD_ID = "BAD_ID"
     BAD_REQUEST = "BAD_REQUEST"
@@ -61,15 +63,26 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who sent the request, as its API key resolved: the caller shown to the mesh and what it is entitled to."""
+    """Who sent the request: the caller shown to the mesh and what it is entitled to. email: proven, None without one."""
 
     caller: Caller
     tier: str
     tier_level: int
     retention_days: int
     plan: Plan = field(compare=False)
+    email: str | None = None
 
     @property
     def guest(self) -> bool:
         """Whether nobody signed in: the key names an application only."""
-        return self.tier == "guest"
+        return self.caller.kind is CallerKind.GUEST
+
+    @property
+    def signed_in(self) -> bool:
+        """Whether the request comes from somebody: a workspace by its key, or a user."""
+        return not self.guest
+
+    @property
+    def manages_workspace(self) -> bool:
+        """Whether it acts as the workspace itself, as its keys and its members do."""
+        return self.caller.owner == "workspace"

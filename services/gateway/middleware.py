@@ -18,8 +18,10 @@ from services.mesh.telemetry import get_logger
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _ALLOWED_METHODS = "GET, POST"
+# Browsers upload by themselves to a signed URL, with PUT.
+_UPLOAD_PATH = re.compile(r"(?:/whipscribe)?/api/v1/uploads/[0-9A-Fa-f-]{36}")
 _ALLOWED_HEADERS = (
-    "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Range, "
+    "Authorization, Content-Type, Idempotency-Key, If-None-Match, If-Range, Last-Event-ID, Range, "
     "X-API-Key, X-Claim-Token, X-Guest-Token, X-Request-Id, X-User-Email"
 )
 _EXPOSED_HEADERS = (
@@ -133,7 +135,7 @@ class ErrorAnswers:
 
 
 class Cors:
-    """Opens the API to browsers of any origin for GET and POST, without credentials."""
+    """Opens the API to browsers of any origin for GET and POST (and PUT for uploads), without credentials."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -144,17 +146,17 @@ class Cors:
             await self._app(scope, receive, send)
         elif scope["method"] == "OPTIONS" and b"access-control-request-method" in names:
             scope["state"]["route"] = "preflight"
-            await _preflight()(scope, receive, send)
+            await _preflight(scope["path"])(scope, receive, send)
         else:
             await self._app(scope, receive, _opened(send))
 
 
-def _preflight() -> Response:
+def _preflight(path: str) -> Response:
     return Response(
         status_code=204,
         headers={
             "access-control-allow-origin": "*",
-            "access-control-allow-methods": _ALLOWED_METHODS,
+            "access-control-allow-methods": "PUT" if _UPLOAD_PATH.fullmatch(path) else _ALLOWED_METHODS,
             "access-control-allow-headers": _ALLOWED_HEADERS,
             "access-control-max-age": "600",
         },

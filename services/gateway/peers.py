@@ -9,9 +9,10 @@ import grpc
 from services.gateway.settings import GatewaySettings
 from services.mesh.channel import open_channel
 from services.mesh.identity import TokenSigner
-from steno.billing.v1 import accounts_service_pb2, billing_service_pb2
+from steno.billing.v1 import accounts_service_pb2, billing_service_pb2, payments_service_pb2
 from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceAsyncStub, AccountsServiceStub
 from steno.billing.v1.billing_service_pb2_grpc import BillingServiceAsyncStub, BillingServiceStub
+from steno.billing.v1.payments_service_pb2_grpc import PaymentsServiceAsyncStub, PaymentsServiceStub
 from steno.inference.v1 import inference_service_pb2
 from steno.inference.v1.inference_service_pb2_grpc import InferenceServiceAsyncStub, InferenceServiceStub
 from steno.jobs.v1 import jobs_service_pb2
@@ -26,6 +27,7 @@ class Peers:
 
     accounts: AccountsServiceAsyncStub
     billing: BillingServiceAsyncStub
+    payments: PaymentsServiceAsyncStub
     storage: StorageServiceAsyncStub
     jobs: JobsServiceAsyncStub
     inference: InferenceServiceAsyncStub
@@ -36,7 +38,7 @@ class Peers:
 async def open_peers(settings: GatewaySettings, signer: TokenSigner) -> AsyncIterator[Peers]:
     """Channels to every peer; they connect when first used."""
     places = {
-        "billing": (settings.billing_address, [accounts_service_pb2, billing_service_pb2]),
+        "billing": (settings.billing_address, [accounts_service_pb2, billing_service_pb2, payments_service_pb2]),
         "storage": (settings.storage_address, [storage_service_pb2]),
         "jobs": (settings.jobs_address, [jobs_service_pb2]),
         "inference": (settings.inference_address, [inference_service_pb2]),
@@ -50,6 +52,7 @@ async def open_peers(settings: GatewaySettings, signer: TokenSigner) -> AsyncIte
         yield Peers(
             AccountsServiceStub(channels["billing"]),
             BillingServiceStub(channels["billing"]),
+            PaymentsServiceStub(channels["billing"]),
             StorageServiceStub(channels["storage"]),
             JobsServiceStub(channels["jobs"]),
             InferenceServiceStub(channels["inference"]),

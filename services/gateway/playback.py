@@ -24,6 +24,13 @@ def public_path(url: str) -> str:
     return f"/v1{address.path}?{address.query}"
 
 
+def signed_query(request: Request) -> str:
+    """The query of a signed URL. Raises Refusal for what cannot be one."""
+    if not _QUERY.fullmatch(request.url.query):
+        raise Refusal(Reason.NOT_FOUND)
+    return request.url.query
+
+
 @dataclass(frozen=True)
 class Playback:
     """Relays signed reads of media. The signature is the permission: no key is asked for."""
@@ -33,9 +40,7 @@ class Playback:
 
     async def relay(self, request: Request, media_id: str) -> Response:
         """The bytes, a range of them, or 404 for whatever the data plane refuses. Raises Refusal."""
-        if not _QUERY.fullmatch(request.url.query):
-            raise Refusal(Reason.NOT_FOUND)
-        url = f"{self.data_url.rstrip('/')}/media/{media_id}?{request.url.query}"
+        url = f"{self.data_url.rstrip('/')}/media/{media_id}?{signed_query(request)}"
         headers = {name: request.headers[name] for name in _ASKED if name in request.headers}
         asked = self.http.build_request(request.method, url, headers={**headers, "accept-encoding": "identity"})
         try:

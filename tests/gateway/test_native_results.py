@@ -75,10 +75,24 @@ async def test_playback_url_is_relayed_with_ranges_and_without_key(gateway: Runn
         assert_error(unknown, 404, "NOT_FOUND")
 
 
-async def test_deleted_audio_is_missing_and_after_its_time_expired(gateway: Running, client: httpx2.AsyncClient) -> None:
+async def test_deleted_audio_is_missing(gateway: Running, client: httpx2.AsyncClient) -> None:
     job_id = (await submit(client)).json()["job_id"]
+    del gateway.world.media[gateway.world.jobs[job_id].media_id]
+    assert "retention_days" not in assert_error(await client.get(f"/api/v1/jobs/{job_id}/audio/url"), 410, "AUDIO_MISSING")
+
+
+@pytest.mark.parametrize("swept", [True, False])
+async def test_audio_past_its_retention_is_expired_and_the_transcript_stays(
+    gateway: Running, client: httpx2.AsyncClient, swept: bool
+) -> None:
+    job_id = (await submit(client)).json()["job_id"]
+    await gateway.world.finish(job_id, TRANSCRIPT)
     job = gateway.world.jobs[job_id]
-    del gateway.world.media[job.media_id]
-    assert_error(await client.get(f"/api/v1/jobs/{job_id}/audio/url"), 410, "AUDIO_MISSING")
-    job.complete_time.FromDatetime(datetime.now(UTC) - timedelta(days=366))
-    assert assert_error(await client.get(f"/api/v1/jobs/{job_id}/audio/url"), 410, "AUDIO_EXPIRED")["retention_days"] == 365
+    job.retention_days = 7
+    job.audio_expire_time.FromDatetime(datetime.now(UTC) + timedelta(days=1))
+    assert (await client.get(f"/api/v1/jobs/{job_id}/audio/url")).status_code == 200
+    job.audio_expire_time.FromDatetime(datetime.now(UTC) - timedelta(seconds=1))
+    if swept:
+        del gateway.world.media[job.media_id]
+    assert assert_error(await client.get(f"/api/v1/jobs/{job_id}/audio/url"), 410, "AUDIO_EXPIRED")["retention_days"] == 7
+    assert (await client.get(f"/api/v1/jobs/{job_id}/result")).status_code == 200

@@ -1,14 +1,18 @@
 """Jobs."""
 
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from services.mesh.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
-from services.mesh.identity import current_caller
+from services.mesh.egress.urls import check_url
+from services.mesh.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unauthenticated
+from services.mesh.identity import Caller, CallerKind, current_caller
 from services.mesh.ids import new_id
 from steno.jobs.v1 import jobs_service_pb2 as jobs
 from steno.jobs.v1 import jobs_service_pb2_grpc as jobs_grpc
 from steno.jobs.v1.job_pb2 import Job
+from steno.storage.v1.media_pb2 import Media
+from tests.gateway.peers.storage import UnsupportedMedia, UploadIncomplete
 from tests.gateway.peers.world import World
 
 
@@ -28,8 +32,21 @@ class MediaTaken(FailedPrecondition):
     """Another job was made from this media."""
 
 
+class AuthenticationRequired(Unauthenticated):
+    """The job is somebody's."""
+
+
 class IdempotencyKeyReused(FailedPrecondition):
     """Another request."""
+
+
+def claim_token(job_id: str) -> str:
+    """What proves that a guest submitted a job."""
+    return hashlib.sha256(f"claim {job_id}".encode()).hexdigest()
+
+
+def _anonymous(caller: Caller) -> bool:
+    return caller.kind is CallerKind.GUEST and not caller.wallet_id
 
 
 class JobsPeer(jobs_grpc.JobsServiceServicer):
@@ -39,48 +56,112 @@ class JobsPeer(jobs_grpc.JobsServiceServicer):
         self.world = world
 
     def _mine(self, job_id: str) -> Job:
-        job = self.world.jobs.get(job_id)
-        if job is None or (job.workspace_id, job.owner) != (current_caller().workspace_id, current_caller().owner):
+        """The job, as far as ownership goes that the jobs service has it."""
+        caller, job = current_caller(), self.world.jobs.get(job_id)
+        if job is None or job.workspace_id != caller.workspace_id:
             raise JobNotFound
-        return job
+        if self._owns(caller, job):
+            return job
+        if caller.kind is CallerKind.GUEST and not caller.claim_digest and not caller.wallet_id:
+            raise AuthenticationRequired
+        raise JobNotFound
+
+    def _owns(self, caller: Caller, job: Job) -> bool:
+        proven = bool(caller.claim_digest) and caller.claim_digest == self.world.claim_digests.get(job.id)
+        return proven or (job.owner == caller.owner and not _anonymous(caller))
 
     async def CreateJob(self, request: Any, context: Any) -> jobs.CreateJobResponse:
         caller = current_caller()
         if self.world.create_failures:
             raise self.world.create_failures.pop(0)
-        media = self.world.media[request.media_id]
-        if caller.workspace_id in self.world.poor:
-            raise NoCredits(available_ms="0", required_ms="3600000")
+        if request.url:
+            check_url(request.url)
         if request.config.language == "xx":
             raise InvalidLanguage
-        print_of_order = request.config.SerializeToString(deterministic=True) + media.sha256.encode()
-        key = (caller.key_id, request.idempotency_key)
+        key, print_of_order = (caller.key_id, request.idempotency_key), self._print(request)
         if request.idempotency_key and key in self.world.orders:
             job_id, stored = self.world.orders[key]
             if stored != print_of_order:
                 raise IdempotencyKeyReused
-            return jobs.CreateJobResponse(job=self.world.jobs[job_id], replayed=True)
+            return self._answer(self.world.jobs[job_id], replayed=True)
+        if caller.workspace_id in self.world.poor:
+            raise NoCredits(available_ms="0", required_ms="3600000")
+        job = self._new_job(request, caller)
+        self.world.orders[key] = (job.id, print_of_order)
+        return self._answer(job, replayed=False)
+
+    def _print(self, request: Any) -> bytes:
+        origin = request.url or request.upload.filename or self.world.media[request.media_id].sha256
+        return bytes(request.config.SerializeToString(deterministic=True)) + f"{request.source}{origin}".encode()
+
+    def _new_job(self, request: Any, caller: Caller) -> Job:
         job = Job(id=new_id(), workspace_id=caller.workspace_id, owner=caller.owner, state=Job.STATE_QUEUED, source=request.source)
-        job.media_id, job.filename, job.revision = media.id, media.filename, 1
-        job.audio_duration_ms = media.probe.duration_ms
+        job.revision, job.title, job.retention_days = 1, request.title, 365
+        if request.media_id:
+            media = self.world.media[request.media_id]
+            job.media_id, job.filename, job.audio_duration_ms = media.id, media.filename, media.probe.duration_ms
+        elif request.url:
+            job.media_id, job.filename, job.waiting = new_id(), request.url.rpartition("/")[2], Job.WAITING_FETCH
+        else:
+            job.media_id, job.filename, job.waiting = new_id(), request.upload.filename, Job.WAITING_UPLOAD
+            media = Media(id=job.media_id, workspace_id=caller.workspace_id, filename=job.filename, state=Media.STATE_UPLOADING)
+            self.world.media[job.media_id] = media
+            self.world.upload_limits[job.id] = request.upload.max_size_bytes
         job.config.CopyFrom(request.config)
         job.create_time.GetCurrentTime()
         self.world.jobs[job.id] = job
-        self.world.orders[key] = (job.id, print_of_order)
-        return jobs.CreateJobResponse(job=job)
+        if _anonymous(caller):
+            self.world.claim_digests[job.id] = hashlib.sha256(claim_token(job.id).encode()).hexdigest()
+        return job
+
+    def _answer(self, job: Job, *, replayed: bool) -> jobs.CreateJobResponse:
+        token = claim_token(job.id) if job.id in self.world.claim_digests else ""
+        answer = jobs.CreateJobResponse(job=job, replayed=replayed, claim_token=token)
+        if job.waiting == Job.WAITING_UPLOAD:
+            answer.upload_url.url = f"{self.world.data_url}/media/{job.media_id}?expires=1&signature={new_id()}"
+            answer.upload_url.store = "disk"
+            answer.upload_url.expire_time.GetCurrentTime()
+            answer.upload_url.expire_time.seconds += 900
+        return answer
+
+    async def CompleteUpload(self, request: Any, context: Any) -> jobs.CompleteUploadResponse:
+        job = self._mine(request.job_id)
+        if job.waiting == Job.WAITING_UPLOAD:
+            if job.media_id not in self.world.complete:
+                raise UploadIncomplete
+            if job.workspace_id in self.world.poor:
+                raise NoCredits(available_ms="0", required_ms="3600000")
+            if bytes(self.world.blobs[job.media_id]).startswith(b"TEXT"):
+                raise UnsupportedMedia
+            job.waiting = Job.WAITING_UNSPECIFIED
+        return jobs.CompleteUploadResponse(job=job)
+
+    async def ClaimJobs(self, request: Any, context: Any) -> jobs.ClaimJobsResponse:
+        caller, claimed = current_caller(), 0
+        digests = {hashlib.sha256(token.encode()).hexdigest() for token in request.claim_tokens}
+        for job_id in [job_id for job_id, digest in self.world.claim_digests.items() if digest in digests]:
+            job = self.world.jobs[job_id]
+            if job.workspace_id == caller.workspace_id:
+                del self.world.claim_digests[job_id]
+                job.owner = caller.owner
+                claimed += 1
+        return jobs.ClaimJobsResponse(claimed_count=claimed)
 
     async def FindJob(self, request: Any, context: Any) -> jobs.FindJobResponse:
         found = self.world.orders.get((current_caller().key_id, request.idempotency_key))
         if found is None:
             raise JobNotFound
         job = self.world.jobs[found[0]]
-        return jobs.FindJobResponse(job=job, media_sha256=self.world.media[job.media_id].sha256)
+        media = self.world.media.get(job.media_id, Media())
+        return jobs.FindJobResponse(job=job, media_sha256=media.sha256, claim_token=self._answer(job, replayed=True).claim_token)
 
     async def GetJob(self, request: Any, context: Any) -> jobs.GetJobResponse:
         return jobs.GetJobResponse(job=self._mine(request.job_id))
 
     async def ListJobs(self, request: Any, context: Any) -> jobs.ListJobsResponse:
-        mine = [job for job in self.world.jobs.values() if job.workspace_id == current_caller().workspace_id]
+        caller = current_caller()
+        here = [job for job in self.world.jobs.values() if job.workspace_id == caller.workspace_id]
+        mine = [job for job in here if self._owns(caller, job)]
         newest = sorted(mine, key=lambda job: job.id, reverse=True)
         return jobs.ListJobsResponse(jobs=newest[: request.page_size], total_size=len(mine))
 

@@ -15,6 +15,8 @@ from steno.billing.v1 import accounts_service_pb2 as accounts
 from steno.billing.v1 import accounts_service_pb2_grpc as accounts_grpc
 from steno.billing.v1 import billing_service_pb2 as billing
 from steno.billing.v1 import billing_service_pb2_grpc as billing_grpc
+from steno.billing.v1 import payments_service_pb2 as payments
+from steno.billing.v1 import payments_service_pb2_grpc as payments_grpc
 from steno.inference.v1 import inference_service_pb2 as inference
 from steno.inference.v1 import inference_service_pb2_grpc as inference_grpc
 from steno.jobs.v1 import jobs_service_pb2 as jobs
@@ -25,6 +27,7 @@ from tests.gateway.peers.billing import AccountsPeer, BillingPeer
 from tests.gateway.peers.data_plane import DataPlane
 from tests.gateway.peers.inference import InferencePeer
 from tests.gateway.peers.jobs import JobsPeer
+from tests.gateway.peers.payments import PaymentsPeer
 from tests.gateway.peers.storage import StoragePeer
 from tests.gateway.peers.world import World
 
@@ -50,6 +53,7 @@ async def open_world(key: OKPKey) -> AsyncIterator[tuple[World, Addresses]]:
     peers: dict[str, Any] = {
         "accounts": AccountsPeer(world),  # type: ignore[abstract]
         "billing": BillingPeer(),  # type: ignore[abstract]
+        "payments": PaymentsPeer(world),
         "storage": StoragePeer(world),  # type: ignore[abstract]
         "jobs": JobsPeer(world),  # type: ignore[abstract]
     }
@@ -57,6 +61,7 @@ async def open_world(key: OKPKey) -> AsyncIterator[tuple[World, Addresses]]:
         "billing": [
             Registration(accounts_grpc.add_AccountsServiceServicer_to_server, peers["accounts"], _service(accounts, "AccountsService")),
             Registration(billing_grpc.add_BillingServiceServicer_to_server, peers["billing"], _service(billing, "BillingService")),
+            Registration(payments_grpc.add_PaymentsServiceServicer_to_server, peers["payments"], _service(payments, "PaymentsService")),
         ],
         "storage": [Registration(storage_grpc.add_StorageServiceServicer_to_server, peers["storage"], _service(storage, "StorageService"))],
         "jobs": [Registration(jobs_grpc.add_JobsServiceServicer_to_server, peers["jobs"], _service(jobs, "JobsService"))],

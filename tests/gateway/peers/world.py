@@ -1,11 +1,14 @@
 """What the peers know."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from services.mesh.ids import new_id
 from steno.billing.v1.api_key_pb2 import ApiKey
+from steno.billing.v1.payments_service_pb2 import Checkout
+from steno.billing.v1.user_pb2 import User
 from steno.billing.v1.workspace_pb2 import RateClass
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.transcript_pb2 import Transcript
@@ -27,20 +30,35 @@ class World:
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     poor: set[str] = field(default_factory=set)
     authentications: int = 0
+    users: dict[tuple[str, str], User] = field(default_factory=dict)
+    wallets: dict[tuple[str, str], str] = field(default_factory=dict)
+    resolutions: int = 0
     rates: list[RateClass] = field(default_factory=list)
     signed_by: list[str] = field(default_factory=list)
     put_status: int = 200
     put_gate: asyncio.Event = field(default_factory=asyncio.Event)
     create_failures: list[Exception] = field(default_factory=list)
     data_url: str = ""
+    checkouts: dict[str, tuple[str, Checkout]] = field(default_factory=dict)
+    payment_events: list[tuple[str, bytes]] = field(default_factory=list)
+    sells: bool = True
+    upload_limits: dict[str, int] = field(default_factory=dict)
+    claim_digests: dict[str, str] = field(default_factory=dict)
 
-    def new_key(self, kind: ApiKey.Kind.ValueType = ApiKey.KIND_WORKSPACE, workspace_id: str = "") -> str:
+    def new_key(self, kind: ApiKey.Kind.ValueType = ApiKey.KIND_WORKSPACE, workspace_id: str = "", scopes: Sequence[str] = ()) -> str:
         """The secret of a key in a workspace of its own."""
         secret = f"sk_test_{new_id()}"
         workspace_id = workspace_id or new_id()
         self.keys[secret] = ApiKey(id=new_id(), workspace_id=workspace_id, name="test", kind=kind, key_prefix=secret[:12], test=True)
+        self.keys[secret].scopes.extend(scopes)
         self.keys[secret].create_time.GetCurrentTime()
         return secret
+
+    def new_wallet(self, secret: str) -> str:
+        """The token of an anonymous buyer in a key's workspace."""
+        token = f"guest_{new_id()}"
+        self.wallets[self.workspace_of(secret), token] = new_id()
+        return token
 
     def workspace_of(self, secret: str) -> str:
         """Where a key belongs."""

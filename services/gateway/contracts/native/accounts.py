@@ -1,19 +1,18 @@
-"""GET /me, GET /credits and the workspace's API keys."""
+"""GET /me, GET /credits, GET /usage and the workspace's API keys."""
 
 from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from services.gateway.contracts.native.rows import KINDS, key_row
+from services.gateway.contracts.native.rows import KINDS, epoch, key_row
 from services.gateway.contracts.native.schemas import NewKey
 from services.gateway.domain import Client, Json, Reason, Refusal
 from services.gateway.peers import Peers
 from services.gateway.requests import read_id, read_json
 from services.gateway.units import hours, timestamp
-from services.mesh.identity import CallerKind
 from steno.billing.v1.accounts_service_pb2 import CreateApiKeyRequest, ListApiKeysRequest, RevokeApiKeyRequest
-from steno.billing.v1.billing_service_pb2 import GetBalanceRequest
+from steno.billing.v1.billing_service_pb2 import GetBalanceRequest, GetUsageRequest
 
 _PAGE_SIZE = 1000
 _MAX_KEYS = 10_000
@@ -27,15 +26,25 @@ class Accounts:
 
     async def me(self, request: Request, client: Client) -> Response:
         """What the server sees in the request."""
-        body = {"email": None, "tier": client.tier, "retention_days": client.retention_days, "signed_in": not client.guest}
-        return JSONResponse(body)
+        body: dict[str, Json] = {"email": client.email, "tier": client.tier, "retention_days": client.retention_days}
+        return JSONResponse({**body, "signed_in": client.signed_in})
 
     async def credits(self, request: Request, client: Client) -> Response:
-        """The balance of the workspace, in hours of audio. Raises RemoteError."""
+        """What the caller can still spend, in hours of audio. Raises RemoteError."""
         balance = (await self.peers.billing.GetBalance(GetBalanceRequest())).balance
         names = ("available", "held", "used", "granted")
         body: dict[str, Json] = {f"{name}_hours": hours(getattr(balance, f"{name}_ms")) for name in names}
         return JSONResponse({"plan": client.plan.name, "tier": client.tier, **body})
+
+    async def usage(self, request: Request, client: Client) -> Response:
+        """What was used in the current billing period. Raises RemoteError."""
+        usage = (await self.peers.billing.GetUsage(GetUsageRequest())).usage
+        names = ("included", "used", "remaining", "overage")
+        body: dict[str, Json] = {f"{name}_hours": hours(getattr(usage, f"{name}_ms")) for name in names}
+        period: dict[str, Json] = {"period_start": epoch(usage, "start_time"), "period_end": epoch(usage, "end_time")}
+        uploads: dict[str, Json] = {"uploads": usage.upload_count, "uploads_limit": usage.plan.monthly_uploads or None}
+        plan: dict[str, Json] = {"plan": usage.plan.name, "tier": client.tier}
+        return JSONResponse({**plan, **period, **body, "overage_cents": usage.overage_cents, **uploads})
 
     async def create_key(self, request: Request, client: Client) -> Response:
         """201 with the secret, shown this once. Raises Refusal and RemoteError."""
@@ -68,5 +77,5 @@ class Accounts:
 
 
 def _check_may_manage(client: Client) -> None:
-    if client.caller.kind is not CallerKind.KEY:
+    if not client.manages_workspace:
         raise Refusal(Reason.FORBIDDEN)

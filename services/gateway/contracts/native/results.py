@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -55,11 +55,12 @@ class Results:
     async def audio_url(self, request: Request, client: Client) -> Response:
         """Where the job's audio can be played from for a while. Raises Refusal and RemoteError."""
         job = (await self.peers.jobs.GetJob(GetJobRequest(job_id=read_id(request, "job_id")))).job
+        _check_kept(job)
         try:
             answer = await self.peers.storage.SignMediaUrl(SignMediaUrlRequest(media_id=job.media_id))
         except RemoteError as error:
             if is_remote(error, "MEDIA_NOT_FOUND"):
-                raise _gone(job, client) from error
+                raise Refusal(Reason.AUDIO_MISSING) from error
             raise
         return JSONResponse(_playback(answer.download_url))
 
@@ -105,8 +106,8 @@ def _playback(signed: SignedUrl) -> dict[str, Json]:
     }
 
 
-def _gone(job: Job, client: Client) -> Refusal:
-    kept = timedelta(days=client.retention_days)
-    if job.HasField("complete_time") and job.complete_time.ToDatetime(tzinfo=UTC) + kept <= datetime.now(UTC):
-        return Refusal(Reason.AUDIO_EXPIRED, extra={"retention_days": client.retention_days})
-    return Refusal(Reason.AUDIO_MISSING)
+def _check_kept(job: Job) -> None:
+    if job.HasField("audio_expire_time") and job.audio_expire_time.ToDatetime(tzinfo=UTC) <= datetime.now(UTC):
+        raise Refusal(Reason.AUDIO_EXPIRED, extra={"retention_days": job.retention_days})
+    if job.waiting and job.state == Job.STATE_QUEUED:
+        raise Refusal(Reason.NOT_READY, "The audio has not arrived yet.")

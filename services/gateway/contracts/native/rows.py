@@ -21,6 +21,7 @@ SOURCES = {
     "api": Job.SOURCE_API,
 }
 KINDS = {"workspace": ApiKey.KIND_WORKSPACE, "app": ApiKey.KIND_APP}
+_WAITS = {Job.WAITING_FETCH: "fetch", Job.WAITING_UPLOAD: "upload"}
 _SOURCE_NAMES = {number: name for name, number in SOURCES.items()}
 _KIND_NAMES = {number: name for name, number in KINDS.items()}
 
@@ -32,6 +33,7 @@ def job_row(job: Job, client: Client) -> dict[str, Json]:
         "status": STATUSES[job.state],
         "progress": round(job.progress, 4),
         "filename": job.filename,
+        "title": job.title or None,
         "audio_duration_seconds": round(job.audio_duration_ms / 1000, 3),
         "language": _language(job),
         "source": _SOURCE_NAMES.get(job.source, "upload"),
@@ -49,6 +51,9 @@ def job_row(job: Job, client: Client) -> dict[str, Json]:
         "tier": client.tier_level,
         "diarize": job.config.diarize,
         "word_timestamps": job.config.word_timestamps,
+        "retention_days": job.retention_days,
+        "audio_expires_at": epoch(job, "audio_expire_time"),
+        "waiting_for": _WAITS.get(job.waiting) if job.state == Job.STATE_QUEUED else None,
     }
 
 

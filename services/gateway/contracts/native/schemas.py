@@ -3,11 +3,15 @@
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, field_validator
 
+MAX_CLAIM_TOKENS = 100
 Status = Literal["queued", "processing", "done", "failed", "cancelled"]
 SourceName = Literal["upload", "url", "recording", "api"]
 ScopeName = Literal["read", "write", "admin", "act_as_user"]
+# Read as whatever was sent, so that a wrong value of any type is told as BAD_SOURCE.
+AnySource = Annotated[object, WithJsonSchema({"type": "string", "enum": ["upload", "url", "recording", "api"]})]
+WebUrl = Annotated[str, StringConstraints(max_length=2048, pattern=r"^https?://[^\x00-\x20\x7f]+$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -20,6 +24,16 @@ class Accepted(BaseModel):
     claim_token: str | None = Field(None, description="Only for a guest's submit: proves whose job it is.")
 
 
+class AcceptedUpload(Accepted):
+    """The answer to an announced upload: where its bytes go. Without `upload_url` they have arrived."""
+
+    upload_url: str | None = Field(None, description="PUT the file's bytes here, without a key; resolve it against this API's address.")
+    method: Literal["PUT"] = "PUT"
+    expires_in: int = Field(ge=0, description="Seconds for which upload_url works; the same request again answers a fresh one.")
+    max_bytes: int = Field(description="Largest file that is taken.")
+    complete_url: str = Field(description="POST here once the bytes have arrived.")
+
+
 class JobRow(BaseModel):
     """Where a job stands; unknown values are null."""
 
@@ -27,6 +41,7 @@ class JobRow(BaseModel):
     status: Status
     progress: float = Field(ge=0, le=1)
     filename: str
+    title: str | None
     audio_duration_seconds: float
     language: str | None
     source: SourceName
@@ -44,6 +59,9 @@ class JobRow(BaseModel):
     tier: int
     diarize: bool
     word_timestamps: bool
+    retention_days: int = Field(description="Days that the audio is kept after the job has ended.")
+    audio_expires_at: float | None = Field(description="When the audio is deleted; null until the job has ended.")
+    waiting_for: Literal["fetch", "upload"] | None = Field(description="What a queued job's media still needs.")
 
 
 class TranscriptWord(BaseModel):
@@ -109,6 +127,88 @@ class Credits(BaseModel):
     granted_hours: float
 
 
+class UsageReport(BaseModel):
+    """What was used in the current billing period, a calendar month (UTC)."""
+
+    plan: str
+    tier: Literal["guest", "free", "paid"]
+    period_start: float = Field(description="Epoch seconds.")
+    period_end: float = Field(description="Epoch seconds; the next period begins then.")
+    included_hours: float
+    used_hours: float
+    remaining_hours: float
+    overage_hours: float
+    overage_cents: int
+    uploads: int
+    uploads_limit: int | None = Field(description="Submits that the plan allows in the period; null means no limit.")
+
+
+class Pack(BaseModel):
+    """Credit on sale."""
+
+    name: str
+    title: str
+    hours: float
+    price_cents: int
+    currency: str = Field(description="ISO 4217 code in lower case.")
+
+
+class CheckoutRow(BaseModel):
+    """A purchase."""
+
+    checkout_id: str
+    pack: str
+    status: Literal["open", "paid", "expired"]
+    url: str | None = Field(description="Where the buyer pays; null once paid or expired.")
+    created_at: float | None
+
+
+class NewCheckoutRow(CheckoutRow):
+    """A purchase just begun."""
+
+    guest_token: str | None = Field(None, description="Only for a guest without one: opens the wallet, shown this once.")
+
+
+class NewCheckout(BaseModel):
+    """A purchase to begin."""
+
+    model_config = ConfigDict(strict=True)
+
+    pack: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    success_url: WebUrl = Field(description="Where the buyer is sent after paying.")
+    cancel_url: WebUrl = Field(description="Where the buyer is sent after giving up.")
+
+
+class Nothing(BaseModel):
+    """An empty object."""
+
+
+class PaymentEventHeaders(BaseModel):
+    """What the payment provider signs its events with."""
+
+    stripe_signature: str = Field(alias="Stripe-Signature")
+
+
+class PaymentEvent(BaseModel):
+    """An event as the payment provider writes it."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Claim(BaseModel):
+    """Jobs to claim."""
+
+    model_config = ConfigDict(strict=True)
+
+    claim_tokens: list[str] = Field(description=f"What submits answered to the guest; at most {MAX_CLAIM_TOKENS}.")
+
+
+class Claimed(BaseModel):
+    """The jobs are the caller's."""
+
+    claimed: int = Field(ge=0, description="How many changed hands.")
+
+
 class KeyRow(BaseModel):
     """An API key without its secret."""
 
@@ -155,6 +255,35 @@ class SubmitFields(BaseModel):
     source: SourceName | None = Field(None, description="How the media came to be.")
     speaker_count: int | None = Field(None, ge=1, le=20, description="Exact number of speakers, if known.")
     prompt: str | None = Field(None, description="Words and phrases that help to spell names; at most 4096 bytes.")
+
+
+class JsonOrder(BaseModel):
+    """What every submit in JSON can say."""
+
+    model_config = ConfigDict(strict=True)
+
+    language: str | None = Field(None, description="ISO 639-1 code; absent, null or auto: found out.")
+    diarize: bool = Field(True, description="Label who speaks.")
+    word_timestamps: bool = Field(True, description="Give every word its times.")
+    source: AnySource = Field(
+        default_factory=str, description="How the media came to be; by default url for a URL and upload for an upload."
+    )
+    speaker_count: int | None = Field(None, description="Exact number of speakers, 1 to 20, if known.")
+    num_speakers: int | None = Field(None, description="Another name of speaker_count.")
+    prompt: str | None = Field(None, description="Words and phrases that help to spell names; at most 4096 bytes.")
+
+
+class UrlOrder(JsonOrder):
+    """A URL to transcribe."""
+
+    url: str = Field(description="http or https address of the media on a public host.")
+
+
+class UploadOrder(JsonOrder):
+    """A file that the client will upload by itself."""
+
+    filename: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+    size_bytes: int | None = Field(None, ge=1, description="Size of the file; more is not taken.")
 
 
 class ListQuery(BaseModel):
