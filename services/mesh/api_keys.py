@@ -35,6 +35,7 @@ class ApiKeys:
         self._remember_seconds = remember_seconds
         self._clock = clock
         self._remembered: OrderedDict[bytes, tuple[float, AuthenticateResponse]] = OrderedDict()
+        self._revoked: OrderedDict[str, None] = OrderedDict()
 
     async def resolve(self, secret: str) -> AuthenticateResponse:
         """The key, its workspace and its plan. Raises RemoteError: INVALID_API_KEY, or billing does not answer."""
@@ -45,13 +46,18 @@ class ApiKeys:
         asked = self._clock()
         answer = await self._accounts.Authenticate(AuthenticateRequest(api_key=secret))
         self._remembered.pop(digest, None)
+        if answer.api_key.id in self._revoked:
+            return answer
         self._remembered[digest] = (asked + self._remember_seconds, answer)
         if len(self._remembered) > _MAX_REMEMBERED:
             self._remembered.popitem(last=False)
         return answer
 
     def forget(self, key_id: str) -> None:
-        """Drop a revoked key."""
+        """Drop a revoked key; an answer about it that is still on its way is not remembered."""
+        self._revoked[key_id] = None
+        if len(self._revoked) > _MAX_REMEMBERED:
+            self._revoked.popitem(last=False)
         revoked = [digest for digest, (_, answer) in self._remembered.items() if answer.api_key.id == key_id]
         for digest in revoked:
             del self._remembered[digest]

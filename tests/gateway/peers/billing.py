@@ -80,10 +80,15 @@ class AccountsPeer(accounts_grpc.AccountsServiceServicer):
         secret = self.world.new_key(request.kind, current_caller().workspace_id)
         key = self.world.keys[secret]
         key.name = request.name
+        key.scopes.extend(request.scopes)
         key.test = request.test
         if request.HasField("expire_time"):
             key.expire_time.CopyFrom(request.expire_time)
         return accounts.CreateApiKeyResponse(api_key=key, secret=secret)
+
+    async def GetWorkspace(self, request: Any, context: Any) -> accounts.GetWorkspaceResponse:
+        workspace = Workspace(id=current_caller().workspace_id, name="Studio")
+        return accounts.GetWorkspaceResponse(workspace=workspace, plan=self.plan())
 
     async def ListApiKeys(self, request: Any, context: Any) -> accounts.ListApiKeysResponse:
         mine = [key for key in self.world.keys.values() if key.workspace_id == current_caller().workspace_id]
@@ -98,7 +103,10 @@ class AccountsPeer(accounts_grpc.AccountsServiceServicer):
 
 
 class BillingPeer(billing_grpc.BillingServiceServicer):
-    """A balance."""
+    """A balance, and the usage that the world knows."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
 
     async def GetBalance(self, request: Any, context: Any) -> billing.GetBalanceResponse:
         return billing.GetBalanceResponse(balance=Balance(available_ms=3_600_000, held_ms=1_800_000, used_ms=0, granted_ms=5_400_000))
@@ -107,4 +115,4 @@ class BillingPeer(billing_grpc.BillingServiceServicer):
         usage = Usage(included_ms=36_000_000, used_ms=39_600_000, overage_ms=3_600_000, overage_cents=60, upload_count=7, plan=PLAN)
         usage.start_time.FromSeconds(1_798_761_600)
         usage.end_time.FromSeconds(1_801_440_000)
-        return billing.GetUsageResponse(usage=usage)
+        return billing.GetUsageResponse(usage=self.world.usages.get(current_caller().workspace_id, usage))

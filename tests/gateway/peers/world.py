@@ -7,6 +7,7 @@ from typing import Any
 
 from services.mesh.ids import new_id
 from steno.billing.v1.api_key_pb2 import ApiKey
+from steno.billing.v1.ledger_pb2 import Usage
 from steno.billing.v1.payments_service_pb2 import Checkout
 from steno.billing.v1.user_pb2 import User
 from steno.billing.v1.workspace_pb2 import RateClass
@@ -28,6 +29,7 @@ class World:
     jobs: dict[str, Job] = field(default_factory=dict)
     orders: dict[tuple[str, str], tuple[str, bytes]] = field(default_factory=dict)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    usages: dict[str, Usage] = field(default_factory=dict)
     poor: set[str] = field(default_factory=set)
     authentications: int = 0
     users: dict[tuple[str, str], User] = field(default_factory=dict)
