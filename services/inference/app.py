@@ -13,8 +13,9 @@ from services.inference.pipeline import Pipeline, SpeechFloor
 from services.inference.rpc import InferenceRpc
 from services.inference.settings import InferenceSettings
 from services.inference.usecases import Workbench
+from services.inference.voices import Voices, VoiceSlots
 from services.inference.workers import watch_engine
-from services.media.sandbox import open_sandbox
+from services.media.sandbox import Sandbox, open_sandbox
 from services.mesh.api_keys import open_authentication
 from services.mesh.bus import open_bus
 from services.mesh.channel import open_channel
@@ -43,7 +44,7 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
     settings.scratch_directory.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        sandbox = await enter(open_sandbox(concurrency=settings.job_slots))
+        sandbox = await enter(open_sandbox(concurrency=settings.job_slots + settings.voice_slots))
         engine = await enter(open_local_engine(settings.engine_processes or os.cpu_count() or 1))
         get_logger("inference").info("engine opened", engine=engine.name, model=engine.model)
         bus = await enter(open_bus(settings.nats_url, name="inference"))
@@ -69,10 +70,17 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
         )
         registration = Registration(
             add_InferenceServiceServicer_to_server,
-            InferenceRpc(engine),
+            InferenceRpc(engine, await enter(_open_voices(settings, sandbox))),
             inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"],
         )
         authenticate = await enter(open_authentication(settings.billing_address, signer, bus))
         server = await enter(open_server(settings, TokenVerifier(key, "inference"), authenticate=authenticate, servicers=[registration]))
         lifecycle.spawn(watch_engine(engine, server, lifecycle.stopping), "engine watch")
         yield
+
+
+@asynccontextmanager
+async def _open_voices(settings: InferenceSettings, sandbox: Sandbox) -> AsyncIterator[Voices]:
+    """With processes of their own, which start with the first voice: those of the jobs are busy with windows for many seconds."""
+    async with open_local_engine(settings.voice_slots) as engine:
+        yield Voices(engine, sandbox, settings.scratch_directory, VoiceSlots(settings.voice_slots, settings.voices_waiting))

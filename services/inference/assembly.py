@@ -2,15 +2,15 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from services.inference.alignment import assign_speakers, build_segments
 from services.inference.audio import Audio
 from services.inference.casing import write_out
 from services.inference.domain import SPEECHLESS_SUGGESTION
 from services.inference.engines.engine import Engine
-from services.inference.transcript import Segment, Turn, WindowResult, Word, speaker_label
+from services.inference.transcript import Segment, Turn, WindowResult, Word, speaker_labels
 from services.inference.windows import Window
 from steno.inference.v1.window_transcript_pb2 import WindowTranscript
 from steno.jobs.v1 import transcript_pb2
@@ -23,7 +23,7 @@ _LOW_CONFIDENCE = 0.3
 
 @dataclass(frozen=True)
 class Recognition:
-    """Everything the models said about one job."""
+    """Everything the models said about one job. names: of the speakers that are known, by their index."""
 
     audio: Audio
     windows: Sequence[WindowTranscript]
@@ -31,6 +31,7 @@ class Recognition:
     speech_ratio: float
     config: TranscriptionConfig
     engine: Engine
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 def to_window_transcript(window: Window, engine: Engine, result: WindowResult | None) -> WindowTranscript:
@@ -40,14 +41,14 @@ def to_window_transcript(window: Window, engine: Engine, result: WindowResult | 
         transcript.gap_reason = WINDOW_FAILED
         return transcript
     transcript.language = result.language or ""
-    for field, value in (
+    for name, value in (
         ("avg_logprob", result.average_log_probability),
         ("no_speech_prob", result.no_speech_probability),
         ("compression_ratio", result.compression_ratio),
     ):
         if value is not None:
-            setattr(transcript, field, value)
-    transcript.words.extend(_word_message(_in_file_time(word, window), with_speaker=False) for word in result.words)
+            setattr(transcript, name, value)
+    transcript.words.extend(_word_message(_in_file_time(word, window)) for word in result.words)
     return transcript
 
 
@@ -55,12 +56,11 @@ def _in_file_time(word: Word, window: Window) -> Word:
     return Word(word.text, window.to_file_ms(word.start_ms), window.to_file_ms(word.end_ms), word.probability)
 
 
-def _word_message(word: Word, *, with_speaker: bool = True) -> transcript_pb2.Word:
+def _word_message(word: Word, label: str = "") -> transcript_pb2.Word:
     message = transcript_pb2.Word(start_offset_ms=word.start_ms, end_offset_ms=word.end_ms, text=word.text)
     if word.probability is not None:
         message.probability = round(word.probability, 4)
-    if with_speaker and word.speaker is not None:
-        message.speaker = speaker_label(word.speaker)
+    message.speaker = label
     return message
 
 
@@ -85,10 +85,14 @@ def to_transcript(recognition: Recognition) -> Transcript:
     if not engine.punctuates:
         segments = write_out(segments)
     starts = [window.start_offset_ms for window in recognition.windows]
+    labels = speaker_labels({turn.speaker for turn in recognition.turns}, recognition.names)
     messages = [
-        _segment_message(index, segment, recognition.windows[max(0, bisect_right(starts, segment.start_ms) - 1)], recognition.config)
+        _segment_message(index, segment, recognition.windows[max(0, bisect_right(starts, segment.start_ms) - 1)], labels)
         for index, segment in enumerate(segments)
     ]
+    if not recognition.config.word_timestamps:
+        for message in messages:
+            message.ClearField("words")
     return Transcript(
         text=" ".join(segment.text for segment in segments),
         language=_main_language(recognition.windows),
@@ -100,7 +104,7 @@ def to_transcript(recognition: Recognition) -> Transcript:
         engine=engine.name,
         model=engine.model,
         gaps=list(_gaps(recognition.windows)),
-        speakers=_speakers(segments),
+        speakers=list(dict.fromkeys(message.speaker for message in messages if message.speaker)),
     )
 
 
@@ -111,22 +115,25 @@ def _words(windows: Iterable[WindowTranscript]) -> Iterator[Word]:
             yield Word(word.text, word.start_offset_ms, word.end_offset_ms, probability)
 
 
-def _segment_message(index: int, segment: Segment, window: WindowTranscript, config: TranscriptionConfig) -> transcript_pb2.Segment:
+def _segment_message(index: int, segment: Segment, window: WindowTranscript, labels: Mapping[int, str]) -> transcript_pb2.Segment:
     message = transcript_pb2.Segment(
         id=index,
         start_offset_ms=segment.start_ms,
         end_offset_ms=segment.end_ms,
-        speaker="" if segment.speaker is None else speaker_label(segment.speaker),
+        speaker=_label(segment.speaker, labels),
         text=segment.text,
         language=window.language,
         flags=list(_flags(segment)),
     )
-    for field in ("avg_logprob", "no_speech_prob", "compression_ratio", "temperature"):
-        if window.HasField(field):
-            setattr(message, field, getattr(window, field))
-    if config.word_timestamps:
-        message.words.extend(_word_message(word) for word in segment.words)
+    for name in ("avg_logprob", "no_speech_prob", "compression_ratio", "temperature"):
+        if window.HasField(name):
+            setattr(message, name, getattr(window, name))
+    message.words.extend(_word_message(word, _label(word.speaker, labels)) for word in segment.words)
     return message
+
+
+def _label(speaker: int | None, labels: Mapping[int, str]) -> str:
+    return "" if speaker is None else labels[speaker]
 
 
 def _flags(segment: Segment) -> Iterator[str]:
@@ -149,7 +156,3 @@ def _gaps(windows: Iterable[WindowTranscript]) -> Iterator[Gap]:
     for window in windows:
         if window.gap_reason:
             yield Gap(start_offset_ms=window.start_offset_ms, end_offset_ms=window.end_offset_ms, reason=window.gap_reason)
-
-
-def _speakers(segments: Iterable[Segment]) -> list[str]:
-    return list(dict.fromkeys(speaker_label(segment.speaker) for segment in segments if segment.speaker is not None))

@@ -12,13 +12,15 @@ from structlog.typing import FilteringBoundLogger
 from services.inference.assembly import Recognition, no_speech, to_transcript, to_window_transcript
 from services.inference.audio import Audio
 from services.inference.diarization.clustering import SpeakerCount
-from services.inference.diarization.spans import embedding_blocks, embedding_spans, encoder_gain
+from services.inference.diarization.spans import embedding_spans
 from services.inference.diarization.turns import diarize
 from services.inference.domain import EngineUnavailable, TranscriptionFailed
 from services.inference.engines.engine import Engine, EngineFailed, WindowFailed, WindowParameters
 from services.inference.failures import ungrouped
 from services.inference.models.vad_state import VadState, gain_for
-from services.inference.pcm import Floats, cut, level_dbfs, loud_level_dbfs
+from services.inference.pcm import Floats, loud_level_dbfs
+from services.inference.prompt import prepare_prompt
+from services.inference.speakers import embed_spans, name_speakers
 from services.inference.transcript import Turn
 from services.inference.windows import FRAME_MS, Region, Window, find_regions, plan_windows, speech_ratio
 from services.mesh import semconv
@@ -88,9 +90,9 @@ class Pipeline:
         self.logger.info("planned", windows=len(windows), speech_ratio=round(ratio, 3))
         with _timed("windows"):
             heard = await self._transcribe_windows(audio, windows, config, finished, reports)
-        turns = await self._turns(audio, regions, config, reports) if config.diarize else []
+        turns, names = await self._turns(audio, regions, config, reports) if config.diarize else ([], {})
         reports.progress(_PROGRESS_AFTER_SPEAKERS)
-        return await asyncio.to_thread(to_transcript, Recognition(audio, heard, turns, ratio, config, self.engine))
+        return await asyncio.to_thread(to_transcript, Recognition(audio, heard, turns, ratio, config, self.engine, names))
 
     async def _speech_probabilities(self, audio: Audio, reports: Reports) -> Floats:
         state = VadState(gain=gain_for(await asyncio.to_thread(loud_level_dbfs, audio.samples)))
@@ -110,7 +112,7 @@ class Pipeline:
         finished: Mapping[int, WindowTranscript],
         reports: Reports,
     ) -> list[WindowTranscript]:
-        run = _WindowRun(self.engine, audio, WindowParameters(language=config.language or None), reports, _total_ms(windows), self.logger)
+        run = _WindowRun(self.engine, audio, window_parameters(config), reports, _total_ms(windows), self.logger)
         heard: dict[int, WindowTranscript] = {}
         missing: list[Window] = []
         for window in windows:
@@ -144,15 +146,17 @@ class Pipeline:
         same_place = known.start_offset_ms == window.start_ms and known.end_offset_ms == window.end_ms
         return same_place and known.engine == self.engine.name and known.model == self.engine.model and not known.gap_reason
 
-    async def _turns(self, audio: Audio, regions: Sequence[Region], config: TranscriptionConfig, reports: Reports) -> list[Turn]:
+    async def _turns(
+        self, audio: Audio, regions: Sequence[Region], config: TranscriptionConfig, reports: Reports
+    ) -> tuple[list[Turn], dict[int, str]]:
+        def embedded(done_ms: int) -> None:
+            reports.progress(_between(_PROGRESS_AFTER_WINDOWS, _PROGRESS_AFTER_SPEAKERS, done_ms / audio.duration_ms))
+
         with _timed("speakers"):
             spans = embedding_spans(regions, audio.duration_ms)
-            gain = encoder_gain(await asyncio.to_thread(_speech_level, audio, regions))
-            embeddings: list[Floats] = []
-            for block in embedding_blocks(spans):
-                embeddings.append(await self.engine.embed(audio.copy(block.start_ms, block.end_ms), block.spans, gain))
-                reports.progress(_between(_PROGRESS_AFTER_WINDOWS, _PROGRESS_AFTER_SPEAKERS, block.end_ms / audio.duration_ms))
-            return await asyncio.to_thread(diarize, regions, spans, np.concatenate(embeddings), speaker_count(config))
+            embeddings = await embed_spans(self.engine, audio, regions, spans, embedded)
+            turns = await asyncio.to_thread(diarize, regions, spans, embeddings, speaker_count(config))
+            return turns, await asyncio.to_thread(name_speakers, turns, spans, embeddings, config.known_speakers)
 
 
 @dataclass
@@ -188,6 +192,16 @@ class _WindowRun:
         return to_window_transcript(window, self.engine, result)
 
 
+def window_parameters(config: TranscriptionConfig) -> WindowParameters:
+    """What the order asks of every window."""
+    return WindowParameters(
+        language=config.language or None,
+        prompt=prepare_prompt(config.prompt),
+        translate=config.task == TranscriptionConfig.TASK_TRANSLATE,
+        temperature=config.temperature if config.HasField("temperature") else None,
+    )
+
+
 def speaker_count(config: TranscriptionConfig) -> SpeakerCount:
     """What the caller knows about the speakers; contradictions resolve to the larger number."""
     if config.speaker_count:
@@ -195,14 +209,6 @@ def speaker_count(config: TranscriptionConfig) -> SpeakerCount:
     minimum = config.min_speaker_count or 1
     default = SpeakerCount()
     return SpeakerCount(minimum, max(minimum, config.max_speaker_count or default.maximum))
-
-
-def _speech_level(audio: Audio, regions: Sequence[Region]) -> float:
-    # Pieces of a memory-mapped file: a ten-hour file must not be gathered into memory.
-    energies = [(level_dbfs(cut(audio.samples, region.start_ms, region.end_ms)), region.duration_ms) for region in regions]
-    power = sum(10 ** (level / 10) * milliseconds for level, milliseconds in energies)
-    total = sum(milliseconds for _, milliseconds in energies)
-    return float(10 * np.log10(power / total)) if power > 0 else float("-inf")
 
 
 def _between(first: float, last: float, share: float) -> float:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from services.mesh.settings import BusSettings, ServiceSettings, settings_config
 
@@ -11,7 +11,7 @@ from services.mesh.settings import BusSettings, ServiceSettings, settings_config
 class InferenceSettings(BusSettings, ServiceSettings):
     """What the inference service reads from its environment."""
 
-    model_config = settings_config("STENO_INFERENCE_")
+    model_config = settings_config("STENO_INFERENCE_") | {"populate_by_name": True}
 
     port: int = Field(7004, ge=0, le=65535, description="Port of the gRPC server; 0 takes a free one.")
     billing_address: str = Field("127.0.0.1:7001", description="host:port of the billing service, which resolves API keys.")
@@ -20,11 +20,24 @@ class InferenceSettings(BusSettings, ServiceSettings):
     engine: Literal["local"] = Field("local", description="Where the models run: local is this machine's processor.")
     engine_processes: int = Field(0, ge=0, le=256, description="Processes that run models; 0 means one per core.")
     job_slots: int = Field(2, ge=1, le=256, description="Jobs in hand at once.")
+    voice_slots: int = Field(
+        1, ge=1, le=64, description="Recordings of known speakers that are described at once, each in a process of its own."
+    )
+    voices_waiting: int = Field(
+        16, ge=0, le=1024, description="Recordings of known speakers that may wait for a slot; more are told to come back."
+    )
     scratch_directory: Path = Field(
         Path(".steno/scratch/inference"), description="Directory for audio while it is worked on; 115 MB per hour of audio and job in hand."
     )
     min_speech_ratio: float = Field(
-        0.05, ge=0, le=1, description="Share of the audio that must be speech; below it a job is done without a transcript or charge."
+        0.05,
+        ge=0,
+        le=1,
+        validation_alias=AliasChoices("STENO_INFERENCE_MIN_SPEECH_RATIO", "STENO_VAD_MIN_SPEECH_RATIO"),
+        description=(
+            "Share of the audio that must be speech; below it a job is done without a transcript or charge."
+            " Also read from `STENO_VAD_MIN_SPEECH_RATIO`."
+        ),
     )
     min_speech_seconds: float = Field(
         0.5, ge=0, le=60, description="Seconds of speech below which audio counts as speechless, whatever its length."

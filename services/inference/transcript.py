@@ -1,6 +1,8 @@
 """The plain shapes that pass between the models, the alignment and the pipeline. Times are integer ms."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +70,10 @@ class Segment:
 def speaker_label(speaker: int) -> str:
     """The public name of a speaker index."""
     return f"SPEAKER_{speaker:02d}"
+
+
+def speaker_labels(speakers: Iterable[int], names: Mapping[int, str]) -> dict[int, str]:
+    """The public name of every speaker index: its own, else the next SPEAKER_NN that is nobody's name."""
+    taken = set(names.values())
+    free = (label for label in map(speaker_label, count()) if label not in taken)
+    return {speaker: names[speaker] if speaker in names else next(free) for speaker in sorted(speakers)}

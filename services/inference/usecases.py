@@ -14,10 +14,11 @@ from google.protobuf.message import Message
 
 from services.inference.artefacts import discard_transcript, media_url, store_transcript
 from services.inference.audio import open_audio
-from services.inference.domain import LanguageNotSupported, LeaseLost, ModelDied, Stopped, billable_ms
+from services.inference.domain import LeaseLost, ModelDied, Stopped, billable_ms
 from services.inference.engines.engine import Engine, EngineFailed, LanguageUnsupported
 from services.inference.failures import Verdict, verdict_on
 from services.inference.lease import Lease, claim, kept
+from services.inference.orders import check_order
 from services.inference.patience import patiently
 from services.inference.pipeline import PROGRESS_AFTER_DECODE, Pipeline, Reports
 from services.media.decode import BYTES_PER_MS
@@ -119,7 +120,7 @@ async def _blaming(engine: Engine) -> AsyncIterator[None]:
 
 
 async def _heard(lease: Lease, bench: Workbench) -> Transcript:
-    _check_language(lease, bench.engine)
+    check_order(lease.job.config, bench.engine)
     _check_room(lease, bench.scratch)
     lease.engine, lease.model = bench.engine.name, bench.engine.model
     await lease.report()
@@ -139,13 +140,6 @@ def _decode_limit_ms(lease: Lease, bench: Workbench) -> int:
     """The processor time that hostile audio may burn follows from this, so a short file gets little; the probe may be off."""
     probed_ms = lease.job.audio_duration_ms
     return min(bench.max_duration_ms, 2 * probed_ms + _UNPROBED_SLACK_MS) if probed_ms else bench.max_duration_ms
-
-
-def _check_language(lease: Lease, engine: Engine) -> None:
-    language = lease.job.config.language
-    if language and language not in engine.languages:
-        known = ", ".join(engine.languages)
-        raise LanguageNotSupported(f"The speech model {engine.model} understands {known}, not {language}.", language=language)
 
 
 def _check_room(lease: Lease, scratch: Path) -> None:

@@ -14,6 +14,7 @@ class TroubledEngine:
 
     languages = ("en",)
     punctuates = False
+    translates = False
 
     def __init__(self, engine: Engine, max_window_seconds: float = 3.0) -> None:
         self.inner = engine

@@ -23,9 +23,16 @@ class LanguageUnsupported(EngineFailed):
 
 @dataclass(frozen=True, slots=True)
 class WindowParameters:
-    """What the caller wants of a window. language: ISO 639-1, None to let the engine find out."""
+    """What the caller wants of a window.
+
+    language: ISO 639-1, None to let the engine find out. prompt: words and phrases that help to spell, see `prepare_prompt`.
+    translate: into English. temperature: to start sampling from, 0 to 1; None is the engine's own.
+    """
 
     language: str | None = None
+    prompt: str = ""
+    translate: bool = False
+    temperature: float | None = None
 
 
 class Engine(Protocol):
@@ -42,6 +49,10 @@ class Engine(Protocol):
     @property
     def languages(self) -> tuple[str, ...]:
         """ISO 639-1 codes it transcribes."""
+
+    @property
+    def translates(self) -> bool:
+        """Whether it can translate its languages into English."""
 
     @property
     def max_window_seconds(self) -> float:

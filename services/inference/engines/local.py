@@ -24,13 +24,15 @@ CHECK_TIMEOUT_SECONDS = 20.0
 class LocalEngine:
     """PocketSphinx, Silero and the d-vector encoder over one pool of processes.
 
-    English only, lower case without punctuation. Windows of 15 s: its search starts badly after a cut, and
+    English only, so that a translation is the transcript; lower case without punctuation, but for words of the prompt; its
+    search has no temperature. Windows of 15 s: its search starts badly after a cut, and
     short windows make progress finer and a lost one cheaper.
     """
 
     name = "local"
     model = "pocketsphinx-en-us"
     languages = (LANGUAGE,)
+    translates = False
     max_window_seconds = 15.0
     punctuates = False
 
@@ -42,7 +44,7 @@ class LocalEngine:
         if parameters.language not in (None, LANGUAGE):
             raise LanguageUnsupported(f"the bundled engine knows English, not {parameters.language}")
         try:
-            result: WindowResult = await self._pool.call("transcribe", np.array(pcm))
+            result: WindowResult = await self._pool.call("transcribe", np.array(pcm), parameters.prompt)
         except EngineFailed as error:
             raise WindowFailed(str(error)) from error
         return result

@@ -39,9 +39,9 @@ class Models:
     def _recogniser(self) -> PocketSphinxModel:
         return load_pocketsphinx()
 
-    def transcribe(self, pcm: Pcm) -> WindowResult:
+    def transcribe(self, pcm: Pcm, prompt: str) -> WindowResult:
         """See PocketSphinxModel."""
-        return self._recogniser.transcribe(pcm)
+        return self._recogniser.transcribe(pcm, prompt)
 
     def speech_probabilities(self, pcm: Pcm, state: VadState) -> tuple[Floats, VadState]:
         """See SileroVad."""

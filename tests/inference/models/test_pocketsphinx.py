@@ -12,7 +12,14 @@ from services.inference.engines.local import LocalEngine
 from services.inference.models.pocketsphinx import PocketSphinxModel, load_pocketsphinx
 from services.inference.pcm import cut, duration_ms
 from services.inference.windows import plan_windows
-from tests.inference.conftest import SAMPLES, Heard
+from tests.inference.conftest import SAMPLES, Heard, decode
+
+TERMS = decode(Path(__file__).parents[1] / "data" / "terms.ogg")
+TERMS_TEXT = (
+    "please ask siobhan to send the invoice to zurich the patient was given ibuprofen and metformin in the morning"
+    " our new colleague takahashi comes from yokohama steno runs on a small server"
+)
+PROMPT = "Siobhan (Zurich), ibuprofen, metformin, Takahashi, Yokohama, Steno, PocketSphinx, Kowalski, KPIs"
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +62,24 @@ def test_what_the_recogniser_does_not_know_stays_unknown(model: PocketSphinxMode
 
 def test_a_window_without_samples_has_no_words(model: PocketSphinxModel) -> None:
     assert model.transcribe(np.zeros(0, np.int16)).words == ()
+
+
+def test_a_prompt_gives_its_words_and_their_spelling(model: PocketSphinxModel) -> None:
+    plain_text, prompted = model.transcribe(TERMS).text, model.transcribe(TERMS, PROMPT).text
+    assert jiwer.wer(TERMS_TEXT, plain(prompted)) <= jiwer.wer(TERMS_TEXT, plain(plain_text)) - 0.06
+    assert [word for word in prompted.split() if word != word.lower()] == ["Siobhan", "Zurich", "Takahashi", "Yokohama", "Steno"]
+    assert "metformin" not in plain_text
+    assert "ibuprofen and metformin" in prompted
+
+
+def test_a_prompt_of_other_words_changes_nothing(model: PocketSphinxModel, meeting: Heard) -> None:
+    window = cut(meeting.pcm, 0, 12_000)
+    alone = model.transcribe(window)
+    assert model.transcribe(window, "Takahashi, ibuprofen, the PocketSphinx, Zurich, xyzzy") == alone
+
+
+def test_a_prompt_is_forgotten_with_its_window(model: PocketSphinxModel) -> None:
+    alone = model.transcribe(TERMS)
+    model.transcribe(TERMS, PROMPT)
+    assert model.transcribe(TERMS) == alone
+    assert model.transcribe(TERMS, "nothing to see") == alone
