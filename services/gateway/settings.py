@@ -52,6 +52,13 @@ class GatewaySettings(ServiceSettings, BusSettings):
         "", description="Networks in CIDR notation, separated by commas, where issuers may stand beside the public internet."
     )
     guest_retention_days: int = Field(3, ge=0, description="Days that the audio of a caller without an account is kept.")
+    summary_chat_url: str = Field(
+        "", description="Base URL of an OpenAI-compatible API that writes summaries; empty means extractive ones."
+    )
+    summary_chat_model: str = Field("default", description="Model that the chat endpoint is asked for.")
+    summary_chat_key_file: Path | None = Field(None, description="File with the bearer key of the chat endpoint; none where it needs none.")
+    summary_chat_timeout_seconds: float = Field(20, gt=0, description="Seconds after which a summary is extractive instead.")
+    summary_cache_entries: int = Field(1000, ge=1, description="Summaries kept in memory.")
 
     @field_validator("contract_hosts")
     @classmethod

@@ -87,8 +87,8 @@ def test_language_names_are_lower_case_english() -> None:
     assert len(LANGUAGE_NAMES) >= 100
     assert all(name == name.lower().strip() and name.replace(" ", "").isalpha() for name in LANGUAGE_NAMES.values())
     assert all(code.isalpha() and 2 <= len(code) <= 3 for code in LANGUAGE_NAMES)
-    names = [english_name(code) for code in ("en", "DE", "zh", "yue", "ht", "xx", "")]
-    assert names == ["english", "german", "chinese", "cantonese", "haitian creole", "xx", ""]
+    names = [english_name(code) for code in ("en", "DE", "zh", "yue", "ht", "br", "xx", "")]
+    assert names == ["english", "german", "chinese", "cantonese", "haitian creole", "breton", "xx", ""]
 
 
 @settings(max_examples=100, deadline=None)

@@ -14,7 +14,7 @@ slovak, sl slovenian, sn shona, so somali, sq albanian, sr serbian, su sundanese
 th thai, tk turkmen, tl tagalog, tr turkish, tt tatar, uk ukrainian, ur urdu, uz uzbek, vi vietnamese, yi yiddish, yo yoruba, yue
 cantonese, zh chinese
 """
-LANGUAGE_NAMES = MappingProxyType({code: name for code, _, name in (entry.strip().partition(" ") for entry in _TABLE.split(","))})
+LANGUAGE_NAMES = MappingProxyType({code: " ".join(name) for code, *name in (entry.split() for entry in _TABLE.split(","))})
 
 
 def english_name(code: str) -> str:

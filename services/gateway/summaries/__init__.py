@@ -1,0 +1,1 @@
+"""What a transcript says in a few sentences."""
