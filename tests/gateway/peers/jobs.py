@@ -108,6 +108,7 @@ class JobsPeer(jobs_grpc.JobsServiceServicer):
             self.world.media[job.media_id] = media
             self.world.upload_limits[job.id] = request.upload.max_size_bytes
         job.config.CopyFrom(request.config)
+        job.title = request.title
         job.create_time.GetCurrentTime()
         self.world.jobs[job.id] = job
         if _anonymous(caller):
@@ -162,8 +163,21 @@ class JobsPeer(jobs_grpc.JobsServiceServicer):
         caller = current_caller()
         here = [job for job in self.world.jobs.values() if job.workspace_id == caller.workspace_id]
         mine = [job for job in here if self._owns(caller, job)]
+        mine = [job for job in mine if not request.states or job.state in request.states]
         newest = sorted(mine, key=lambda job: job.id, reverse=True)
-        return jobs.ListJobsResponse(jobs=newest[: request.page_size], total_size=len(mine))
+        return jobs.ListJobsResponse(jobs=newest[request.skip :][: request.page_size], total_size=len(mine))
+
+    async def SummarizeJobs(self, request: Any, context: Any) -> jobs.SummarizeJobsResponse:
+        begin, end = request.start_time.ToDatetime(), request.end_time.ToDatetime()
+        mine = [job for job in self.world.jobs.values() if job.workspace_id == current_caller().workspace_id]
+        mine = [job for job in mine if begin <= job.create_time.ToDatetime() < end]
+        done = [job for job in mine if job.state == Job.STATE_DONE]
+        return jobs.SummarizeJobsResponse(
+            total_count=len(mine),
+            done_count=len(done),
+            failed_count=sum(job.state == Job.STATE_FAILED for job in mine),
+            audio_duration_ms=sum(job.audio_duration_ms for job in done),
+        )
 
     async def DeleteJob(self, request: Any, context: Any) -> jobs.DeleteJobResponse:
         del self.world.jobs[self._mine(request.job_id).id]

@@ -52,7 +52,7 @@ async def open_world(key: OKPKey) -> AsyncIterator[tuple[World, Addresses]]:
     # The peers leave out what the gateway never calls.
     peers: dict[str, Any] = {
         "accounts": AccountsPeer(world),  # type: ignore[abstract]
-        "billing": BillingPeer(),  # type: ignore[abstract]
+        "billing": BillingPeer(world),  # type: ignore[abstract]
         "payments": PaymentsPeer(world),
         "storage": StoragePeer(world),  # type: ignore[abstract]
         "jobs": JobsPeer(world),  # type: ignore[abstract]

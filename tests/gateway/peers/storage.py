@@ -77,6 +77,9 @@ class StoragePeer(storage_grpc.StorageServiceServicer):
         media.probe.duration_ms = 1000
         return storage.CommitUploadResponse(media=media)
 
+    async def GetMedia(self, request: Any, context: Any) -> storage.GetMediaResponse:
+        return storage.GetMediaResponse(media=self._mine(request.media_id))
+
     async def AbortUpload(self, request: Any, context: Any) -> storage.AbortUploadResponse:
         self._forget(request.media_id)
         self.world.aborted.append(request.media_id)
