@@ -1,0 +1,28 @@
+"""The share of speech below which a job costs nothing has two names."""
+
+import pytest
+
+from services.inference.settings import InferenceSettings
+from services.mesh.settings import read_settings
+
+
+@pytest.fixture(autouse=True)
+def _unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("STENO_INFERENCE_MIN_SPEECH_RATIO", "STENO_VAD_MIN_SPEECH_RATIO"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_least_share_of_speech_is_read_under_both_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert InferenceSettings().min_speech_ratio == 0.05
+    monkeypatch.setenv("STENO_VAD_MIN_SPEECH_RATIO", "0.2")
+    assert InferenceSettings().min_speech_ratio == 0.2
+    monkeypatch.setenv("STENO_INFERENCE_MIN_SPEECH_RATIO", "0.1")
+    assert InferenceSettings().min_speech_ratio == 0.1
+    assert InferenceSettings(min_speech_ratio=0.3).min_speech_ratio == 0.3
+
+
+def test_a_bad_share_is_reported_under_its_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("STENO_INFERENCE_MIN_SPEECH_RATIO", "9")
+    with pytest.raises(SystemExit):
+        read_settings(InferenceSettings)
+    assert capsys.readouterr().err.startswith("STENO_INFERENCE_MIN_SPEECH_RATIO: ")
