@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import AliasChoices, Field, IPvAnyNetwork, field_validator
 
 from services.gateway.hosts import read_contract_hosts
+from services.mesh.egress.addresses import read_policy
 from services.mesh.settings import BusSettings, ServiceSettings, settings_config
 
 
@@ -64,4 +65,10 @@ class GatewaySettings(ServiceSettings, BusSettings):
     @classmethod
     def _names_contracts(cls, value: str) -> str:
         read_contract_hosts(value)
+        return value
+
+    @field_validator("egress_allowed_networks")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        read_policy(value.split(",") if value else [])
         return value

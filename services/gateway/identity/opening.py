@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from services.gateway.identity.documents import ISSUER_LIMITS, fetching
-from services.gateway.identity.issuers import Issuer, IssuersInvalid, read_issuers
+from services.gateway.identity.issuers import Issuer, read_issuers
 from services.gateway.identity.people import People
 from services.gateway.identity.resolution import Identity
 from services.gateway.identity.signing_keys import FetchJson, PublishedKeys, SecretKey
 from services.gateway.identity.tokens import Tokens, Trusted
 from services.gateway.settings import GatewaySettings
 from services.mesh.api_keys import ApiKeys
-from services.mesh.egress.addresses import NetworkPolicy, read_policy
+from services.mesh.egress.addresses import read_policy
 from services.mesh.egress.egress import open_egress
 from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceAsyncStub
 
@@ -24,15 +24,9 @@ async def open_identity(settings: GatewaySettings, keys: ApiKeys, accounts: Acco
     if not issuers:
         yield Identity(keys, people, Tokens({}))
         return
-    async with open_egress(_policy(settings.egress_allowed_networks), ISSUER_LIMITS) as egress:
+    networks = settings.egress_allowed_networks
+    async with open_egress(read_policy(networks.split(",") if networks else []), ISSUER_LIMITS) as egress:
         yield Identity(keys, people, Tokens(_trusted(issuers, fetching(egress))))
-
-
-def _policy(networks: str) -> NetworkPolicy:
-    try:
-        return read_policy([network for network in networks.split(",") if network.strip()])
-    except ValueError as error:
-        raise IssuersInvalid(f"egress_allowed_networks: {error}") from error
 
 
 def _trusted(issuers: Iterable[Issuer], fetch: FetchJson) -> dict[str, Trusted]:
