@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from services.gateway.domain import Json, Reason, Refusal
 from services.gateway.sentences import FIELD_OF, SENTENCES
-from services.mesh.errors import InsufficientScope
+from services.mesh.errors import InsufficientScope, InvalidUrl
 from services.mesh.status import RemoteError
 from services.mesh.telemetry import get_logger
 
@@ -120,8 +120,8 @@ class ContractErrors:
             return self._refusal(error)
         if isinstance(error, RemoteError):
             return self._remote(error)
-        if isinstance(error, InsufficientScope):
-            return self._told(error.reason(), self.answer(error.reason()))
+        if isinstance(error, InsufficientScope | InvalidUrl):
+            return self._told(error.reason(), self.answer(error.reason()), field=FIELD_OF.get(error.reason(), ""))
         if isinstance(error, HTTPException):
             return self._http(error)
         _logger.error("request failed", path=scope["path"][:200], exc_info=error)

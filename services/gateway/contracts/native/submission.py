@@ -13,6 +13,7 @@ from services.gateway.domain import Client, Json
 from services.gateway.requests import read_id, read_idempotency_key, read_json
 from services.gateway.submissions import Submissions, key_or_new
 from services.gateway.uploads import too_large
+from services.mesh.errors import InvalidUrl
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.jobs_service_pb2 import CompleteUploadRequest, CreateJobRequest, CreateJobResponse
 
@@ -32,10 +33,12 @@ class Submission:
         return accepted(answer, _submitted(answer, client))
 
     async def submit_url(self, request: Request, client: Client) -> Response:
-        """The same for media to fetch. Raises Refusal and RemoteError."""
+        """The same for media to fetch. Raises Refusal, InvalidUrl and RemoteError."""
         key = read_idempotency_key(request)
         asked = await read_json(request, UrlOrder)
         order = order_of(asked, "url")
+        if not asked.url:
+            raise InvalidUrl
         call = CreateJobRequest(url=asked.url, source=order.source, config=order.config, idempotency_key=key_or_new(key))
         answer = await self.submissions.create_job(call)
         return accepted(answer, _submitted(answer, client))
