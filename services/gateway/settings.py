@@ -52,7 +52,6 @@ class GatewaySettings(ServiceSettings, BusSettings):
     egress_allowed_networks: str = Field(
         "", description="Networks in CIDR notation, separated by commas, where issuers may stand beside the public internet."
     )
-    guest_retention_days: int = Field(3, ge=0, description="Days that the audio of a caller without an account is kept.")
     summary_chat_url: str = Field(
         "", description="Base URL of an OpenAI-compatible API that writes summaries; empty means extractive ones."
     )
@@ -60,6 +59,19 @@ class GatewaySettings(ServiceSettings, BusSettings):
     summary_chat_key_file: Path | None = Field(None, description="File with the bearer key of the chat endpoint; none where it needs none.")
     summary_chat_timeout_seconds: float = Field(20, gt=0, description="Seconds after which a summary is extractive instead.")
     summary_cache_entries: int = Field(1000, ge=1, description="Summaries kept in memory.")
+
+    openai_models: dict[str, str] = Field(
+        default_factory=dict, description="JSON object from a model name of the OpenAI contract to the deployed model it stands for."
+    )
+    openai_default_model: str = Field(
+        "*", description="Deployed model that all other names stand for; * for the one inference prefers, empty to refuse them."
+    )
+    openai_retry_window_seconds: int = Field(
+        600, gt=0, le=86_400, description="Seconds within which the same key, file and parameters find the first job."
+    )
+    openai_wait_seconds: float = Field(
+        3600, gt=0, description="Seconds that a request of the OpenAI contract waits for its job before it is told to ask again."
+    )
 
     @field_validator("contract_hosts")
     @classmethod

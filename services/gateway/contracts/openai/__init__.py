@@ -1,0 +1,1 @@
+"""The OpenAI audio contract, as its official clients speak it."""

@@ -1,0 +1,70 @@
+"""Fields of a form, read as strictly as the official clients write them."""
+
+import re
+from collections.abc import Collection
+
+from services.gateway.domain import Reason, Refusal
+from services.gateway.submissions import Fields
+
+_LANGUAGE = re.compile(r"[a-z]{2}")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_BOOLEANS = {"": False, "true": True, "1": True, "false": False, "0": False}
+
+
+def single(fields: Fields, name: str) -> str:
+    """A value sent once; empty when it was not. Raises Refusal."""
+    values = fields.get(name, ())
+    if len(values) > 1:
+        raise Refusal(Reason.BAD_FIELD, f"Send {name} once.", field=name)
+    return values[0] if values else ""
+
+
+def many(fields: Fields, name: str) -> tuple[str, ...]:
+    """The values of an array, under `name[]` or `name`, but not under both. Raises Refusal."""
+    bracketed_name = f"{name}[]"
+    if fields.get(name) and fields.get(bracketed_name):
+        raise Refusal(Reason.BAD_FIELD, f"Send {bracketed_name} or {name}, not both.", field=name)
+    return tuple(value for value in (fields.get(bracketed_name) or fields.get(name) or ()) if value)
+
+
+def bracketed(fields: Fields, name: str) -> dict[str, str]:
+    """The members of an object sent as `name[member]`. Raises Refusal."""
+    start = f"{name}["
+    members = [key for key in fields if key.startswith(start) and key.endswith("]")]
+    return {key[len(start) : -1]: single(fields, key) for key in members}
+
+
+def choices(fields: Fields, name: str, allowed: Collection[str]) -> frozenset[str]:
+    """The values of an array of which each is one of a few. Raises Refusal."""
+    values = frozenset(many(fields, name))
+    if values - set(allowed):
+        raise Refusal(Reason.BAD_FIELD, f"{name} is a list of {', '.join(sorted(allowed))}.", field=name)
+    return values
+
+
+def boolean(fields: Fields, name: str) -> bool:
+    """True or false; false when absent. Raises Refusal."""
+    text = single(fields, name).lower()
+    if text not in _BOOLEANS:
+        raise Refusal(Reason.BAD_FIELD, f"{name} is true or false.", field=name)
+    return _BOOLEANS[text]
+
+
+def number(fields: Fields, name: str, *, least: float, most: float) -> float | None:
+    """A number within bounds; None when absent. Raises Refusal."""
+    text = single(fields, name)
+    if not text:
+        return None
+    if not _NUMBER.fullmatch(text) or not least <= float(text) <= most:
+        raise Refusal(Reason.BAD_FIELD, f"{name} is a number from {least:g} to {most:g}.", field=name)
+    return float(text)
+
+
+def language_code(text: str, name: str) -> str:
+    """An ISO 639-1 code in lower case; empty for none and for auto. Raises Refusal."""
+    code = text.lower()
+    if code in ("", "auto"):
+        return ""
+    if not _LANGUAGE.fullmatch(code):
+        raise Refusal(Reason.BAD_LANGUAGE, field=name)
+    return code
