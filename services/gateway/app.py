@@ -13,7 +13,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.addresses import TrustedProxies
-from services.gateway.auth import Authenticator, read_api_key
 from services.gateway.contract import Contract, contract_of
 from services.gateway.contracts.registry import Parts, make_contracts
 from services.gateway.domain import Client, Json
@@ -21,6 +20,7 @@ from services.gateway.endpoint import Identify, TakeRate, contract_routes, open_
 from services.gateway.events import JobEvents
 from services.gateway.hosts import ContractHosts, read_contract_hosts
 from services.gateway.http_server import open_http_server
+from services.gateway.identity.opening import open_identity
 from services.gateway.limits import Slots
 from services.gateway.middleware import Cors, ErrorAnswers, RequestContext
 from services.gateway.openapi.pages import page_routes
@@ -33,6 +33,7 @@ from services.gateway.refusals import Answer, Told
 from services.gateway.revocations import Revocations
 from services.gateway.settings import GatewaySettings
 from services.gateway.submissions import Submissions
+from services.gateway.summaries.summaries import open_summaries
 from services.gateway.transcripts import Transcripts
 from services.mesh.api_keys import ApiKeys
 from services.mesh.identity import TokenSigner, load_key
@@ -50,9 +51,10 @@ async def app(settings: GatewaySettings, lifecycle: Lifecycle) -> AsyncIterator[
         signer = TokenSigner(load_key(settings.identity_key_file), "gateway")
         peers = await stack.enter_async_context(open_peers(settings, signer))
         http = await stack.enter_async_context(_open_http_client())
-        await stack.enter_async_context(lifecycle.working())
         keys = ApiKeys(peers.accounts, remember_seconds=settings.authentication_cache_seconds)
-        authenticator = Authenticator(keys, guest_retention_days=settings.guest_retention_days)
+        identity = await stack.enter_async_context(open_identity(settings, keys, peers.accounts))
+        await stack.enter_async_context(lifecycle.working())
+        lifecycle.spawn(identity.keep_keys(lifecycle.stopping), "issuer keys")
         revocations = Revocations(settings.nats_url, keys)
         lifecycle.spawn(revocations.run(lifecycle.stopping), "revocations")
         readiness = Readiness(
@@ -68,13 +70,14 @@ async def app(settings: GatewaySettings, lifecycle: Lifecycle) -> AsyncIterator[
             transcripts=Transcripts(
                 peers.storage, http, cache_bytes=settings.transcript_cache_bytes, max_bytes=settings.max_transcript_bytes
             ),
+            summaries=await stack.enter_async_context(open_summaries(settings)),
             events=JobEvents(peers.jobs, settings.keepalive_seconds, lifecycle.stopping),
             event_slots=Slots(settings.max_event_streams),
             playback=Playback(http, settings.storage_data_url),
         )
 
         async def identify(request: Request) -> Client:
-            return await authenticator.resolve(read_api_key(request.scope["headers"]))
+            return await identity.resolve(request.method, request.scope["headers"])
 
         rates = Rates(lambda: revocations.bus, TrustedProxies(settings.trusted_proxies), shared=settings.shared_rates)
         contracts = make_contracts(parts)

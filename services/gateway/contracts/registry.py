@@ -6,6 +6,10 @@ from dataclasses import dataclass
 import httpx2
 
 from services.gateway.contract import Contract
+from services.gateway.contracts.actionvibe.routes import ActionVibe
+from services.gateway.contracts.actionvibe.tokens import Tokens
+from services.gateway.contracts.actionvibe.transcriptions import Transcriptions
+from services.gateway.contracts.actionvibe.usage import UsageReport
 from services.gateway.contracts.icana.routes import Icana
 from services.gateway.contracts.native.accounts import Accounts
 from services.gateway.contracts.native.claims import Claims
@@ -14,6 +18,13 @@ from services.gateway.contracts.native.payments import Payments
 from services.gateway.contracts.native.results import Results
 from services.gateway.contracts.native.routes import Native
 from services.gateway.contracts.native.submission import Submission
+from services.gateway.contracts.openai.audio import Audio
+from services.gateway.contracts.openai.errors import openai_errors
+from services.gateway.contracts.openai.models import ModelNames
+from services.gateway.contracts.openai.routes import OpenAI
+from services.gateway.contracts.openai.streams import TextStreams
+from services.gateway.contracts.openai.voices import Voices
+from services.gateway.contracts.openai.waits import Waits
 from services.gateway.contracts.relay.routes import Relay
 from services.gateway.direct_uploads import DirectUploads
 from services.gateway.events import JobEvents
@@ -22,6 +33,7 @@ from services.gateway.peers import Peers
 from services.gateway.playback import Playback
 from services.gateway.settings import GatewaySettings
 from services.gateway.submissions import Submissions
+from services.gateway.summaries.summaries import Summaries
 from services.gateway.transcripts import Transcripts
 
 
@@ -34,6 +46,7 @@ class Parts:
     http: httpx2.AsyncClient
     submissions: Submissions
     transcripts: Transcripts
+    summaries: Summaries
     events: JobEvents
     event_slots: Slots
     playback: Playback
@@ -41,7 +54,7 @@ class Parts:
 
 def make_contracts(parts: Parts) -> Sequence[Contract]:
     """Every contract; the first one also refuses what belongs to none."""
-    return [_native(parts), _icana(parts), _relay(parts)]
+    return [_native(parts), _icana(parts), _relay(parts), _actionvibe(parts), _openai(parts)]
 
 
 def _native(parts: Parts) -> Contract:
@@ -74,3 +87,23 @@ def _icana(parts: Parts) -> Contract:
 
 def _relay(parts: Parts) -> Contract:
     return Relay(Accounts(parts.peers)).contract()
+
+
+def _actionvibe(parts: Parts) -> Contract:
+    transcriptions = Transcriptions(parts.peers, parts.submissions, parts.transcripts, parts.summaries)
+    return ActionVibe(transcriptions, Tokens(parts.peers), UsageReport(parts.peers)).contract()
+
+
+def _openai(parts: Parts) -> Contract:
+    settings, errors = parts.settings, openai_errors()
+    models = ModelNames(parts.peers.inference, settings.openai_models, settings.openai_default_model)
+    audio = Audio(
+        submissions=parts.submissions,
+        models=models,
+        voices=Voices(parts.peers.inference),
+        waits=Waits(parts.events, parts.event_slots, settings.openai_wait_seconds),
+        streams=TextStreams(parts.events, parts.event_slots, parts.transcripts, errors, settings.openai_wait_seconds),
+        transcripts=parts.transcripts,
+        retry_window_seconds=settings.openai_retry_window_seconds,
+    )
+    return OpenAI(audio, models, errors).contract()

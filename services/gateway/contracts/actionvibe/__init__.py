@@ -1,0 +1,1 @@
+"""The ActionVibe contract, served at both spellings of its paths."""
