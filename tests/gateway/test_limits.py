@@ -1,10 +1,12 @@
 """Slots, remembered keys and kept transcripts."""
 
+from contextlib import AsyncExitStack
+
 import httpx2
 import pytest
 
-from services.gateway.auth import Authenticator
 from services.gateway.domain import Reason, Refusal
+from services.gateway.identity.opening import open_identity
 from services.gateway.limits import Slots
 from services.gateway.multipart import FormReader
 from services.gateway.peers import open_peers
@@ -39,23 +41,25 @@ async def test_slots_are_given_back() -> None:
 async def test_remembered_key_is_dropped_after_its_time_and_when_revoked(gateway: Running) -> None:
     signer = TokenSigner(load_key(gateway.settings.identity_key_file), "gateway")
     clock = Clock()
-    async with open_peers(gateway.settings, signer) as peers:
+    async with AsyncExitStack() as stack:
+        peers = await stack.enter_async_context(open_peers(gateway.settings, signer))
         keys = ApiKeys(peers.accounts, remember_seconds=5, clock=clock)
-        authenticator = Authenticator(keys, guest_retention_days=3)
+        identity = await stack.enter_async_context(open_identity(gateway.settings, keys, peers.accounts))
         secret = gateway.world.new_key()
+        shown = [(b"x-api-key", secret.encode())]
         key = gateway.world.keys[secret]
         before = gateway.world.authentications
-        await authenticator.resolve(secret)
-        await authenticator.resolve(secret)
+        await identity.resolve("GET", shown)
+        await identity.resolve("GET", shown)
         assert gateway.world.authentications == before + 1
         clock.now += 5
-        await authenticator.resolve(secret)
+        await identity.resolve("GET", shown)
         assert gateway.world.authentications == before + 2
         key.revoke_time.GetCurrentTime()
-        assert (await authenticator.resolve(secret)).caller.key_id == key.id
+        assert (await identity.resolve("GET", shown)).caller.key_id == key.id
         keys.forget(key.id)
         with pytest.raises(RemoteError) as refused:
-            await authenticator.resolve(secret)
+            await identity.resolve("GET", shown)
         assert refused.value.reason_name == "INVALID_API_KEY"
 
 

@@ -196,7 +196,7 @@ async def test_blank_idempotency_key_is_refused(gateway: Running) -> None:
     [
         (b"", "MISSING_API_KEY"),
         (b"X-API-Key: \r\n", "MISSING_API_KEY"),
-        (b"Authorization: Bearer eyJhbGciOiJub25lIn0.e30.\r\n", "MISSING_API_KEY"),
+        (b"Authorization: Bearer eyJhbGciOiJub25lIn0.e30.\r\n", "INVALID_TOKEN"),
         (b"X-API-Key: sk_live_nobody\r\n", "INVALID_API_KEY"),
         (b"X-API-Key: a\r\nX-API-Key: b\r\n", "INVALID_API_KEY"),
         (b"X-API-Key: " + b"a" * 10_000 + b"\r\n", "INVALID_API_KEY"),
