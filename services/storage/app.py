@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,6 +13,8 @@ from services.media.sandbox import open_sandbox
 from services.mesh.api_keys import open_authentication
 from services.mesh.bus import open_bus
 from services.mesh.database import open_database
+from services.mesh.egress.egress import open_egress
+from services.mesh.egress.limits import FetchLimits
 from services.mesh.health import watch_health
 from services.mesh.identity import TokenSigner, TokenVerifier, load_key
 from services.mesh.lifecycle import Lifecycle
@@ -26,8 +29,11 @@ from services.storage.data_plane.server import listen, open_data_plane
 from services.storage.rpc import StorageRpc
 from services.storage.settings import StorageSettings
 from services.storage.signing import UrlSigner
+from services.storage.sites.extractor import Extractor
 from services.storage.store.tables import OUTBOX
+from services.storage.usecases.arrivals import Arrivals
 from services.storage.usecases.depot import Depot, Limits
+from services.storage.usecases.fetching import Fetcher
 from steno.storage.v1 import storage_service_pb2
 from steno.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
 
@@ -58,13 +64,14 @@ async def app(settings: StorageSettings, lifecycle: Lifecycle) -> AsyncIterator[
             wake_relay=relay.wake,
             wake_reaper=reaping.set,
         )
+        fetcher = await stack.enter_async_context(open_fetcher(settings))
         await stack.enter_async_context(lifecycle.working())
         lifecycle.spawn(relay.run(lifecycle.stopping), "storage-outbox")
         data_plane = make_data_plane(depot, settings.max_transfers)
         await stack.enter_async_context(open_data_plane(data_plane, listener, settings.shutdown_grace_seconds))
         authenticate = await stack.enter_async_context(open_authentication(settings.billing_address, TokenSigner(key, SCHEMA), bus))
         server = await stack.enter_async_context(
-            open_server(settings, verifier, authenticate=authenticate, servicers=[registration(depot)])
+            open_server(settings, verifier, authenticate=authenticate, servicers=[registration(depot, fetcher)])
         )
         spawn_workers(depot, settings, lifecycle, reaping)
         checks = {"database": database.check, "store": depot.blobs.check}
@@ -72,10 +79,24 @@ async def app(settings: StorageSettings, lifecycle: Lifecycle) -> AsyncIterator[
         yield
 
 
-def registration(depot: Depot) -> Registration:
+@asynccontextmanager
+async def open_fetcher(settings: StorageSettings) -> AsyncIterator[Fetcher]:
+    """The way out for media. Raises OSError and ssl.SSLError when the authorities cannot be read."""
+    limits = FetchLimits(
+        total_seconds=settings.fetch_seconds,
+        idle_seconds=settings.fetch_idle_seconds,
+        least_bytes_per_second=settings.fetch_bytes_per_second,
+    )
+    trust = ssl.create_default_context(cafile=str(settings.egress_ca_file)) if settings.egress_ca_file else None
+    async with open_egress(settings.network_policy(), limits, trust=trust) as egress:
+        youtube = Extractor(egress.connect, settings.site_seconds, settings.egress_ca_file)
+        yield Fetcher(egress, youtube, Arrivals(settings.fetch_slots))
+
+
+def registration(depot: Depot, fetcher: Fetcher) -> Registration:
     """The gRPC service of storage."""
     service = storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"]
-    return Registration(add_StorageServiceServicer_to_server, StorageRpc(depot), service)
+    return Registration(add_StorageServiceServicer_to_server, StorageRpc(depot, fetcher), service)
 
 
 def open_blobs(settings: StorageSettings, threads: Executor) -> Blobs:

@@ -1,10 +1,12 @@
 """The rules of media and artefacts on plain values, and what can go wrong with them."""
 
+import re
 import unicodedata
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from urllib.parse import quote, unquote
 
 from services.mesh.errors import (
     FailedPrecondition,
@@ -24,6 +26,9 @@ LONGEST_URL = timedelta(hours=24)
 DEFAULT_URL = timedelta(minutes=10)
 MAX_PAGE_SIZE = 1000
 DEFAULT_PAGE_SIZE = 100
+_EXTENDED_FILENAME = re.compile(r";\s*filename\*\s*=\s*(UTF-8|ISO-8859-1)'[A-Za-z0-9-]*'([^\s;]+)", re.IGNORECASE)
+_PLAIN_FILENAME = re.compile(r";\s*filename\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;\"]+))", re.IGNORECASE)
+_UNSAFE_IN_QUOTES = re.compile(r"[^ !#-\[\]-~]|%")
 
 
 class State(StrEnum):
@@ -127,6 +132,21 @@ def clean_filename(name: str) -> str:
     visible = (character for character in base if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"))
     cleaned = unicodedata.normalize("NFC", "".join(visible)).strip()[:MAX_FILENAME_CHARACTERS].strip()
     return FALLBACK_FILENAME if cleaned in ("", ".", "..") else cleaned
+
+
+def offered_filename(disposition: str, target: str) -> str:
+    """The name that a server gives: in Content-Disposition (RFC 6266), else the last part of the URL's path; not cleaned."""
+    if extended := _EXTENDED_FILENAME.search(disposition):
+        return unquote(extended[2], encoding=extended[1], errors="replace")
+    if plain := _PLAIN_FILENAME.search(disposition):
+        return re.sub(r"\\(.)", r"\1", plain[1]) if plain[1] is not None else plain[2]
+    return unquote(target.partition("?")[0].rpartition("/")[2], errors="replace")
+
+
+def attachment(filename: str) -> str:
+    """Content-Disposition of a download (RFC 6266, RFC 8187)."""
+    plain = _UNSAFE_IN_QUOTES.sub("_", filename)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
 def size_limit(asked_bytes: int, most_bytes: int) -> int:

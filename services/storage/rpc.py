@@ -14,6 +14,7 @@ from services.storage.signing import Grant
 from services.storage.store.tables import Artefact, Media
 from services.storage.usecases import deletion, listing, reading, uploads
 from services.storage.usecases.depot import Depot
+from services.storage.usecases.fetching import Fetcher, Order, fetch_media
 from services.storage.usecases.reading import Address
 from steno.storage.v1 import media_pb2
 from steno.storage.v1 import storage_service_pb2 as messages
@@ -30,18 +31,29 @@ _STATES = {
 class StorageRpc(StorageServiceServicer):
     """The workspace of every call is the caller's."""
 
-    def __init__(self, depot: Depot) -> None:
+    def __init__(self, depot: Depot, fetcher: Fetcher) -> None:
         self._depot = depot
+        self._fetcher = fetcher
 
     async def BeginUpload(self, request: messages.BeginUploadRequest, context: Context) -> messages.BeginUploadResponse:
         """Announce media."""
         media, grant = await uploads.begin_upload(self._depot, _workspace(), request.filename, request.max_size_bytes)
         return messages.BeginUploadResponse(media=media_proto(media), upload_url=self._upload_url(grant))
 
+    async def SignUpload(self, request: messages.SignUploadRequest, context: Context) -> messages.SignUploadResponse:
+        """Where to PUT announced media, again."""
+        grant = await uploads.sign_upload(self._depot, _workspace(), request.media_id, request.max_size_bytes)
+        return messages.SignUploadResponse(upload_url=self._upload_url(grant))
+
     async def CommitUpload(self, request: messages.CommitUploadRequest, context: Context) -> messages.CommitUploadResponse:
         """Probe uploaded media and make it readable."""
         media = await uploads.commit_upload(self._depot, _workspace(), request.media_id, request.max_duration_ms)
         return messages.CommitUploadResponse(media=media_proto(media))
+
+    async def FetchMedia(self, request: messages.FetchMediaRequest, context: Context) -> messages.FetchMediaResponse:
+        """Fetch media from a URL."""
+        order = Order(_workspace(), request.media_id, request.url, request.max_size_bytes, request.max_duration_ms)
+        return messages.FetchMediaResponse(media=media_proto(await fetch_media(self._depot, self._fetcher, order)))
 
     async def AbortUpload(self, request: messages.AbortUploadRequest, context: Context) -> messages.AbortUploadResponse:
         """Forget an upload."""

@@ -1,16 +1,18 @@
 """What storage reads from its environment."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
+from services.mesh.egress.settings import EgressSettings
 from services.mesh.settings import BusSettings, DatabaseSettings, ServiceSettings, settings_config
 
 _MEBIBYTE = 1024 * 1024
+_PROBE_MARGIN_SECONDS = 400.0
 
 
-class StorageSettings(ServiceSettings, DatabaseSettings, BusSettings):
+class StorageSettings(ServiceSettings, DatabaseSettings, BusSettings, EgressSettings):
     """Settings of storage."""
 
     model_config = settings_config("STENO_STORAGE_")
@@ -45,9 +47,27 @@ class StorageSettings(ServiceSettings, DatabaseSettings, BusSettings):
     upload_url_seconds: float = Field(300.0, gt=0, le=1800, description="Seconds within which an announced upload has to start.")
     upload_seconds: float = Field(2700.0, gt=0, le=3000, description="Seconds that one upload may take.")
     idle_seconds: float = Field(30.0, gt=0, le=300, description="Seconds of silence that end an upload.")
+    fetch_slots: int = Field(4, gt=0, le=64, description="URLs fetched at the same time.")
+    fetch_seconds: float = Field(1800.0, gt=0, le=3000, description="Seconds that fetching one URL may take, redirects included.")
+    fetch_idle_seconds: float = Field(20.0, gt=0, le=300, description="Seconds of silence that end a fetch.")
+    fetch_bytes_per_second: int = Field(
+        2048, ge=0, description="Bytes a second below which a fetch is given up, over 20 seconds; 0 waits for any."
+    )
+    site_seconds: float = Field(60.0, gt=0, le=300, description="Seconds that reading a YouTube page may take.")
     abandoned_seconds: float = Field(
-        3600.0, ge=3600, description="Seconds after which an uncommitted upload, and bytes that nothing speaks of, are removed."
+        9000.0,
+        ge=3600,
+        description="Seconds of nothing happening after which an uncommitted upload, and bytes that nothing speaks of, are removed.",
     )
     reap_seconds: float = Field(5.0, gt=0, le=60, description="Seconds between looks for deleted bytes to remove.")
     sweep_seconds: float = Field(600.0, gt=0, description="Seconds between looks for what crashes left behind.")
     health_seconds: float = Field(5.0, gt=0, le=6, description="Seconds between checks of the database and the store.")
+
+    @model_validator(mode="after")
+    def _nothing_in_hand_is_abandoned(self) -> Self:
+        longest_seconds = max(self.upload_url_seconds + self.upload_seconds, self.site_seconds + self.fetch_seconds)
+        if self.abandoned_seconds < longest_seconds + _PROBE_MARGIN_SECONDS:
+            raise ValueError(
+                f"abandoned_seconds is at least {longest_seconds + _PROBE_MARGIN_SECONDS:g}: the longest upload or fetch, and its probe"
+            )
+        return self

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from services.mesh.errors import MeshError
 from services.mesh.telemetry import get_logger
@@ -12,6 +13,30 @@ from services.storage.usecases.depot import Depot
 
 _FIRST_DELAY_SECONDS = 1.0
 _LONGEST_DELAY_SECONDS = 30.0
+CLOCK_TOLERANCE_SECONDS = 300.0
+
+
+class ClockWatch:
+    """Whether ages told by the clocks are true: the database's agrees with this machine's, and neither was moved of late.
+
+    After a step everything looks as much older as the step was long, so ages are distrusted until they would be true again.
+    """
+
+    def __init__(self, longest_age: timedelta, steady: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
+        self._longest_age_seconds = longest_age.total_seconds()
+        self._steady, self._wall = steady, wall
+        self._offset_seconds = wall() - steady()
+        self._distrusted_until = float("-inf")
+
+    def trusts(self, database_now: datetime) -> bool:
+        """Look at the clocks; call it often compared with the longest age."""
+        offset_seconds = self._wall() - self._steady()
+        moved = abs(offset_seconds - self._offset_seconds) > CLOCK_TOLERANCE_SECONDS
+        apart = abs(database_now.timestamp() - self._wall()) > CLOCK_TOLERANCE_SECONDS
+        self._offset_seconds = offset_seconds
+        if moved or apart:
+            self._distrusted_until = self._steady() + self._longest_age_seconds
+        return self._steady() >= self._distrusted_until
 
 
 async def run_reaper(depot: Depot, work: asyncio.Event, every_seconds: float, stopping: asyncio.Event) -> None:
@@ -28,9 +53,14 @@ async def run_reaper(depot: Depot, work: asyncio.Event, every_seconds: float, st
 async def run_janitor(depot: Depot, abandoned: timedelta, every_seconds: float, stopping: asyncio.Event) -> None:
     """Remove abandoned uploads and bytes that nothing speaks of."""
 
+    watch = ClockWatch(abandoned)
+
     async def turn() -> None:
-        before = datetime.now(UTC) - abandoned
-        expired, swept = await upkeep.expire_uploads(depot, before), await upkeep.sweep_blobs(depot, before)
+        now = await upkeep.read_clock(depot)
+        if not watch.trusts(now):
+            get_logger("storage.janitor").warning("clock moved, nothing swept")
+            return
+        expired, swept = await upkeep.expire_uploads(depot, abandoned), await upkeep.sweep_blobs(depot, now - abandoned)
         if expired or swept:
             get_logger("storage.janitor").info("swept", expired_uploads=expired, lost_blobs=swept)
 

@@ -121,8 +121,8 @@ async def test_file_of_a_killed_upload_is_swept_once_it_is_old(disk_storehouse: 
 async def test_abandoned_upload_goes_with_its_bytes(row_storehouse: Storehouse) -> None:
     media = await row_storehouse.put(b"never committed")
     ready = await row_storehouse.ready()
-    assert await upkeep.expire_uploads(row_storehouse.depot, datetime.now(UTC) - timedelta(hours=1)) == 0
-    assert await upkeep.expire_uploads(row_storehouse.depot, datetime.now(UTC) + timedelta(seconds=1)) == 1
+    assert await upkeep.expire_uploads(row_storehouse.depot, timedelta(hours=1)) == 0
+    assert await upkeep.expire_uploads(row_storehouse.depot, timedelta(seconds=-1)) == 1
     with pytest.raises(NotFound):
         await reading.get_media(row_storehouse.depot, WORKSPACE, media.id)
     assert await deletion.reap(row_storehouse.depot) == 1

@@ -3,9 +3,8 @@
 import pytest
 
 from services.mesh.errors import InvalidField
-from services.storage.data_plane.http import attachment
 from services.storage.data_plane.ranges import RangeNotSatisfiable, Span, asked_span
-from services.storage.domain import check_media_type, clean_filename, duration_limit, size_limit
+from services.storage.domain import attachment, check_media_type, clean_filename, duration_limit, size_limit
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ class Egress:
     async def stream(self, url: str, *, max_bytes: int, headers: Mapping[str, str] | None = None) -> AsyncIterator[Reply]:
         """The reply at a URL, after at most `max_redirects` redirects.
 
-        Raises InvalidUrl, FetchBlocked (an address or a redirect that is not allowed), FetchFailed (everything else).
+        Raises InvalidUrl, FetchBlocked (an address or a redirect that is not allowed), ReplyTooLarge, FetchFailed (everything else).
         """
         target = parse_url(url, self.policy)
         meter = Meter(self.limits)
@@ -48,11 +48,11 @@ class Egress:
 
     async def fetch_json(self, url: str, *, max_bytes: int) -> Any:
         """The JSON document at a URL. Raises InvalidUrl, FetchBlocked, FetchFailed (not JSON and too large included)."""
-        async with self.stream(url, max_bytes=max_bytes, headers={"Accept": "application/json"}) as reply:
-            try:
+        try:
+            async with self.stream(url, max_bytes=max_bytes, headers={"Accept": "application/json"}) as reply:
                 return json.loads(b"".join([piece async for piece in reply.pieces()]))
-            except (ValueError, RecursionError, ReplyTooLarge) as error:
-                raise FetchFailed from error
+        except (ValueError, RecursionError, ReplyTooLarge) as error:
+            raise FetchFailed from error
 
     async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A bare connection to a host, for a tunnel. Raises InvalidUrl, FetchBlocked, FetchFailed."""

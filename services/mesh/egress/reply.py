@@ -1,7 +1,7 @@
 """One reply: its head judged, its body counted."""
 
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from urllib.parse import urljoin
 
@@ -24,7 +24,10 @@ class ReplyTooLarge(Exception):
 
 
 class Reply:
-    """A reply with status 200. `url` is where it came from in the end; `headers` have lower-case names."""
+    """A reply with status 200. `target` is where it came from in the end; `headers` have lower-case names.
+
+    Made only if its announced length is within the limit; raises ReplyTooLarge.
+    """
 
     def __init__(self, target: Target, headers: Mapping[str, str], response: httpcore2.Response, meter: Meter, max_bytes: int) -> None:
         self.target = target
@@ -34,13 +37,13 @@ class Reply:
         self._max_bytes = max_bytes
         announced = headers.get("content-length", "")
         self.content_length = int(announced) if _DIGITS.fullmatch(announced) else None
+        if (self.content_length or 0) > max_bytes:
+            raise ReplyTooLarge
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes. Raises FetchFailed when it is cut short or too slow, ReplyTooLarge."""
         self._meter.in_head = False
         size_bytes = 0
-        if (self.content_length or 0) > self._max_bytes:
-            raise ReplyTooLarge
         with translated():
             async with aclosing(self._response.aiter_stream()) as parts:
                 async for part in parts:

@@ -8,9 +8,9 @@ from typing import Any
 from services.mesh.errors import Internal, MeshError, Overloaded
 from services.mesh.telemetry import get_logger
 from services.storage.blobs.blobs import BlobMissing
+from services.storage.data_plane.bodies import discard_body
 from services.storage.data_plane.download import send_download
 from services.storage.data_plane.http import Disconnected, Headers, Message, Receive, Send, read_headers, send_error, send_json
-from services.storage.data_plane.inflow import discard_body
 from services.storage.data_plane.upload import receive_upload
 from services.storage.domain import InvalidSignature, not_found
 from services.storage.signing import Grant, is_data_path

@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator, Mapping
 
-from services.storage.data_plane.http import SAFETY, Headers, Send, attachment, send_json
+from services.storage.data_plane.http import SAFETY, Headers, Send, send_json
 from services.storage.data_plane.ranges import RangeNotSatisfiable, Span, asked_span, whole
+from services.storage.domain import attachment
 from services.storage.signing import Grant
 from services.storage.usecases import reading
 from services.storage.usecases.depot import Depot

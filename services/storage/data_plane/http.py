@@ -1,10 +1,8 @@
 """What the data plane reads of a request and writes of a response."""
 
 import json
-import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
-from urllib.parse import quote
 
 from services.mesh.errors import (
     Aborted,
@@ -35,7 +33,6 @@ _STATUS: tuple[tuple[type[MeshError], int], ...] = (
     (ResourceExhausted, 503),
     (Unavailable, 503),
 )
-_UNSAFE_IN_QUOTES = re.compile(r"[^ !#-\[\]-~]|%")
 # A file of a stranger must stay a download, whatever a browser makes of its bytes.
 SAFETY: Headers = [
     (b"x-content-type-options", b"nosniff"),
@@ -57,12 +54,6 @@ def content_length(headers: Mapping[bytes, str]) -> int | None:
     """The announced length of the body, or None when it comes in chunks."""
     announced = headers.get(b"content-length")
     return int(announced) if announced and announced.isascii() and announced.isdigit() else None
-
-
-def attachment(filename: str) -> str:
-    """Content-Disposition of a download (RFC 6266, RFC 8187)."""
-    plain = _UNSAFE_IN_QUOTES.sub("_", filename)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
 def status_of(error: MeshError) -> int:

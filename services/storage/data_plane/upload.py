@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import aclosing
 from functools import partial
 
 from services.mesh.errors import InvalidField
-from services.storage.data_plane.http import Receive, Send, attachment, content_length, send_json
-from services.storage.data_plane.inflow import body_pieces, open_inflow
-from services.storage.domain import MediaTooLarge, Receipt, UploadIncomplete, new_object_key
+from services.storage.blobs.inflow import gathered, open_inflow
+from services.storage.data_plane.bodies import body_parts
+from services.storage.data_plane.http import Receive, Send, content_length, send_json
+from services.storage.domain import MediaTooLarge, Receipt, UploadIncomplete, attachment, new_object_key
 from services.storage.signing import Grant
 from services.storage.usecases import uploads
 from services.storage.usecases.depot import Depot
@@ -43,6 +45,7 @@ async def store_body(depot: Depot, grant: Grant, disposition: str, expected: int
     """Stream the body into the store; nothing of it stays unless all of it arrived."""
     key = new_object_key()
     async with open_inflow(partial(depot.blobs.open_writer, key, disposition, expected)) as inflow:
-        async for piece in body_pieces(receive, grant.max_size_bytes, depot.limits.idle_seconds):
-            await inflow.write(piece)
+        async with aclosing(gathered(body_parts(receive, grant.max_size_bytes, depot.limits.idle_seconds))) as pieces:
+            async for piece in pieces:
+                await inflow.write(piece)
         return await inflow.publish(key)

@@ -1,7 +1,7 @@
 """Queries on media and artefacts."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import Select, String, Table, bindparam, delete, tuple_, union_all, update
@@ -9,7 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from services.mesh.columns import UtcDateTime, table_of
+from services.mesh.columns import UtcDateTime, dialect_of, now_utc_sql, table_of
 from services.mesh.database import Database
 from services.storage.domain import Receipt, Span, State
 from services.storage.store.tables import Artefact, Media, StoredObject
@@ -22,6 +22,12 @@ def _find_by_id(table: Table) -> Select[Any]:
 
 
 _FIND: dict[type[StoredObject], Select[Any]] = {model: _find_by_id(table_of(model)) for model in (Media, Artefact)}
+
+
+async def clock(session: AsyncSession) -> datetime:
+    """The database's time: the one that ages are told by, whichever process asks."""
+    now: datetime = (await (await session.connection()).execute(select(now_utc_sql(dialect_of(session))))).scalar_one()
+    return now
 
 
 async def add(session: AsyncSession, row: StoredObject) -> None:
@@ -43,37 +49,47 @@ async def lock(session: AsyncSession, model: type[Row], object_id: str, workspac
     return (await session.exec(_living(model, object_id, workspace_id).with_for_update())).one_or_none()
 
 
-async def set_receipt(session: AsyncSession, row: StoredObject, receipt: Receipt, now: datetime) -> None:
-    """Point a locked row at what arrived."""
-    row.object_key, row.size_bytes, row.sha256 = receipt.object_key, receipt.size_bytes, receipt.sha256
-    row.change_time = now
+async def lock_any(session: AsyncSession, model: type[Row], object_id: str) -> Row | None:
+    """As `lock`, deleted rows included."""
+    return (await session.exec(select(model).where(col(model.id) == object_id).with_for_update())).one_or_none()
+
+
+async def touch(session: AsyncSession, media: Media, filename: str) -> None:
+    """Name a locked row whose bytes are about to come."""
+    media.filename, media.change_time = filename, await clock(session)
     await session.flush()
 
 
-async def set_ready(
-    session: AsyncSession, model: type[Row], object_id: str, object_key: str, facts: dict[str, Any], now: datetime
-) -> Row | None:
+async def set_receipt(session: AsyncSession, row: StoredObject, receipt: Receipt) -> None:
+    """Point a locked row at what arrived."""
+    row.object_key, row.size_bytes, row.sha256 = receipt.object_key, receipt.size_bytes, receipt.sha256
+    row.change_time = await clock(session)
+    await session.flush()
+
+
+async def set_ready(session: AsyncSession, model: type[Row], object_id: str, object_key: str, facts: dict[str, Any]) -> Row | None:
     """Make an upload readable if it still has the bytes under this key; None otherwise."""
     row = await lock(session, model, object_id)
     if row is None or row.state != State.UPLOADING or row.object_key != object_key:
         return None
     for name, value in facts.items():
         setattr(row, name, value)
-    row.state, row.change_time = State.READY, now
+    row.state, row.change_time = State.READY, await clock(session)
     await session.flush()
     return row
 
 
-async def set_deleted(session: AsyncSession, row: StoredObject, now: datetime) -> None:
+async def set_deleted(session: AsyncSession, row: StoredObject) -> None:
     """Make a locked row unreadable."""
-    row.state, row.change_time = State.DELETED, now
+    row.state, row.change_time = State.DELETED, await clock(session)
     await session.flush()
 
 
-async def expire_uploads(session: AsyncSession, model: type[Row], before: datetime, now: datetime) -> int:
-    """Mark uploads that began before a time as deleted; how many."""
-    stale = update(table_of(model)).where(col(model.state) == State.UPLOADING, col(model.create_time) < before)
-    result = await (await session.connection()).execute(stale.values(state=State.DELETED, change_time=now))
+async def expire_uploads(session: AsyncSession, model: type[Row], age: timedelta) -> int:
+    """Mark uploads that nothing happened to for this long as deleted; how many."""
+    dialect = dialect_of(session)
+    stale = update(table_of(model)).where(col(model.state) == State.UPLOADING, col(model.change_time) < now_utc_sql(dialect, -age))
+    result = await (await session.connection()).execute(stale.values(state=State.DELETED, change_time=now_utc_sql(dialect)))
     return result.rowcount
 
 

@@ -1,6 +1,5 @@
 """Deleting: the row says so first, then the bytes go, then the row."""
 
-from datetime import UTC, datetime
 from typing import TypeVar
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -29,7 +28,7 @@ async def delete_media(depot: Depot, workspace_id: str, media_id: str) -> None:
         if media.state == State.READY:
             event = MediaDeleted(media_id=media.id, workspace_id=media.workspace_id)
             await publish_later(session, OUTBOX, event_subject("storage", MediaDeleted), event)
-        await objects.set_deleted(session, media, datetime.now(UTC))
+        await objects.set_deleted(session, media)
 
     await depot.database.grouped(unit)
     depot.wake_relay()
@@ -71,7 +70,7 @@ async def _bury(session: AsyncSession, model: type[Row], object_id: str, workspa
     row = await objects.lock(session, model, object_id, workspace_id)
     if row is None or (only is not None and row.state != only):
         return None
-    await objects.set_deleted(session, row, datetime.now(UTC))
+    await objects.set_deleted(session, row)
     return row
 
 

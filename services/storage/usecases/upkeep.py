@@ -1,7 +1,7 @@
 """What crashes leave behind, found and removed."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
 from services.storage.store import objects
 from services.storage.store.tables import MODELS
@@ -10,12 +10,18 @@ from services.storage.usecases.depot import Depot
 KEYS_PER_QUERY = 500
 
 
-async def expire_uploads(depot: Depot, before: datetime) -> int:
-    """Delete uploads that began before a time and were never committed; how many."""
+async def read_clock(depot: Depot) -> datetime:
+    """The database's time."""
+    async with depot.database.reading() as session:
+        return await objects.clock(session)
+
+
+async def expire_uploads(depot: Depot, age: timedelta) -> int:
+    """Delete uploads that were not committed, and that nothing happened to for this long; how many."""
     expired = 0
     for model in MODELS.values():
         async with depot.database.transaction() as session:
-            expired += await objects.expire_uploads(session, model, before, datetime.now(UTC))
+            expired += await objects.expire_uploads(session, model, age)
     if expired:
         depot.wake_reaper()
     return expired

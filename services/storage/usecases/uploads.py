@@ -36,37 +36,58 @@ Row = TypeVar("Row", bound=StoredObject)
 async def begin_upload(depot: Depot, workspace_id: str, filename: str, max_size_bytes: int) -> tuple[Media, Grant]:
     """Announce media; the grant says where its bytes go. Raises InvalidField."""
     limit = size_limit(max_size_bytes, depot.limits.max_media_bytes)
-    now = datetime.now(UTC)
-    media = Media(
-        id=new_id(),
-        workspace_id=workspace_id,
-        state=State.UPLOADING,
-        filename=clean_filename(filename),
-        create_time=now,
-        change_time=now,
-    )
-    await depot.database.grouped(lambda session: objects.add(session, media))
+
+    async def unit(session: AsyncSession) -> Media:
+        now = await objects.clock(session)
+        media = Media(
+            id=new_id(),
+            workspace_id=workspace_id,
+            state=State.UPLOADING,
+            filename=clean_filename(filename),
+            create_time=now,
+            change_time=now,
+        )
+        await objects.add(session, media)
+        return media
+
+    media = await depot.database.grouped(unit)
     return media, _upload_grant(depot, Kind.MEDIA, media, limit)
+
+
+async def sign_upload(depot: Depot, workspace_id: str, media_id: str, max_size_bytes: int) -> Grant:
+    """Another permission to send the bytes of announced media. Raises MediaNotFound, also once it is committed, and InvalidField."""
+    limit = size_limit(max_size_bytes, depot.limits.max_media_bytes)
+    media = await find_owned(depot, Kind.MEDIA, Media, workspace_id, media_id)
+    if media.state != State.UPLOADING:
+        raise not_found(Kind.MEDIA, media_id)
+    expire_time = datetime.now(UTC) + timedelta(seconds=depot.limits.upload_url_seconds)
+    return Grant("PUT", Kind.MEDIA, media_id, expire_time, limit)
 
 
 async def begin_artefact(depot: Depot, workspace_id: str, media_type: str, max_size_bytes: int) -> tuple[Artefact, Grant]:
     """Announce an artefact; the grant says where its bytes go. Raises InvalidField."""
     limit = size_limit(max_size_bytes, depot.limits.max_artefact_bytes)
-    now = datetime.now(UTC)
-    artefact = Artefact(
-        id=new_id(),
-        workspace_id=workspace_id,
-        state=State.UPLOADING,
-        media_type=check_media_type(media_type),
-        create_time=now,
-        change_time=now,
-    )
-    await depot.database.grouped(lambda session: objects.add(session, artefact))
+    checked = check_media_type(media_type)
+
+    async def unit(session: AsyncSession) -> Artefact:
+        now = await objects.clock(session)
+        artefact = Artefact(
+            id=new_id(),
+            workspace_id=workspace_id,
+            state=State.UPLOADING,
+            media_type=checked,
+            create_time=now,
+            change_time=now,
+        )
+        await objects.add(session, artefact)
+        return artefact
+
+    artefact = await depot.database.grouped(unit)
     return artefact, _upload_grant(depot, Kind.ARTEFACT, artefact, limit)
 
 
 def _upload_grant(depot: Depot, kind: Kind, row: StoredObject, limit: int) -> Grant:
-    expire_time = row.create_time + timedelta(seconds=depot.limits.upload_url_seconds)
+    expire_time = datetime.now(UTC) + timedelta(seconds=depot.limits.upload_url_seconds)
     return Grant("PUT", kind, row.id, expire_time, limit)
 
 
@@ -89,7 +110,7 @@ async def record_receipt(depot: Depot, kind: Kind, object_id: str, receipt: Rece
         if row is None or row.state != State.UPLOADING:
             return False, receipt.object_key
         replaced_key = row.object_key
-        await objects.set_receipt(session, row, receipt, datetime.now(UTC))
+        await objects.set_receipt(session, row, receipt)
         return True, replaced_key
 
     recorded, useless_key = await depot.database.grouped(unit)
@@ -129,7 +150,7 @@ async def _make_media_ready(session: AsyncSession, media: Media, found: Probe) -
         "channels": found.channels,
         "has_video": found.has_video,
     }
-    ready = await objects.set_ready(session, Media, media.id, media.object_key or "", facts, datetime.now(UTC))
+    ready = await objects.set_ready(session, Media, media.id, media.object_key or "", facts)
     if ready is not None:
         event = MediaReady(media_id=ready.id, workspace_id=ready.workspace_id, duration_ms=ready.duration_ms)
         await publish_later(session, OUTBOX, event_subject("storage", MediaReady), event)
@@ -144,8 +165,7 @@ async def commit_artefact(depot: Depot, workspace_id: str, artefact_id: str) -> 
     object_key = artefact.object_key
     if object_key is None:
         raise UploadIncomplete(artefact_id=artefact_id)
-    now = datetime.now(UTC)
-    ready = await depot.database.grouped(lambda session: objects.set_ready(session, Artefact, artefact_id, object_key, {}, now))
+    ready = await depot.database.grouped(lambda session: objects.set_ready(session, Artefact, artefact_id, object_key, {}))
     return ready or await _committed_by_another(depot, Kind.ARTEFACT, Artefact, artefact)
 
 

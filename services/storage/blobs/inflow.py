@@ -1,17 +1,16 @@
-"""The way of a body from the socket into a blob: hashed and written in a thread, a few pieces behind."""
+"""The way of bytes from a socket into a blob: hashed and written in a thread, a few pieces behind."""
 
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 
 from services.mesh.errors import MeshError
 from services.mesh.telemetry import get_logger
 from services.storage.blobs.blobs import PIECE_BYTES, BlobWriter
-from services.storage.data_plane.http import Disconnected, Receive
-from services.storage.domain import MediaTooLarge, Receipt, UploadIncomplete
+from services.storage.domain import Receipt
 
 _PIECES_BEHIND = 4
 _LEAST_PIECE_BYTES = 64 * 1024
@@ -46,7 +45,7 @@ class Inflow:
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.discard)
         except MeshError as error:
-            get_logger("storage.data_plane").warning("remnant left to the janitor", exc_info=error)
+            get_logger("storage.inflow").warning("remnant left to the janitor", exc_info=error)
 
     def _take(self, piece: bytes) -> None:
         self._hash.update(piece)
@@ -69,39 +68,17 @@ async def open_inflow(open_writer: Callable[[], BlobWriter]) -> AsyncIterator[In
         thread.shutdown(wait=False)
 
 
-async def body_pieces(receive: Receive, limit_bytes: int, idle_seconds: float) -> AsyncIterator[bytes]:
-    """The body in pieces of 64 to 512 KB. Raises MediaTooLarge, UploadIncomplete (too slow), Disconnected."""
-    buffer, size_bytes, more = bytearray(), 0, True
-    while more:
-        part, more = await _next_part(receive, idle_seconds)
-        size_bytes += len(part)
-        if size_bytes > limit_bytes:
-            raise MediaTooLarge(max_size_bytes=str(limit_bytes))
-        if not buffer and len(part) >= _LEAST_PIECE_BYTES:
-            yield part
-            continue
-        buffer += part
-        if len(buffer) >= PIECE_BYTES or (buffer and not more):
-            yield bytes(buffer)
-            buffer.clear()
-
-
-async def _next_part(receive: Receive, idle_seconds: float) -> tuple[bytes, bool]:
-    try:
-        async with asyncio.timeout(idle_seconds):
-            message = await receive()
-    except TimeoutError as error:
-        raise UploadIncomplete from error
-    if message["type"] != "http.request":
-        raise Disconnected
-    return message.get("body", b""), message.get("more_body", False)
-
-
-async def discard_body(receive: Receive, most_bytes: int, seconds: float) -> None:
-    """Read on and forget, until the body or the client ends, or enough is enough."""
-    seen_bytes, more = 0, True
-    with suppress(TimeoutError, UploadIncomplete, Disconnected):
-        async with asyncio.timeout(seconds):
-            while more and seen_bytes < most_bytes:
-                part, more = await _next_part(receive, seconds)
-                seen_bytes += len(part)
+async def gathered(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The same bytes in pieces of 64 to 512 KB, the last one as it comes: each piece costs a turn of a thread. Closes the parts."""
+    buffer = bytearray()
+    async with aclosing(parts):
+        async for part in parts:
+            if not buffer and len(part) >= _LEAST_PIECE_BYTES:
+                yield part
+                continue
+            buffer += part
+            if len(buffer) >= PIECE_BYTES:
+                yield bytes(buffer)
+                buffer.clear()
+    if buffer:
+        yield bytes(buffer)
