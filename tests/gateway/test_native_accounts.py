@@ -13,8 +13,11 @@ from tests.gateway.native import AUDIO, assert_error
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_me_of_a_workspace_key_and_of_an_app_key(gateway: Running, client: httpx2.AsyncClient) -> None:
+async def test_me_of_a_workspace_key_is_its_workspace(client: httpx2.AsyncClient) -> None:
     assert (await client.get("/api/v1/me")).json() == {"email": None, "tier": "paid", "retention_days": 365, "signed_in": True}
+
+
+async def test_me_of_an_app_key_alone_is_a_guest(gateway: Running, client: httpx2.AsyncClient) -> None:
     app_key = {"x-api-key": gateway.world.new_key(ApiKey.KIND_APP)}
     assert (await client.get("/api/v1/me", headers=app_key)).json() == {
         "email": None,
@@ -25,6 +28,51 @@ async def test_me_of_a_workspace_key_and_of_an_app_key(gateway: Running, client:
     submitted = await client.post("/api/v1/transcribe", files={"file": ("a.wav", AUDIO)}, headers=app_key)
     assert submitted.json()["tier"] == 0
     assert gateway.world.jobs[submitted.json()["job_id"]].owner.startswith("guest:")
+
+
+async def test_me_of_a_user_is_its_address_and_plan(gateway: Running, client: httpx2.AsyncClient) -> None:
+    key = gateway.world.new_key(ApiKey.KIND_APP, scopes=["read", "write", "act_as_user"])
+    user = {"x-api-key": key, "x-user-email": "You@People.example"}
+    body = {"email": "you@people.example", "tier": "free", "retention_days": 30, "signed_in": True}
+    assert (await client.get("/api/v1/me", headers=user)).json() == body
+    submitted = (await client.post("/api/v1/transcribe", files={"file": ("a.wav", AUDIO)}, headers=user)).json()
+    assert (set(submitted), submitted["tier"]) == ({"job_id", "status", "tier"}, 1)
+    assert [row["job_id"] for row in (await client.get("/api/v1/jobs", headers=user)).json()] == [submitted["job_id"]]
+
+
+async def test_name_without_the_right_to_give_it_is_ignored_for_reads_and_403_for_writes(
+    gateway: Running, client: httpx2.AsyncClient
+) -> None:
+    for kind in (ApiKey.KIND_APP, ApiKey.KIND_WORKSPACE):
+        named = {"x-api-key": gateway.world.new_key(kind), "x-user-email": "you@people.example"}
+        assert (await client.get("/api/v1/me", headers=named)).json()["email"] is None
+        refused = await client.post("/api/v1/transcribe", files={"file": ("a.wav", AUDIO)}, headers=named)
+        assert_error(refused, 403, "FORBIDDEN")
+
+
+async def test_buyer_without_an_account_is_known_by_its_guest_token(gateway: Running, client: httpx2.AsyncClient) -> None:
+    key = gateway.world.new_key(ApiKey.KIND_APP)
+    buyer = {"x-api-key": key, "x-guest-token": gateway.world.new_wallet(key)}
+    me = (await client.get("/api/v1/me", headers=buyer)).json()
+    assert (me["email"], me["tier"], me["retention_days"], me["signed_in"]) == (None, "paid", 90, False)
+    submitted = (await client.post("/api/v1/transcribe", files={"file": ("a.wav", AUDIO)}, headers=buyer)).json()
+    assert (await client.get(f"/api/v1/jobs/{submitted['job_id']}", headers=buyer)).status_code == 200
+
+
+async def test_usage_of_the_month_in_hours_and_cents(client: httpx2.AsyncClient) -> None:
+    assert (await client.get("/api/v1/usage")).json() == {
+        "plan": "studio",
+        "tier": "paid",
+        "period_start": 1_798_761_600.0,
+        "period_end": 1_801_440_000.0,
+        "included_hours": 10.0,
+        "used_hours": 11.0,
+        "remaining_hours": 0.0,
+        "overage_hours": 1.0,
+        "overage_cents": 60,
+        "uploads": 7,
+        "uploads_limit": None,
+    }
 
 
 async def test_api_keys_are_made_listed_and_ended(gateway: Running, client: httpx2.AsyncClient) -> None:

@@ -41,6 +41,14 @@ async def test_key_of_another_request_is_422(client: httpx2.AsyncClient, content
     assert_error(await submit(client, content, headers=key, **fields), 422, "IDEMPOTENCY_KEY_REUSED")
 
 
+async def test_same_key_under_two_api_keys_makes_two_jobs(gateway: Running, client: httpx2.AsyncClient) -> None:
+    workspace_id = gateway.world.workspace_of(client.headers["x-api-key"])
+    other = gateway.world.new_key(workspace_id=workspace_id)
+    answers = [await submit(client, headers={"x-api-key": key, "idempotency-key": "same"}) for key in (client.headers["x-api-key"], other)]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].json()["job_id"] != answers[1].json()["job_id"]
+
+
 async def test_racing_submits_of_one_key_make_one_job(gateway: Running, client: httpx2.AsyncClient) -> None:
     key = {"idempotency-key": "race"}
     answers = await asyncio.gather(*(submit(client, headers=key) for _ in range(16)))

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import httpx2
 import pytest
 
+from steno.jobs.v1.job_pb2 import Job
 from tests.gateway.conftest import Running
-from tests.gateway.native import assert_error, submit
+from tests.gateway.native import TRANSCRIPT, assert_error, submit
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -21,6 +22,27 @@ async def test_status_row_has_every_field_of_the_contract(client: httpx2.AsyncCl
     assert row["language"] == "en"
     assert {row[name] for name in ("speech_detected", "speech_ratio", "error", "started_at", "completed_at")} == {None}
     assert abs(row["created_at"] - datetime.now(UTC).timestamp()) < 60
+
+
+async def test_row_follows_the_job_to_its_end(gateway: Running, client: httpx2.AsyncClient) -> None:
+    job_id = (await submit(client)).json()["job_id"]
+    await gateway.world.update(job_id, state=Job.STATE_PROCESSING, progress=0.42, speech_detected=True, speech_ratio=0.78)
+    row = (await client.get(f"/api/v1/jobs/{job_id}")).json()
+    assert (row["status"], row["progress"], row["speech_detected"], row["speech_ratio"]) == ("processing", 0.42, True, 0.78)
+    assert (row["retention_days"], row["audio_expires_at"], row["title"]) == (365, None, None)
+    await gateway.world.finish(job_id, TRANSCRIPT)
+    await gateway.world.update(job_id, title="Weekly", retention_days=30)
+    gateway.world.jobs[job_id].audio_expire_time.FromSeconds(1_800_000_000)
+    row = (await client.get(f"/api/v1/jobs/{job_id}")).json()
+    assert (row["status"], row["progress"], row["language"], row["error"]) == ("done", 1.0, "en", None)
+    assert (row["retention_days"], row["audio_expires_at"], row["title"]) == (30, 1_800_000_000.0, "Weekly")
+
+
+async def test_list_holds_as_many_jobs_as_asked_for_up_to_100(client: httpx2.AsyncClient) -> None:
+    for _ in range(3):
+        await submit(client)
+    assert [len((await client.get("/api/v1/jobs", params={"limit": limit})).json()) for limit in (1, 100)] == [1, 3]
+    assert len((await client.get("/api/v1/jobs")).json()) == 3
 
 
 async def test_jobs_are_a_bare_array_newest_first(client: httpx2.AsyncClient) -> None:

@@ -6,6 +6,7 @@ import httpx2
 import pytest
 
 from steno.jobs.v1.job_pb2 import Job, JobError
+from steno.jobs.v1.transcript_pb2 import Transcript
 from tests.gateway.conftest import Running
 from tests.gateway.native import AUDIO, TRANSCRIPT, assert_error, submit
 
@@ -73,6 +74,44 @@ async def test_playback_url_is_relayed_with_ranges_and_without_key(gateway: Runn
         assert (part.status_code, part.content, part.headers["content-range"]) == (206, AUDIO[:4], f"bytes 0-3/{len(AUDIO)}")
         unknown = await browser.get("/api/v1/media/35f4be54-aa3e-4adc-85b7-b44f284d1fc3?expires=1&signature=a")
         assert_error(unknown, 404, "NOT_FOUND")
+
+
+async def test_playback_url_works_below_either_prefix(client: httpx2.AsyncClient) -> None:
+    job_id = (await submit(client)).json()["job_id"]
+    for prefix in ("/api", "/whipscribe/api"):
+        body = (await client.get(f"{prefix}/v1/jobs/{job_id}/audio/url")).json()
+        assert (await client.get(prefix + body["url"])).content == AUDIO
+
+
+async def test_playback_url_of_an_object_store_is_complete_and_names_it(gateway: Running, client: httpx2.AsyncClient) -> None:
+    job_id = (await submit(client)).json()["job_id"]
+    gateway.world.bucket_url = "https://bucket.example/recordings"
+    try:
+        body = (await client.get(f"/api/v1/jobs/{job_id}/audio/url")).json()
+    finally:
+        gateway.world.bucket_url = ""
+    assert body["storage"] == "recordings"
+    assert body["url"].startswith("https://bucket.example/recordings/")
+
+
+async def test_audio_without_speech_is_done_with_an_empty_transcript(gateway: Running, client: httpx2.AsyncClient) -> None:
+    job_id = (await submit(client)).json()["job_id"]
+    await gateway.world.finish(job_id, Transcript(speech_detected=False, speech_ratio=0.02))
+    row = (await client.get(f"/api/v1/jobs/{job_id}")).json()
+    assert (row["status"], row["speech_detected"], row["speech_ratio"], row["language"]) == ("done", False, 0.02, None)
+    document = (await client.get(f"/api/v1/jobs/{job_id}/result", params={"format": "json"})).json()
+    assert document.pop("suggestion")
+    assert document == {"text": "", "language": None, "segments": [], "speech_detected": False, "speech_ratio": 0.02}
+
+
+async def test_json_transcript_has_segments_speakers_and_word_times(gateway: Running, client: httpx2.AsyncClient) -> None:
+    job_id = (await submit(client)).json()["job_id"]
+    await gateway.world.finish(job_id, TRANSCRIPT)
+    document = (await client.get(f"/api/v1/jobs/{job_id}/result", params={"format": "json"})).json()
+    assert (document["text"], document["language"]) == ("Good morning. Hello.", "en")
+    first = document["segments"][0]
+    assert (first["start"], first["end"], first["speaker"], first["text"]) == (0.0, 1.2, "SPEAKER_00", "Good morning.")
+    assert first["words"][0] == {"start": 0.0, "end": 0.5, "text": "Good"}
 
 
 async def test_deleted_audio_is_missing(gateway: Running, client: httpx2.AsyncClient) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from steno.jobs.v1.job_pb2 import Job
+from steno.billing.v1.api_key_pb2 import ApiKey
+from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
 from tests.gateway.conftest import Running
 from tests.gateway.native import AUDIO, assert_error, submit
 
@@ -23,6 +24,33 @@ async def test_submit_stores_the_bytes_and_answers_202(gateway: Running, client:
     assert (config.language, config.diarize, config.word_timestamps, config.speaker_count, config.prompt) == ("en", False, True, 3, "Steno")
     assert job.source == Job.SOURCE_API
     assert job.filename == "talk.wav"
+
+
+@pytest.mark.parametrize("source", ["upload", "url", "recording", "api"])
+async def test_every_source_is_kept_by_every_submit(client: httpx2.AsyncClient, source: str) -> None:
+    answers = [
+        await submit(client, source=source),
+        await client.post("/api/v1/transcribe/url", json={"url": "https://media.example/a.mp3", "source": source}),
+        await client.post("/api/v1/uploads/init", json={"filename": "a.mp3", "source": source}),
+    ]
+    for answer in answers:
+        assert (await client.get(f"/api/v1/jobs/{answer.json()['job_id']}")).json()["source"] == source
+
+
+async def test_file_without_fields_is_an_upload_in_any_language_with_speakers_and_words(
+    gateway: Running, client: httpx2.AsyncClient
+) -> None:
+    job = gateway.world.jobs[(await submit(client)).json()["job_id"]]
+    assert job.source == Job.SOURCE_UPLOAD
+    assert job.config == TranscriptionConfig(diarize=True, word_timestamps=True)
+
+
+async def test_submit_of_a_guest_answers_a_claim_token_the_same_at_every_replay(gateway: Running, client: httpx2.AsyncClient) -> None:
+    guest = {"x-api-key": gateway.world.new_key(ApiKey.KIND_APP), "idempotency-key": "once"}
+    first, again = [await submit(client, headers=guest) for _ in range(2)]
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert set(first.json()) == {"job_id", "status", "tier", "claim_token"}
+    assert again.json() == first.json()
 
 
 async def test_second_mount_is_the_same_contract(client: httpx2.AsyncClient) -> None:

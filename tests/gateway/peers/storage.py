@@ -96,7 +96,10 @@ class StoragePeer(storage_grpc.StorageServiceServicer):
         self.world.blobs.pop(media_id, None)
 
     async def SignMediaUrl(self, request: Any, context: Any) -> storage.SignMediaUrlResponse:
-        url = SignedUrl(url=f"{self.world.data_url}/media/{self._mine(request.media_id).id}?expires=1&signature=a", store="disk")
+        media = self._mine(request.media_id)
+        url = SignedUrl(url=f"{self.world.data_url}/media/{media.id}?expires=1&signature=a", store="disk")
+        if self.world.bucket_url:
+            url = SignedUrl(url=f"{self.world.bucket_url}/{media.id}?signature=a", store="recordings")
         url.expire_time.GetCurrentTime()
         url.expire_time.seconds += 600
         return storage.SignMediaUrlResponse(download_url=url)

@@ -11,6 +11,7 @@ from steno.billing.v1.ledger_pb2 import Usage
 from steno.billing.v1.payments_service_pb2 import Checkout
 from steno.billing.v1.user_pb2 import User
 from steno.billing.v1.workspace_pb2 import RateClass
+from steno.inference.v1.inference_service_pb2 import Model
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.transcript_pb2 import Transcript
 from steno.storage.v1.media_pb2 import Media
@@ -44,8 +45,11 @@ class World:
     checkouts: dict[str, tuple[str, Checkout]] = field(default_factory=dict)
     payment_events: list[tuple[str, bytes]] = field(default_factory=list)
     sells: bool = True
+    bucket_url: str = ""
     upload_limits: dict[str, int] = field(default_factory=dict)
     claim_digests: dict[str, str] = field(default_factory=dict)
+    models: list[Model] = field(default_factory=lambda: [Model(name="pocketsphinx-en-us", engine="local", languages=["en"])])
+    texts: dict[str, list[str]] = field(default_factory=dict)
 
     def new_key(self, kind: ApiKey.Kind.ValueType = ApiKey.KIND_WORKSPACE, workspace_id: str = "", scopes: Sequence[str] = ()) -> str:
         """The secret of a key in a workspace of its own."""
@@ -74,6 +78,17 @@ class World:
         job.revision += 1
         async with self.changed:
             self.changed.notify_all()
+
+    async def say(self, job_id: str, text: str) -> None:
+        """Finish a window of a job."""
+        self.texts.setdefault(job_id, []).append(text)
+        await self.update(job_id, state=Job.STATE_PROCESSING)
+
+    async def submitted(self, secret: str, count: int = 1) -> Job:
+        """The newest job of a key's workspace, once it has so many."""
+        async with asyncio.timeout(10), self.changed:
+            await self.changed.wait_for(lambda: len(self.jobs_of(secret)) >= count)
+        return self.jobs_of(secret)[0]
 
     async def finish(self, job_id: str, transcript: Transcript) -> None:
         """End a job with a stored transcript."""
