@@ -4,10 +4,12 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from threading import Thread
 from typing import Any
 
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
@@ -150,3 +152,24 @@ async def oidc_issuer(algorithm: str = "RS256") -> AsyncIterator[OidcIssuer]:
         issuer.opened.set()
         server.close()
         await server.wait_closed()
+
+
+@contextmanager
+def running_issuer(algorithm: str = "RS256") -> Iterator[OidcIssuer]:
+    """The same in a thread of its own, for tests that block."""
+    started: Future[tuple[OidcIssuer, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        ended = asyncio.Event()
+        async with oidc_issuer(algorithm) as issuer:
+            started.set_result((issuer, asyncio.get_running_loop(), ended))
+            await ended.wait()
+
+    thread = Thread(target=asyncio.run, args=(serve(),), name="issuer")
+    thread.start()
+    issuer, loop, ended = started.result(timeout=10)
+    try:
+        yield issuer
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(timeout=10)
