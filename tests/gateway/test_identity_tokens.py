@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from services.gateway.domain import Reason, Refusal
 from services.gateway.identity.documents import ISSUER_LIMITS, fetching
@@ -18,7 +20,7 @@ from services.mesh.egress.addresses import read_policy
 from services.mesh.egress.egress import open_egress
 from services.mesh.identity import Caller, CallerKind, TokenSigner, load_key, write_new_key
 from tests.gateway.forged_tokens import FORGED, Sources
-from tests.oidc import AUDIENCE, EMAIL, oidc_issuer, secret_key, sign
+from tests.oidc import AUDIENCE, EMAIL, encode, oidc_issuer, secret_key, sign
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SECRET = b"a secret of an issuer, long enough for HS256"
@@ -135,3 +137,65 @@ async def test_no_key_is_asked_of_a_place_that_a_token_names(bench: Bench) -> No
     with pytest.raises(Refusal):
         await bench.tokens.verify(bench.sources.stranger.mint().encode())
     assert bench.sources.stranger.keys_asked == before
+
+
+async def test_no_change_of_one_character_is_accepted(bench: Bench) -> None:
+    good = bench.sources.signed(bench.sources.issuer.claims())
+    changed = {
+        good[:place] + other + good[place + 1 :]
+        for place, character in enumerate(good)
+        for other in ("A" if character != "A" else "B", ".", "=", "\n")
+    } - {good}
+    assert not any([await accepts(bench.tokens, token) for token in changed])
+    assert len(changed) > 3 * len(good)
+    assert await accepts(bench.tokens, good)
+
+
+ODD_VALUES: list[Any] = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1.5,
+    10**400,
+    "",
+    "x",
+    "\ud800",
+    "\0",
+    [],
+    [None],
+    [[]],
+    {},
+    {"a": [1]},
+    [1, "a"],
+    "9" * 5000,
+]
+
+
+async def test_odd_values_anywhere_are_refused_and_break_nothing(bench: Bench) -> None:
+    issuer = bench.sources.issuer
+    for value in ODD_VALUES:
+        for claim in ("iss", "aud", "exp", "iat", "sub", "email", "email_verified"):
+            if (claim, value) not in (("email_verified", True), ("sub", "x"), ("sub", "\0"), ("sub", "\ud800")):
+                claims = {**issuer.claims(), claim: value}
+                assert not await accepts(bench.tokens, bench.sources.signed(claims)), (claim, value)
+        for header in ("alg", "kid", "typ", "crit", "jwk", "jku"):
+            assert not await accepts(bench.tokens, bench.sources.signed(issuer.claims(), {**bench.sources.header, header: value}))
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_noise_is_refused(bench: Bench, noise: bytes) -> None:
+    for token in (noise, b".".join([noise] * 3), b".".join(encode(noise).encode() for _ in range(3))):
+        with pytest.raises(Refusal):
+            await bench.tokens.verify(token)
+
+
+async def accepts(tokens: Tokens, token: str) -> bool:
+    """Whether a token proves something; anything but a proof or a refusal fails the test."""
+    try:
+        await tokens.verify(token.encode(errors="surrogatepass"))
+    except Refusal:
+        return False
+    return True
