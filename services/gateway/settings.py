@@ -43,7 +43,9 @@ class GatewaySettings(ServiceSettings, BusSettings):
     upload_stall_seconds: float = Field(30, gt=0, description="Seconds that storage may leave the bytes of an upload waiting.")
     commit_timeout_seconds: float = Field(120, gt=0, description="Seconds that storage may take to complete and probe an upload.")
     keepalive_seconds: float = Field(15, gt=0, description="Seconds of silence after which a progress stream sends a comment.")
-    authentication_cache_seconds: float = Field(5, ge=0, description="Seconds that what billing says of a key, a user or a guest is remembered.")
+    authentication_cache_seconds: float = Field(
+        5, ge=0, description="Seconds that what billing says of a key, a user or a guest is remembered."
+    )
     transcript_cache_bytes: int = Field(16 * 1024**2, ge=0, description="Bytes of finished transcripts kept in memory.")
     max_transcript_bytes: int = Field(256 * 1024**2, gt=0, description="Largest stored transcript in bytes that is read.")
     oidc_issuers_file: Path | None = Field(
