@@ -83,12 +83,20 @@ class JobsPeer(jobs_grpc.JobsServiceServicer):
             job_id, stored = self.world.orders[key]
             if stored != print_of_order:
                 raise IdempotencyKeyReused
+            await self._count(job_id)
             return self._answer(self.world.jobs[job_id], replayed=True)
         if caller.workspace_id in self.world.poor:
             raise NoCredits(available_ms="0", required_ms="3600000")
         job = self._new_job(request, caller)
         self.world.orders[key] = (job.id, print_of_order)
+        await self._count(job.id)
         return self._answer(job, replayed=False)
+
+    async def _count(self, job_id: str) -> None:
+        """Remember that a job was asked for, once more."""
+        self.world.creations[job_id] += 1
+        async with self.world.changed:
+            self.world.changed.notify_all()
 
     def _print(self, request: Any) -> bytes:
         origin = request.url or request.upload.filename or self.world.media[request.media_id].sha256
@@ -184,6 +192,19 @@ class JobsPeer(jobs_grpc.JobsServiceServicer):
         return jobs.DeleteJobResponse()
 
     async def WatchJob(self, request: Any, context: Any) -> AsyncIterator[jobs.WatchJobResponse]:
+        await self._watch(1)
+        try:
+            async for response in self._changes(request):
+                yield response
+        finally:
+            await self._watch(-1)
+
+    async def _watch(self, change: int) -> None:
+        async with self.world.changed:
+            self.world.watching += change
+            self.world.changed.notify_all()
+
+    async def _changes(self, request: Any) -> AsyncIterator[jobs.WatchJobResponse]:
         seen = request.after_revision
         while True:
             job = self._mine(request.job_id)
@@ -194,6 +215,19 @@ class JobsPeer(jobs_grpc.JobsServiceServicer):
                 return
             async with self.world.changed:
                 await self.world.changed.wait_for(self._newer(request.job_id, seen))
+
+    async def WatchText(self, request: Any, context: Any) -> AsyncIterator[jobs.WatchTextResponse]:
+        told = 0
+        while True:
+            job = self._mine(request.job_id)
+            revision, texts = job.revision, self.world.texts.get(job.id, [])
+            for number in range(told, len(texts)):
+                yield jobs.WatchTextResponse(text=texts[number], start_offset_ms=number * 30_000)
+            told = len(texts)
+            if job.state in (Job.STATE_DONE, Job.STATE_FAILED, Job.STATE_CANCELLED):
+                return
+            async with self.world.changed:
+                await self.world.changed.wait_for(self._newer(request.job_id, revision))
 
     def _newer(self, job_id: str, revision: int) -> Callable[[], bool]:
         return lambda: self.world.jobs[job_id].revision > revision

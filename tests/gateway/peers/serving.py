@@ -66,7 +66,9 @@ async def open_world(key: OKPKey) -> AsyncIterator[tuple[World, Addresses]]:
         "storage": [Registration(storage_grpc.add_StorageServiceServicer_to_server, peers["storage"], _service(storage, "StorageService"))],
         "jobs": [Registration(jobs_grpc.add_JobsServiceServicer_to_server, peers["jobs"], _service(jobs, "JobsService"))],
         "inference": [
-            Registration(inference_grpc.add_InferenceServiceServicer_to_server, InferencePeer(), _service(inference, "InferenceService"))
+            Registration(
+                inference_grpc.add_InferenceServiceServicer_to_server, InferencePeer(world), _service(inference, "InferenceService")
+            )
         ],
     }
     settings = ServiceSettings(shutdown_grace_seconds=0.2)

@@ -1,6 +1,7 @@
 """What the peers know."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,6 +50,8 @@ class World:
     upload_limits: dict[str, int] = field(default_factory=dict)
     claim_digests: dict[str, str] = field(default_factory=dict)
     models: list[Model] = field(default_factory=lambda: [Model(name="pocketsphinx-en-us", engine="local", languages=["en"])])
+    watching: int = 0
+    creations: Counter[str] = field(default_factory=Counter)
     texts: dict[str, list[str]] = field(default_factory=dict)
 
     def new_key(self, kind: ApiKey.Kind.ValueType = ApiKey.KIND_WORKSPACE, workspace_id: str = "", scopes: Sequence[str] = ()) -> str:

@@ -1,6 +1,7 @@
 """POST /audio/transcriptions and POST /audio/translations: a file in, the transcript out, a durable job between them."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,7 @@ from services.gateway.contracts.openai.waits import Waits
 from services.gateway.domain import Client
 from services.gateway.submissions import Fields, Order, Submissions
 from services.gateway.transcripts import Transcripts
-from services.mesh.identity import acting_for
+from services.mesh.identity import Caller, CallerKind, calling_as
 from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
 from steno.jobs.v1.jobs_service_pb2 import CreateJobResponse
 
@@ -52,10 +53,10 @@ class Audio:
         )
         answer = await submit
         _show_job(request, answer)
+        reader = _reader(client.caller, answer)
         if form.ask.stream:
-            return self.streams.answer(answer.job, form.ask)
-        # As the gateway itself: the caller made this job, and its key may be one that only writes.
-        with acting_for(answer.job.workspace_id, answer.job.owner):
+            return self.streams.answer(answer.job, form.ask, reader)
+        with calling_as(reader):
             job = await self.waits.done(request, answer.job)
             document = await self.transcripts.read(job)
         return await asyncio.to_thread(render, document, form.ask)
@@ -85,6 +86,13 @@ class _Form:
         config.CopyFrom(order.config)
         config.known_speakers.extend(known)
         return replace(order, config=config)
+
+
+def _reader(caller: Caller, answer: CreateJobResponse) -> Caller:
+    """The gateway itself, for whoever made the job: the key may be one that only writes, the caller a guest without its proof yet."""
+    digest = hashlib.sha256(answer.claim_token.encode()).hexdigest() if answer.claim_token else ""
+    job = answer.job
+    return Caller(CallerKind.SERVICE, "gateway", job.workspace_id, job.owner, wallet_id=caller.wallet_id, claim_digest=digest)
 
 
 def _show_job(request: Request, answer: CreateJobResponse) -> None:

@@ -69,8 +69,8 @@ class ModelNames:
 
     async def _known(self) -> dict[str, Json]:
         deployed = await self._deployed()
-        names = (*self.mapped, *(OPENAI_NAMES if self.default else ()))
         rows: dict[str, Json] = {model.name: _row(model.name, model.engine) for model in deployed}
+        names = [name for name in (*self.mapped, *OPENAI_NAMES) if self._stands_for(name) in {PREFERRED, *rows}]
         return {**{name: _row(name, _OWNER) for name in names}, **rows} if rows else {}
 
     async def _deployed(self) -> list[Model]:

@@ -19,7 +19,7 @@ from services.gateway.formats.logprobs import to_logprobs
 from services.gateway.limits import Slots
 from services.gateway.refusals import ContractErrors
 from services.gateway.transcripts import Transcripts, parse
-from services.mesh.identity import acting_for
+from services.mesh.identity import Caller, calling_as
 from services.mesh.status import RemoteError
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.jobs_service_pb2 import WatchTextRequest
@@ -38,11 +38,11 @@ class TextStreams:
     errors: ContractErrors
     wait_seconds: float
 
-    def answer(self, job: Job, ask: Ask) -> ASGIApp:
-        """The events of a job as an answer that begins at once."""
+    def answer(self, job: Job, ask: Ask, reader: Caller) -> ASGIApp:
+        """The events of a job as an answer that begins at once. reader: for whom the job is followed."""
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            with acting_for(job.workspace_id, job.owner):
+            with calling_as(reader):
                 await EventStream(self.slots, self._told(scope, job, ask))(scope, receive, send)
 
         return answer
@@ -126,12 +126,20 @@ def unsaid(text: str, said: str) -> str:
     expected = next(spoken, None)
     for index, character in enumerate(text):
         if expected is None:
-            return text[index:]
+            return _without_mark(text[index:], said)
         for letter in _letters(character):
             if letter != expected:
                 return ""
             expected = next(spoken, None)
     return ""
+
+
+def _without_mark(rest: str, said: str) -> str:
+    """The rest without the punctuation at its start, when what was said ended in some."""
+    if said[-1].isalnum():
+        return rest
+    start = next((index for index, character in enumerate(rest) if character.isalnum() or character.isspace()), len(rest))
+    return rest[start:]
 
 
 def _letters(text: str) -> list[str]:
