@@ -1,6 +1,7 @@
 """A small internet on loopback: 127.0.0.2 plays the public part, and canaries on 127.0.0.1 and ::1 count who comes."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,6 +11,7 @@ from ipaddress import ip_address
 from services.mesh.egress.addresses import Address, read_policy
 from services.mesh.egress.egress import Egress, open_egress
 from services.mesh.egress.limits import FetchLimits
+from tests.certificates import Identity
 
 PUBLIC = "127.0.0.2"
 POLICY = read_policy([f"{PUBLIC}/32"])
@@ -50,6 +52,8 @@ class World:
         """Answer one request with the page of its path."""
         try:
             head = await reader.readuntil(b"\r\n\r\n")
+            if length := re.search(rb"content-length: *([0-9]+)", head, re.IGNORECASE):
+                head += await reader.readexactly(int(length[1]))
             self.heads.append(head)
             path = head.split(b" ")[1].decode().partition("?")[0]
             await self.pages.get(path, missing)(head, writer)
@@ -102,10 +106,11 @@ def redirect(location: str, status: int = 302) -> Answer:
 
 
 @asynccontextmanager
-async def open_world(limits: FetchLimits = QUICK, server_tls: ssl.SSLContext | None = None) -> AsyncIterator[World]:
-    """Servers on one port of three addresses: one public, two canaries."""
+async def open_world(limits: FetchLimits = QUICK, identity: Identity | None = None) -> AsyncIterator[World]:
+    """Servers on one port of three addresses: one public, two canaries. With an identity the public one speaks TLS."""
     async with AsyncExitStack() as stack:
-        trust = ssl.create_default_context()
+        trust = ssl.create_default_context(cafile=str(identity.certificate)) if identity else ssl.create_default_context()
+        server_tls = identity.server_context() if identity else None
         world = World(egress=None, port=0, names={"media.example": [[PUBLIC]]})  # type: ignore[arg-type]
         world.egress = await stack.enter_async_context(open_egress(POLICY, limits, resolve=world.resolve, trust=trust))
         public = await asyncio.start_server(world.serve, PUBLIC, 0, ssl=server_tls)

@@ -5,8 +5,6 @@ import contextlib
 import gzip
 import os
 import re
-import ssl
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -20,6 +18,7 @@ from services.mesh.egress.egress import open_egress
 from services.mesh.egress.reply import ReplyTooLarge
 from services.mesh.egress.resolving import MAX_ANSWERS
 from services.mesh.errors import FetchBlocked, FetchFailed, InvalidUrl, MeshError
+from tests.certificates import write_identity
 from tests.mesh.egress_corpus import blocked_urls, invalid_urls
 from tests.mesh.egress_world import POLICY, PUBLIC, QUICK, World, open_world, page, raw, redirect, send
 
@@ -330,30 +329,23 @@ async def test_json_is_read_and_nothing_else(world: World) -> None:
             await world.egress.fetch_json(world.url(path), max_bytes=1000 if path == "/large" else 200_000)
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of media.example, signed by itself."""
-    directory = tmp_path_factory.mktemp("tls")
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem -out cert.pem -days 2"
-    subject = ["-subj", "/CN=media.example", "-addext", "subjectAltName=DNS:media.example"]
-    subprocess.run([*command.split(), *subject], cwd=directory, check=True, capture_output=True)
-    return directory
-
-
-async def test_tls_is_verified_for_the_name_and_kept(certificates: Path) -> None:
-    server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server_tls.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
-    trust = ssl.create_default_context(cafile=str(certificates / "cert.pem"))
-    async with open_world(server_tls=server_tls) as world:
+async def test_tls_is_verified_for_the_name_and_kept(tmp_path: Path) -> None:
+    async with open_world(identity=write_identity(tmp_path, ["media.example"])) as world:
         world.names["other.example"] = [[PUBLIC]]
-        world.pages |= {"/": page(b"safe"), "/down": redirect(f"http://media.example:{world.port}/")}
+        world.pages |= {"/": page(b"{}"), "/down": redirect(f"http://media.example:{world.port}/")}
         base = world.url("").replace("http:", "https:")
-        async with open_egress(POLICY, QUICK, resolve=world.resolve, trust=trust) as egress:
-            async with egress.stream(base + "/", max_bytes=10) as reply:
-                assert b"".join([piece async for piece in reply.pieces()]) == b"safe"
-            await expect(FetchBlocked, egress.fetch_json(base + "/down", max_bytes=10))
-            await expect(FetchFailed, egress.fetch_json(base.replace("media.", "other."), max_bytes=10))
-        assert isinstance(await refusal(world, base + "/"), FetchFailed)
+        assert await world.egress.fetch_json(base + "/", max_bytes=10) == {}
+        await expect(FetchBlocked, world.egress.fetch_json(base + "/down", max_bytes=10))
+        await expect(FetchFailed, world.egress.fetch_json(base.replace("media.", "other.") + "/", max_bytes=10))
+        await expect(FetchFailed, world.egress.fetch_json(world.url("/"), max_bytes=10))
+        async with open_egress(POLICY, QUICK, resolve=world.resolve) as strict:
+            await expect(FetchFailed, strict.fetch_json(base + "/", max_bytes=10))
+
+
+async def test_an_expired_certificate_is_not_trusted(tmp_path: Path) -> None:
+    async with open_world(identity=write_identity(tmp_path, ["media.example"], days=-1)) as world:
+        world.pages["/"] = page(b"{}")
+        await expect(FetchFailed, world.egress.fetch_json(world.url("/").replace("http:", "https:"), max_bytes=10))
 
 
 async def expect(kind: type[MeshError], fetching: object) -> None:

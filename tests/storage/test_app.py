@@ -20,11 +20,13 @@ from services.mesh.bus import open_bus
 from services.mesh.channel import check_health, open_channel
 from services.mesh.deliveries import Delivery
 from services.mesh.identity import Caller, CallerKind, TokenSigner, calling_as, load_key, write_new_key
+from services.mesh.ids import new_id
 from services.mesh.status import RemoteError
 from services.mesh.streams import event_subject
 from steno.storage.v1 import storage_service_pb2 as messages
 from steno.storage.v1.storage_events_pb2 import MediaReady
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceStub
+from tests.mesh.egress_world import PUBLIC, open_world, page
 from tests.servers import free_port, nats_server
 from tests.storage.conftest import SAMPLE, STRANGER, WORKSPACE
 from tests.storage.torn import until
@@ -63,6 +65,7 @@ async def run_service(directory: Path) -> AsyncIterator[Service]:
             "STENO_STORAGE_SIGNING_KEY_FILE": str(signing_key_file),
             "STENO_STORAGE_BLOB_DIRECTORY": str(directory / "blobs"),
             "STENO_STORAGE_DATA_PORT": "0",
+            "STENO_STORAGE_EGRESS_ALLOWED_NETWORKS": f"{PUBLIC}/32",
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'protos'}",
         }
         process = await asyncio.create_subprocess_exec(
@@ -91,6 +94,7 @@ async def test_service_takes_media_announces_it_and_stops_cleanly(tmp_path: Path
                 media = await take_media(stub, service.nats_url)
                 await refuse_strangers(stub, media)
                 await delete_and_miss(stub, media, tmp_path)
+                await fetch_slowly(stub)
         service.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(20):
             assert await service.process.wait() == 0
@@ -127,6 +131,30 @@ async def take_media(stub: "StorageServiceAsyncStub", nats_url: str) -> str:
             event = await announced.get()
         assert (event.media_id, event.duration_ms) == (committed.id, committed.probe.duration_ms)
     return committed.id
+
+
+async def fetch_slowly(stub: "StorageServiceAsyncStub") -> None:
+    """A fetch may take longer than other calls; refusals carry their reasons, and keys may not ask for one."""
+
+    async def slow(head: bytes, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(6)
+        await page(SAMPLE.read_bytes())(head, writer)
+
+    async with open_world() as world:
+        world.pages["/talk.flac"] = slow
+        base = f"http://{PUBLIC}:{world.port}"
+        request = messages.FetchMediaRequest(media_id=new_id(), url=f"{base}/talk.flac")
+        media = (await stub.FetchMedia(request, timeout=60)).media
+        assert (media.id, media.filename, media.probe.codec) == (request.media_id, "talk.flac", "flac")
+        assert (await stub.FetchMedia(request, timeout=60)).media == media
+        for url, reason in {f"{base}/none": "FETCH_FAILED", "http://10.0.0.1/": "INVALID_URL", "ftp://a.example/": "INVALID_URL"}.items():
+            with pytest.raises(RemoteError) as refused:
+                await stub.FetchMedia(messages.FetchMediaRequest(media_id=new_id(), url=url), timeout=60)
+            assert refused.value.reason_name == reason
+        with calling_as(caller(WORKSPACE, CallerKind.KEY)), pytest.raises(RemoteError) as denied:
+            await stub.FetchMedia(request)
+        assert denied.value.reason_name == "ACCESS_DENIED"
+        assert world.canary_visits == []
 
 
 async def refuse_strangers(stub: "StorageServiceAsyncStub", media_id: str) -> None:

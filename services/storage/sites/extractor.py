@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from services.storage.sites.source import Source
 from services.storage.sites.tunnel import Connect, open_proxy
 from services.storage.sites.youtube import PAGE_DOMAINS, choose_audio
 
+LONGEST_WAIT_SECONDS = 15.0
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 _LIMITS = ((resource.RLIMIT_CPU, 60), (resource.RLIMIT_FSIZE, MAX_DOCUMENT_BYTES), (resource.RLIMIT_NOFILE, 128))
 # The document of one video and nothing else: no files, caches, cookies, accounts, plug-ins, updates or foreign code.
@@ -46,7 +48,10 @@ class Extractor:
         """Where the audio of a page lies. Raises LicenceNotAllowed, SiteNotSupported, FetchFailed."""
         if importlib.util.find_spec("yt_dlp") is None:
             raise SiteNotSupported("This installation does not fetch from that site.")
-        return choose_audio(await self.read_document(url))
+        source = choose_audio(await self.read_document(url))
+        # The site refuses its media for some seconds after its page was read.
+        await asyncio.sleep(min(max(0.0, source.available_at - time.time()), LONGEST_WAIT_SECONDS))
+        return source
 
     async def read_document(self, url: str) -> Mapping[str, Any]:
         """What yt-dlp knows of a page. Raises FetchFailed."""

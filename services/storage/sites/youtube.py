@@ -1,5 +1,6 @@
 """YouTube: which URLs are its pages, and what of a video's document allows to fetch its audio."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,7 +49,8 @@ def choose_audio(document: Mapping[str, Any]) -> Source:
         raise SiteNotSupported("This video offers no audio that can be fetched.")
     best = max(formats, key=_rank)
     title = document.get("title")
-    return Source(best["url"], f"{title if isinstance(title, str) and title else 'video'}.{best.get('ext') or 'media'}")
+    name = re.sub(r"[/\\]", "-", title) if isinstance(title, str) and title else "video"
+    return Source(best["url"], f"{name}.{best.get('ext') or 'media'}", _number(best.get("available_at")))
 
 
 def _formats(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
