@@ -24,11 +24,11 @@ def fetching(egress: Egress) -> FetchJson:
     """Reads documents through this way out."""
 
     async def fetch(url: str) -> tuple[Any, str]:
-        async with egress.stream(url, max_bytes=MAX_DOCUMENT_BYTES, headers={"Accept": "application/json"}) as reply:
-            try:
+        try:
+            async with egress.stream(url, max_bytes=MAX_DOCUMENT_BYTES, headers={"Accept": "application/json"}) as reply:
                 body = b"".join([piece async for piece in reply.pieces()])
-            except ReplyTooLarge as error:
-                raise ValueError("too large") from error
-            return json.loads(body), reply.headers.get("cache-control", "")
+        except ReplyTooLarge as error:
+            raise ValueError("too large") from error
+        return json.loads(body), reply.headers.get("cache-control", "")
 
     return fetch
