@@ -8,6 +8,7 @@ from pathlib import Path
 
 from google.protobuf.descriptor import ServiceDescriptor
 
+from services.jobs.claim_key import read_claim_key
 from services.jobs.events import consume_results
 from services.jobs.rpc.jobs import JobsRpc
 from services.jobs.rpc.work import WorkRpc
@@ -15,11 +16,12 @@ from services.jobs.settings import JobsSettings
 from services.jobs.store.tables import outbox
 from services.jobs.usecases.changes import Changes
 from services.jobs.usecases.cleanup import remove_due
+from services.jobs.usecases.completion import expire_uploads
 from services.jobs.usecases.intake import open_intake
 from services.jobs.usecases.read import poll_watched
 from services.jobs.usecases.resources import Resources
 from services.jobs.usecases.sweep import tidy
-from services.jobs.workers import Dispatcher, OrphanFinder, Reconciler, Sweeper, repeat
+from services.jobs.workers import AudioExpirer, Dispatcher, Fetcher, OrphanFinder, Reconciler, Sweeper, repeat
 from services.mesh.api_keys import open_authentication
 from services.mesh.bus import Bus, open_bus
 from services.mesh.channel import Channel, open_channel
@@ -30,7 +32,8 @@ from services.mesh.lifecycle import Lifecycle
 from services.mesh.migrations import migrate
 from services.mesh.outbox import OutboxRelay
 from services.mesh.server import Registration, open_server
-from steno.billing.v1 import billing_service_pb2
+from steno.billing.v1 import accounts_service_pb2, billing_service_pb2
+from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceStub
 from steno.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from steno.jobs.v1 import jobs_service_pb2, work_service_pb2
 from steno.jobs.v1.jobs_service_pb2_grpc import add_JobsServiceServicer_to_server
@@ -67,22 +70,28 @@ async def app(settings: JobsSettings, lifecycle: Lifecycle) -> AsyncIterator[Non
 async def _open_resources(
     stack: AsyncExitStack, settings: JobsSettings, signer: TokenSigner, database: Database, relay: OutboxRelay
 ) -> Resources:
-    async def channel(address: str, service: ServiceDescriptor, audience: str) -> Channel:
-        opening = open_channel(address, audience=audience, signer=signer, services=[service])
+    async def channel(address: str, audience: str, *services: ServiceDescriptor) -> Channel:
+        opening = open_channel(address, audience=audience, signer=signer, services=services)
         return await stack.enter_async_context(opening)
 
-    billing = billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"]
+    ledger = billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"]
+    accounts = accounts_service_pb2.DESCRIPTOR.services_by_name["AccountsService"]
+    billing = await channel(settings.billing_address, "billing", ledger, accounts)
     storage = storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"]
     return Resources(
         database=database,
         policy=settings.policy(),
         changes=Changes(settings.watch_limit),
         intake=await stack.enter_async_context(open_intake(database, settings.reserve_seconds)),
-        billing=BillingServiceStub(await channel(settings.billing_address, billing, "billing")),
-        storage=StorageServiceStub(await channel(settings.storage_address, storage, "storage")),
+        claim_key=read_claim_key(settings.claim_key_file),
+        networks=settings.networks(),
+        billing=BillingServiceStub(billing),
+        accounts=AccountsServiceStub(billing),
+        storage=StorageServiceStub(await channel(settings.storage_address, "storage", storage)),
         wake_relay=relay.wake,
         work_waiting=asyncio.Event(),
         removals_waiting=asyncio.Event(),
+        fetches_waiting=asyncio.Event(),
     )
 
 
@@ -117,6 +126,10 @@ def _spawn_workers(settings: JobsSettings, lifecycle: Lifecycle, resources: Reso
     loop("reconcile", Reconciler(resources).turn, settings.reconcile_interval_seconds)
     loop("cleanup", partial(remove_due, resources), settings.cleanup_interval_seconds, resources.removals_waiting)
     loop("orphans", OrphanFinder(resources).turn, settings.orphan_media_interval_seconds)
+    loop("uploads", partial(expire_uploads, resources), settings.upload_interval_seconds)
+    loop("retention", AudioExpirer(resources).turn, settings.retention_interval_seconds)
+    for number in range(settings.fetch_slots):
+        loop(f"fetch-{number}", Fetcher(resources, stopping).turn, settings.fetch_interval_seconds, resources.fetches_waiting)
     loop("tidy", partial(tidy, resources), settings.tidy_interval_seconds)
 
 

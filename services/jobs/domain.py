@@ -1,10 +1,13 @@
 """What jobs are and may become: errors, edges, and the rules for orders."""
 
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from services.mesh.errors import (
     Aborted,
@@ -13,8 +16,9 @@ from services.mesh.errors import (
     InvalidField,
     NotFound,
     ResourceExhausted,
+    Unauthenticated,
 )
-from steno.jobs.v1.job_pb2 import Job, JobError, TranscriptionConfig
+from steno.jobs.v1.job_pb2 import Job, JobError, KnownSpeaker, TranscriptionConfig
 
 QUEUED: Final = Job.STATE_QUEUED
 PROCESSING: Final = Job.STATE_PROCESSING
@@ -22,9 +26,18 @@ DONE: Final = Job.STATE_DONE
 FAILED: Final = Job.STATE_FAILED
 CANCELLED: Final = Job.STATE_CANCELLED
 ENDED: Final = frozenset({DONE, FAILED, CANCELLED})
+READY: Final = Job.WAITING_UNSPECIFIED
+FETCH: Final = Job.WAITING_FETCH
+UPLOAD: Final = Job.WAITING_UPLOAD
 
 MAX_SPEAKER_COUNT: Final = 20
 MAX_PROMPT_BYTES: Final = 4096
+MAX_TITLE_CHARACTERS: Final = 255
+MAX_KNOWN_SPEAKERS: Final = 4
+MAX_NAME_CHARACTERS: Final = 64
+MAX_EMBEDDING_BYTES: Final = 4096
+MAX_CLAIM_TOKENS: Final = 100
+MAX_KEY_TTL: Final = timedelta(days=366)
 MAX_WINDOW_BYTES: Final = 1 << 20
 MAX_WINDOW_INDEX: Final = 100_000
 MAX_PAGE_SIZE: Final = 100
@@ -86,6 +99,18 @@ class AttemptsExhausted(ResourceExhausted):
     """The job was taken again and again without finishing a window."""
 
 
+class AuthenticationRequired(Unauthenticated):
+    """The job is somebody's, and the request does not prove whose."""
+
+
+class UploadExpired(FailedPrecondition):
+    """The upload was not completed in time."""
+
+
+class NoCredits(ResourceExhausted):
+    """There is no credit left."""
+
+
 @dataclass(frozen=True)
 class Policy:
     """How long and how often things may go on; the settings say the values."""
@@ -102,6 +127,12 @@ class Policy:
     orphan_hold_age: timedelta = timedelta(minutes=5)
     tombstone_age: timedelta = timedelta(days=30)
     orphan_media_age: timedelta = timedelta(hours=2)
+    upload_age: timedelta = timedelta(hours=2)
+    fetch_deadline: timedelta = timedelta(hours=1)
+    fetch_look: timedelta = timedelta(seconds=1)
+    commit_deadline: timedelta = timedelta(minutes=2)
+    text_age: timedelta = timedelta(minutes=1)
+    clock_difference: timedelta = timedelta(minutes=5)
     batch_size: int = 100
 
 
@@ -121,6 +152,11 @@ def accepted_config(asked: TranscriptionConfig) -> TranscriptionConfig:
     _check_speakers(asked)
     if len(asked.prompt.encode()) > MAX_PROMPT_BYTES or "\0" in asked.prompt:
         raise InvalidField(f"A prompt has at most {MAX_PROMPT_BYTES} bytes of text.", field="config.prompt")
+    _check_known_speakers(asked.known_speakers)
+    if asked.task not in TranscriptionConfig.Task.values():
+        raise InvalidField("task is not one that Steno knows.", field="config.task")
+    if not (math.isfinite(asked.temperature) and 0 <= asked.temperature <= 1):
+        raise InvalidField("temperature is 0 to 1.", field="config.temperature")
     config = TranscriptionConfig()
     config.CopyFrom(asked)
     config.language = language_code(asked.language)
@@ -133,6 +169,41 @@ def _check_speakers(config: TranscriptionConfig) -> None:
             raise InvalidField(f"{field} is 0 to {MAX_SPEAKER_COUNT}.", field=f"config.{field}")
     if 0 < config.max_speaker_count < config.min_speaker_count:
         raise InvalidField("min_speaker_count is at most max_speaker_count.", field="config.min_speaker_count")
+
+
+def _check_known_speakers(speakers: Sequence[KnownSpeaker]) -> None:
+    field = "config.known_speakers"
+    if len(speakers) > MAX_KNOWN_SPEAKERS:
+        raise InvalidField(f"At most {MAX_KNOWN_SPEAKERS} speakers can be known.", field=field)
+    if len({speaker.name for speaker in speakers}) < len(speakers):
+        raise InvalidField("Every known speaker has a name of its own.", field=field)
+    for speaker in speakers:
+        if not 0 < len(speaker.name) <= MAX_NAME_CHARACTERS or "\0" in speaker.name:
+            raise InvalidField(f"The name of a known speaker has 1 to {MAX_NAME_CHARACTERS} characters.", field=field)
+        if not 0 < len(speaker.embedding) <= MAX_EMBEDDING_BYTES or len(speaker.embedding) % 4:
+            raise InvalidField(f"A voice is 1 to {MAX_EMBEDDING_BYTES // 4} float32.", field=field)
+
+
+def accepted_title(asked: str) -> str:
+    """The title as it will be stored, without spaces around it. Raises InvalidField."""
+    if len(asked) > MAX_TITLE_CHARACTERS or "\0" in asked:
+        raise InvalidField(f"A title has at most {MAX_TITLE_CHARACTERS} characters.", field="title")
+    return asked.strip()
+
+
+def accepted_ttl(asked: timedelta) -> timedelta:
+    """How long an idempotency key stands for its order. Raises InvalidField."""
+    if not timedelta(0) < asked <= MAX_KEY_TTL:
+        raise InvalidField(f"idempotency_ttl is more than 0 and at most {MAX_KEY_TTL.days} days.", field="idempotency_ttl")
+    return asked
+
+
+def url_filename(url: str) -> str:
+    """What a checked URL calls its media: the last segment of the path, else the host."""
+    parts = urlsplit(url)
+    segment = unquote(parts.path.rstrip("/").rpartition("/")[2], errors="replace")
+    visible = "".join(character for character in segment if character.isprintable()).strip()
+    return visible[:MAX_TITLE_CHARACTERS] or (parts.hostname or "")
 
 
 def check_media_age(policy: Policy, age: timedelta) -> None:
@@ -161,10 +232,13 @@ def check_window(index: int, window: bytes) -> None:
         raise InvalidField(f"A window has 1 to {MAX_WINDOW_BYTES} bytes.", field="window")
 
 
-def fingerprint(config: TranscriptionConfig, source: int, media_sha256: str) -> str:
-    """SHA-256, in hexadecimal, over what makes two orders the same order."""
+def fingerprint(config: TranscriptionConfig, source: int, origin: str) -> str:
+    """SHA-256, in hexadecimal, over what makes two orders the same order; a title does not.
+
+    origin: the media's SHA-256, "url:" with the URL, or "upload:" with the name.
+    """
     digest = sha256(config.SerializeToString(deterministic=True))
-    digest.update(f"\0{source}\0{media_sha256}".encode())
+    digest.update(f"\0{source}\0{origin}".encode())
     return digest.hexdigest()
 
 

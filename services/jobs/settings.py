@@ -1,10 +1,12 @@
 """Settings of jobs."""
 
 from datetime import timedelta
+from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from services.jobs.domain import Policy
+from services.mesh.egress.addresses import NetworkPolicy, read_policy
 from services.mesh.settings import BusSettings, DatabaseSettings, ServiceSettings, settings_config
 
 
@@ -18,6 +20,13 @@ class JobsSettings(ServiceSettings, DatabaseSettings, BusSettings):
     billing_address: str = Field("127.0.0.1:7001", description="host:port of billing.")
     storage_address: str = Field("127.0.0.1:7002", description="host:port of storage.")
 
+    claim_key_file: Path = Field(
+        Path(".steno/keys/claim"), description="File with the key that claim tokens are made with: 32 random bytes or more."
+    )
+    egress_allowed_networks: str = Field(
+        "",
+        description="Networks in CIDR notation, separated by commas, that URLs may lead to though they are not public; as storage's.",
+    )
     lease_seconds: float = Field(30.0, gt=0, description="Seconds that a worker holds a job without a sign of life.")
     max_attempts: int = Field(5, ge=1, description="Claims without a new window after which a job fails.")
     max_claims: int = Field(1000, ge=1, description="Claims in all, those given back included, after which a job fails.")
@@ -39,10 +48,31 @@ class JobsSettings(ServiceSettings, DatabaseSettings, BusSettings):
     orphan_media_seconds: float = Field(
         7200.0, ge=5400, description="Age in seconds from which media without a job is removed; above the longest upload with its probe."
     )
+    fetch_slots: int = Field(4, ge=1, le=64, description="Submitted URLs that this process has fetched at one time.")
+    fetch_interval_seconds: float = Field(1.0, gt=0, description="Seconds between looks for submitted URLs to fetch, at most.")
+    fetch_seconds: float = Field(3600.0, gt=0, le=7200, description="Seconds to wait for storage to fetch and probe one submitted URL.")
+    upload_seconds: float = Field(
+        7200.0,
+        gt=0,
+        le=7200,
+        description="Seconds to complete an announced upload in; below storage's abandoned_seconds.",
+    )
+    upload_interval_seconds: float = Field(30.0, gt=0, description="Seconds between looks for announced uploads that never came.")
+    retention_interval_seconds: float = Field(60.0, gt=0, description="Seconds between looks for audio that was kept long enough.")
     tidy_interval_seconds: float = Field(30.0, gt=0, description="Seconds between foldings of the tallies.")
     tombstone_days: int = Field(30, ge=8, description="Days for which a removed job's ending is remembered; longer than events are kept.")
     batch_size: int = Field(100, ge=1, le=1000, description="Rows that one turn of a worker takes at most.")
     event_concurrency: int = Field(16, ge=1, description="Events handled at one time.")
+
+    @field_validator("egress_allowed_networks")
+    @classmethod
+    def _networks_are_cidr(cls, networks: str) -> str:
+        read_policy(_listed(networks))
+        return networks
+
+    def networks(self) -> NetworkPolicy:
+        """What submitted URLs may lead to."""
+        return read_policy(_listed(self.egress_allowed_networks))
 
     def policy(self) -> Policy:
         """What the use cases go by."""
@@ -58,6 +88,12 @@ class JobsSettings(ServiceSettings, DatabaseSettings, BusSettings):
             open_hold_age=timedelta(seconds=self.open_hold_seconds),
             orphan_hold_age=timedelta(seconds=self.orphan_hold_seconds),
             orphan_media_age=timedelta(seconds=self.orphan_media_seconds),
+            fetch_deadline=timedelta(seconds=self.fetch_seconds),
+            upload_age=timedelta(seconds=self.upload_seconds),
             tombstone_age=timedelta(days=self.tombstone_days),
             batch_size=self.batch_size,
         )
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from services.jobs.usecases.dispatch import WORK_CLASS, dispatch_round, recall_all, recall_lost
+from services.jobs.usecases.fetch import fetch_next
 from services.jobs.usecases.orphans import Walk, next_walk, order_orphans
 from services.jobs.usecases.reconcile import reconcile_holds
 from services.jobs.usecases.resources import Resources
+from services.jobs.usecases.retention import expire_audio
 from services.jobs.usecases.sweep import sweep_leases
 from services.mesh.bus import Bus
 from services.mesh.errors import MeshError
@@ -63,6 +65,31 @@ class OrphanFinder:
         """A part of the walk. Raises MeshError when database or storage do not answer."""
         walk = await next_walk(self._resources, self._walk)
         self._walk = await order_orphans(self._resources, walk)
+
+
+class AudioExpirer:
+    """Removes audio that was kept long enough."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+
+    async def turn(self) -> None:
+        """What is due now. Raises MeshError when the database does not answer."""
+        while await expire_audio(self._resources, datetime.now(UTC)) >= self._resources.policy.batch_size:
+            pass
+
+
+class Fetcher:
+    """Fetches submitted URLs, one at a time."""
+
+    def __init__(self, resources: Resources, stopping: asyncio.Event) -> None:
+        self._resources = resources
+        self._stopping = stopping
+
+    async def turn(self) -> None:
+        """All that is due. Raises MeshError when the database does not answer."""
+        while not self._stopping.is_set() and await fetch_next(self._resources, self._stopping):
+            pass
 
 
 class Reconciler:

@@ -50,6 +50,10 @@ class DataDirectory:
         return self.root / "keys" / "signing"
 
     @property
+    def claim_key(self) -> Path:
+        return self.root / "keys" / "claim"
+
+    @property
     def first_workspace(self) -> Path:
         return self.root / "keys" / "first-workspace.json"
 
@@ -83,7 +87,7 @@ class DataDirectory:
             raise self._unusable(error) from error
         if not self.identity_key.exists():
             _write_key(self.identity_key)
-        for secret in (self.pepper, self.signing_key):
+        for secret in (self.pepper, self.signing_key, self.claim_key):
             _write_secret_once(secret)
         self._check_space(free_bytes_needed)
 

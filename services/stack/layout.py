@@ -124,6 +124,8 @@ def _defaults(service: str, data: DataDirectory) -> Iterable[tuple[str, str]]:
         yield f"{prefix}SCRATCH_DIRECTORY", str(data.scratch / service)
     if service == "billing":
         yield f"{prefix}PEPPER_FILE", str(data.pepper)
+    if service == "jobs":
+        yield f"{prefix}CLAIM_KEY_FILE", str(data.claim_key)
     if service == "storage":
         yield f"{prefix}SIGNING_KEY_FILE", str(data.signing_key)
         yield f"{prefix}BLOB_DIRECTORY", str(data.blobs)

@@ -39,7 +39,8 @@ def test_services_find_each_other_and_the_files_of_steno_up_by_default() -> None
             assert settings[service].get(f"{other}_address", address) == address
     assert settings["gateway"]["storage_data_url"] == f"http://127.0.0.1:{settings['storage']['data_port']}"
     for spec in service_children(DataDirectory(Path(".steno")), choose_ports(0), {}):
-        for name in ("identity_key_file", "database_url", "pepper_file", "signing_key_file", "blob_directory", "scratch_directory"):
+        files = ("identity_key_file", "pepper_file", "claim_key_file", "signing_key_file", "blob_directory", "scratch_directory")
+        for name in ("database_url", *files):
             given = spec.environment.get(f"STENO_{spec.name.upper()}_{name.upper()}")
             assert given is None or str(settings[spec.name][name]) == given
 

@@ -1,5 +1,6 @@
 """Billing and storage as jobs meets them: small real gRPC servers that keep everything in memory."""
 
+import asyncio
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -7,14 +8,17 @@ from typing import Any
 
 import grpc
 
-from services.mesh.errors import FailedPrecondition, Internal, NotFound, ResourceExhausted, ServiceUnavailable
-from services.mesh.identity import CallerKind, current_caller
+from services.mesh.errors import FailedPrecondition, Internal, InvalidArgument, MeshError, NotFound, ResourceExhausted, ServiceUnavailable
+from services.mesh.identity import Caller, CallerKind, current_caller
 from services.mesh.ids import new_id
+from steno.billing.v1 import accounts_service_pb2 as accounts_pb
 from steno.billing.v1 import billing_service_pb2 as billing_pb
+from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceServicer
 from steno.billing.v1.billing_service_pb2_grpc import BillingServiceServicer
-from steno.billing.v1.ledger_pb2 import Hold
+from steno.billing.v1.ledger_pb2 import Balance, Hold
+from steno.billing.v1.workspace_pb2 import Plan
 from steno.storage.v1 import storage_service_pb2 as storage_pb
-from steno.storage.v1.media_pb2 import Media
+from steno.storage.v1.media_pb2 import Media, SignedUrl
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceServicer
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -41,9 +45,11 @@ class MediaNotFound(NotFound):
 
 
 class BillingPeer(BillingServiceServicer):
-    """Holds by job; every workspace begins with `credit_ms`; a hold in `refused` cannot be ended."""
+    """Holds by job; every wallet begins with `credit_ms`; a hold in `refused` cannot be ended. `plans` are those of wallets."""
 
     def __init__(self) -> None:
+        self.plans: defaultdict[str, Plan] = defaultdict(lambda: Plan(name="test", retention_days=30, max_upload_bytes=2**30))
+        self.down = False
         self.credit_ms: defaultdict[str, int] = defaultdict(lambda: 1_000_000_000)
         self.holds: dict[str, Hold] = {}
         self.reserve_count = 0
@@ -61,16 +67,21 @@ class BillingPeer(BillingServiceServicer):
 
     async def Reserve(self, request: billing_pb.ReserveRequest, context: Context) -> billing_pb.ReserveResponse:
         self.reserve_count += 1
-        workspace_id = current_caller().workspace_id
+        workspace_id = current_caller().payer_id
         assert workspace_id
         assert current_caller().kind is CallerKind.SERVICE
+        if self.down:
+            raise ServiceUnavailable(service="billing")
         if request.job_id not in self.holds:
             if self.credit_ms[workspace_id] < request.amount_ms:
                 raise NoCredits(available_ms=str(self.credit_ms[workspace_id]), required_ms=str(request.amount_ms))
             self.credit_ms[workspace_id] -= request.amount_ms
             self.open_hold(request.job_id, workspace_id, create_time=datetime.now(UTC))
             self.holds[request.job_id].amount_ms = request.amount_ms
-        return billing_pb.ReserveResponse(hold=self.holds[request.job_id])
+        return billing_pb.ReserveResponse(hold=self.holds[request.job_id], plan=self.plans[workspace_id])
+
+    async def GetBalance(self, request: billing_pb.GetBalanceRequest, context: Context) -> billing_pb.GetBalanceResponse:
+        return billing_pb.GetBalanceResponse(balance=Balance(available_ms=self.credit_ms[current_caller().payer_id]))
 
     async def Settle(self, request: billing_pb.SettleRequest, context: Context) -> billing_pb.SettleResponse:
         hold = self._open(request.job_id)
@@ -103,10 +114,32 @@ class BillingPeer(BillingServiceServicer):
         return hold
 
 
+class AccountsPeer(AccountsServiceServicer):
+    """The plans that billing has."""
+
+    def __init__(self, billing: BillingPeer) -> None:
+        self._billing = billing
+
+    async def GetPlan(self, request: accounts_pb.GetPlanRequest, context: Context) -> accounts_pb.GetPlanResponse:
+        return accounts_pb.GetPlanResponse(plan=self._billing.plans[current_caller().payer_id])
+
+
 class StoragePeer(StorageServiceServicer):
-    """Media and artefacts by workspace; `broken` makes it fail to delete."""
+    """Media and artefacts by workspace; `broken` makes it fail to delete.
+
+    Fetching any URL waits for `may_fetch`, then raises the next of `fetch_errors`, or makes media. Uploads arrive by `arrive`.
+    """
 
     def __init__(self) -> None:
+        self.fetches: list[storage_pb.FetchMediaRequest] = []
+        self.fetchers: list[Caller] = []
+        self.fetch_errors: list[MeshError] = []
+        self.may_fetch = asyncio.Event()
+        self.may_fetch.set()
+        self.aborted_fetches = 0
+        self.uploads: dict[tuple[str, str], Media] = {}
+        self.commit_error: MeshError | None = None
+        self.signatures: list[int] = []
         self.media: dict[tuple[str, str], Media] = {}
         self.artefacts: set[tuple[str, str]] = set()
         self.broken = False
@@ -133,6 +166,60 @@ class StoragePeer(StorageServiceServicer):
         self.artefacts.add((workspace_id, artefact_id))
         return artefact_id
 
+    async def FetchMedia(self, request: storage_pb.FetchMediaRequest, context: Context) -> storage_pb.FetchMediaResponse:
+        assert current_caller().kind is CallerKind.SERVICE
+        self.fetches.append(request)
+        self.fetchers.append(current_caller())
+        try:
+            await self.may_fetch.wait()
+        except asyncio.CancelledError:
+            self.aborted_fetches += 1
+            raise
+        if self.fetch_errors:
+            raise self.fetch_errors.pop(0)
+        workspace_id = current_caller().workspace_id
+        if (workspace_id, request.media_id) not in self.media:
+            self._make_ready(workspace_id, Media(id=request.media_id, workspace_id=workspace_id, filename="fetched.mp3"))
+        return storage_pb.FetchMediaResponse(media=self.media[workspace_id, request.media_id])
+
+    async def BeginUpload(self, request: storage_pb.BeginUploadRequest, context: Context) -> storage_pb.BeginUploadResponse:
+        workspace_id = current_caller().workspace_id
+        media = Media(id=new_id(), workspace_id=workspace_id, state=Media.STATE_UPLOADING, filename=request.filename)
+        self.uploads[workspace_id, media.id] = media
+        return storage_pb.BeginUploadResponse(media=media, upload_url=self._upload_url(media.id, request.max_size_bytes))
+
+    async def SignUpload(self, request: storage_pb.SignUploadRequest, context: Context) -> storage_pb.SignUploadResponse:
+        if (current_caller().workspace_id, request.media_id) not in self.uploads:
+            raise MediaNotFound
+        return storage_pb.SignUploadResponse(upload_url=self._upload_url(request.media_id, request.max_size_bytes))
+
+    async def AbortUpload(self, request: storage_pb.AbortUploadRequest, context: Context) -> storage_pb.AbortUploadResponse:
+        self.uploads.pop((current_caller().workspace_id, request.media_id), None)
+        return storage_pb.AbortUploadResponse()
+
+    async def CommitUpload(self, request: storage_pb.CommitUploadRequest, context: Context) -> storage_pb.CommitUploadResponse:
+        place = (current_caller().workspace_id, request.media_id)
+        if self.commit_error is not None:
+            if isinstance(self.commit_error, InvalidArgument):
+                self.uploads.pop(place)
+            raise self.commit_error
+        if place not in self.media:
+            if place not in self.uploads:
+                raise MediaNotFound
+            self._make_ready(place[0], self.uploads.pop(place))
+        return storage_pb.CommitUploadResponse(media=self.media[place])
+
+    def _make_ready(self, workspace_id: str, media: Media) -> None:
+        media.state = Media.STATE_READY
+        media.sha256 = sha256(media.id.encode()).hexdigest()
+        media.probe.duration_ms = 60_000
+        media.create_time.FromDatetime(datetime.now(UTC))
+        self.media[workspace_id, media.id] = media
+
+    def _upload_url(self, media_id: str, max_size_bytes: int) -> SignedUrl:
+        self.signatures.append(max_size_bytes)
+        return SignedUrl(url=f"http://storage/{media_id}?n={len(self.signatures)}", store="disk")
+
     async def GetMedia(self, request: storage_pb.GetMediaRequest, context: Context) -> storage_pb.GetMediaResponse:
         media = self.media.get((current_caller().workspace_id, request.media_id))
         if media is None:
@@ -155,6 +242,7 @@ class StoragePeer(StorageServiceServicer):
     async def DeleteMedia(self, request: storage_pb.DeleteMediaRequest, context: Context) -> storage_pb.DeleteMediaResponse:
         self._check()
         self.media.pop((current_caller().workspace_id, request.media_id), None)
+        self.uploads.pop((current_caller().workspace_id, request.media_id), None)
         return storage_pb.DeleteMediaResponse()
 
     async def DeleteArtefact(self, request: storage_pb.DeleteArtefactRequest, context: Context) -> storage_pb.DeleteArtefactResponse:

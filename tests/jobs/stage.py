@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from services.mesh.lifecycle import Lifecycle
 from services.mesh.server import Registration, open_server
 from services.mesh.settings import ServiceSettings
 from services.mesh.streams import event_subject
-from steno.billing.v1 import billing_service_pb2
+from steno.billing.v1 import accounts_service_pb2, billing_service_pb2
+from steno.billing.v1.accounts_service_pb2_grpc import add_AccountsServiceServicer_to_server
 from steno.billing.v1.billing_service_pb2_grpc import add_BillingServiceServicer_to_server
 from steno.inference.v1.inference_events_pb2 import TranscriptCompleted, WorkFailed
 from steno.jobs.v1 import jobs_events_pb2, jobs_service_pb2, work_service_pb2
@@ -32,14 +34,18 @@ from steno.jobs.v1.jobs_service_pb2_grpc import JobsServiceStub
 from steno.jobs.v1.work_service_pb2_grpc import WorkServiceStub
 from steno.storage.v1 import storage_service_pb2
 from steno.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
-from tests.jobs.peers import BillingPeer, StoragePeer
+from tests.jobs.peers import AccountsPeer, BillingPeer, StoragePeer
 from tests.servers import NatsServer, free_port, nats_server
 
 DEADLINE_SECONDS = 15.0
+CLAIM_KEY = "0123456789abcdef" * 4
 QUICK: dict[str, Any] = {
     "dispatch_interval_seconds": 0.1,
     "sweep_interval_seconds": 0.1,
     "cleanup_interval_seconds": 0.1,
+    "fetch_interval_seconds": 0.1,
+    "upload_interval_seconds": 0.1,
+    "retention_interval_seconds": 0.1,
     "watch_interval_seconds": 0.2,
     "tidy_interval_seconds": 0.2,
     "reconcile_interval_seconds": 0.2,
@@ -73,6 +79,24 @@ class Owner:
         request = pb.CreateJobRequest(media_id=media_id, source=Job.SOURCE_API, config=TranscriptionConfig(**config), idempotency_key=key)
         return await self.call("CreateJob", request)  # type: ignore[no-any-return]
 
+    async def submit_url(self, url: str, key: str = "", **config: Any) -> pb.CreateJobResponse:
+        """Creates a job from a URL."""
+        request = pb.CreateJobRequest(url=url, source=Job.SOURCE_URL, config=TranscriptionConfig(**config), idempotency_key=key)
+        return await self.call("CreateJob", request)  # type: ignore[no-any-return]
+
+    async def announce(self, filename: str = "talk.mp3", key: str = "", max_size_bytes: int = 0) -> pb.CreateJobResponse:
+        """Creates a job for an upload."""
+        upload = pb.CreateJobRequest.Upload(filename=filename, max_size_bytes=max_size_bytes)
+        return await self.call("CreateJob", pb.CreateJobRequest(upload=upload, source=Job.SOURCE_UPLOAD, idempotency_key=key))  # type: ignore[no-any-return]
+
+    async def complete(self, job_id: str) -> Job:
+        """Says that the upload has arrived."""
+        return (await self.call("CompleteUpload", pb.CompleteUploadRequest(job_id=job_id))).job  # type: ignore[no-any-return]
+
+    async def claim(self, *tokens: str) -> int:
+        """Claims guests' jobs."""
+        return (await self.call("ClaimJobs", pb.ClaimJobsRequest(claim_tokens=tokens))).claimed_count  # type: ignore[no-any-return]
+
     async def get(self, job_id: str) -> Job:
         """Reads a job."""
         return (await self.call("GetJob", pb.GetJobRequest(job_id=job_id))).job  # type: ignore[no-any-return]
@@ -98,6 +122,16 @@ class Owner:
             yield first.job
         async for response in changes:
             yield response.job
+
+    async def watch_text(self, job_id: str) -> AsyncIterator[str]:
+        """Follows the text of a job."""
+        with calling_as(self.caller):
+            pieces = self.stub.WatchText(pb.WatchTextRequest(job_id=job_id))
+            first = await anext(pieces, None)
+        if first is not None:
+            yield first.text
+        async for response in pieces:
+            yield response.text
 
     async def call(self, method: str, request: Message) -> Any:
         """Any unary method."""
@@ -125,8 +159,24 @@ class Stage:
 
     async def owner(self, workspace_id: str = "ws", owner: str = "workspace", key_id: str = "key-1", port: int = 0) -> Owner:
         """A client of the service on the port."""
-        channel = await self._channel("gateway", port)
-        return Owner(JobsServiceStub(channel), Caller(CallerKind.KEY, "gateway", workspace_id, owner, key_id))
+        return await self.client(Caller(CallerKind.KEY, "gateway", workspace_id, owner, key_id), port)
+
+    async def guest(self, claim_token: str = "", *, wallet_id: str = "", workspace_id: str = "ws", port: int = 0) -> Owner:
+        """A caller of the app key "app" without a user's proof, with what it showed instead."""
+        digest = sha256(claim_token.encode()).hexdigest() if claim_token else ""
+        owner = f"guest:{wallet_id or 'app'}"
+        caller = Caller(CallerKind.GUEST, "gateway", workspace_id, owner, "app", wallet_id=wallet_id, claim_digest=digest)
+        return await self.client(caller, port)
+
+    async def user(self, user_id: str, claim_token: str = "", *, workspace_id: str = "ws", port: int = 0) -> Owner:
+        """A user of the app key "app"."""
+        digest = sha256(claim_token.encode()).hexdigest() if claim_token else ""
+        caller = Caller(CallerKind.USER, "gateway", workspace_id, f"user:{user_id}", "app", wallet_id=user_id, claim_digest=digest)
+        return await self.client(caller, port)
+
+    async def client(self, caller: Caller, port: int = 0) -> Owner:
+        """Whoever it is, of the service on the port."""
+        return Owner(JobsServiceStub(await self._channel("gateway", port)), caller)
 
     async def worker(self, port: int = 0) -> Any:
         """A stub of WorkService, as inference has it."""
@@ -185,13 +235,24 @@ async def open_stage(directory: Path, database_url: str, **overrides: Any) -> As
     key_file = directory / "identity.pem"
     write_new_key(key_file)
     key = load_key(key_file)
+    claim_key_file = directory / "claim"
+    claim_key_file.touch(0o600)
+    claim_key_file.write_text(CLAIM_KEY)
     billing, storage = BillingPeer(), StoragePeer()  # type: ignore[abstract]
+    accounts = AccountsPeer(billing)  # type: ignore[abstract]
     async with AsyncExitStack() as stack:
         nats = await stack.enter_async_context(nats_server(directory / "nats"))
-        ports = [await stack.enter_async_context(_serve(key, name, peer)) for name, peer in (("billing", billing), ("storage", storage))]
+        registrations = {"billing": [_billing(billing), _accounts(accounts)], "storage": [_storage(storage)]}
+        ports = [await stack.enter_async_context(_serve(key, name, served)) for name, served in registrations.items()]
         bus = await stack.enter_async_context(open_bus(nats.url, name="test"))
         addresses = {"billing_address": f"127.0.0.1:{ports[0]}", "storage_address": f"127.0.0.1:{ports[1]}"}
-        place = {"port": free_port(), "database_url": database_url, "nats_url": nats.url, "identity_key_file": key_file}
+        place = {
+            "port": free_port(),
+            "database_url": database_url,
+            "nats_url": nats.url,
+            "identity_key_file": key_file,
+            "claim_key_file": claim_key_file,
+        }
         settings = JobsSettings(**(QUICK | addresses | place | overrides))
         stage = Stage(directory, settings, nats, bus, billing, storage, partial(TokenSigner, key), stack)
         await stack.enter_async_context(bus.watch("steno.events.jobs.>", stage.hear))
@@ -199,14 +260,23 @@ async def open_stage(directory: Path, database_url: str, **overrides: Any) -> As
         yield stage
 
 
+def _billing(peer: Any) -> Registration:
+    service = billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"]
+    return Registration(add_BillingServiceServicer_to_server, peer, service)
+
+
+def _accounts(peer: Any) -> Registration:
+    service = accounts_service_pb2.DESCRIPTOR.services_by_name["AccountsService"]
+    return Registration(add_AccountsServiceServicer_to_server, peer, service)
+
+
+def _storage(peer: Any) -> Registration:
+    service = storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"]
+    return Registration(add_StorageServiceServicer_to_server, peer, service)
+
+
 @asynccontextmanager
-async def _serve(key: Any, name: str, peer: Any) -> AsyncIterator[int]:
-    add: Any
-    add, module, service = {
-        "billing": (add_BillingServiceServicer_to_server, billing_service_pb2, "BillingService"),
-        "storage": (add_StorageServiceServicer_to_server, storage_service_pb2, "StorageService"),
-    }[name]
-    registration = Registration(add, peer, module.DESCRIPTOR.services_by_name[service])
+async def _serve(key: Any, name: str, served: Sequence[Registration]) -> AsyncIterator[int]:
     settings = ServiceSettings(port=0, shutdown_grace_seconds=1.0)
-    async with open_server(settings, TokenVerifier(key, name), authenticate=None, servicers=[registration]) as server:
+    async with open_server(settings, TokenVerifier(key, name), authenticate=None, servicers=served) as server:
         yield server.port

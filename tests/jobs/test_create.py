@@ -17,9 +17,9 @@ from services.mesh.identity import Caller, CallerKind
 from services.mesh.ids import new_id
 from services.mesh.status import RemoteError
 from steno.billing.v1.ledger_pb2 import Hold
-from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
+from steno.jobs.v1.job_pb2 import Job, KnownSpeaker, TranscriptionConfig
 from steno.jobs.v1.jobs_events_pb2 import JobQueued, WorkDispatched
-from steno.jobs.v1.jobs_service_pb2 import FindJobRequest
+from steno.jobs.v1.jobs_service_pb2 import CreateJobRequest, FindJobRequest
 from tests.jobs.conftest import StageFactory
 from tests.jobs.stage import until
 from tests.servers import free_port
@@ -36,13 +36,13 @@ async def test_accepted_order_is_held_stored_told_and_dispatched(stage: StageFac
         await until(lambda: mesh.told_of(JobQueued, job.id) and mesh.told_of(WorkDispatched, job.id))
 
 
-async def test_one_key_makes_one_job_under_64_concurrent_requests(stage: StageFactory) -> None:
+async def test_one_key_makes_one_job_under_200_concurrent_requests(stage: StageFactory) -> None:
     async with stage() as mesh, mesh.jobs():
         owner = await mesh.owner()
-        media = [mesh.storage.add_media("ws") for _ in range(64)]
+        media = [mesh.storage.add_media("ws") for _ in range(200)]
         answers = await asyncio.gather(*(owner.create(media_id, key="order-1") for media_id in media))
         assert len({answer.job.id for answer in answers}) == 1
-        assert sorted(answer.replayed for answer in answers) == [False] + [True] * 63
+        assert sorted(answer.replayed for answer in answers) == [False] + [True] * 199
         assert mesh.billing.in_state(Hold.STATE_OPEN) == [answers[0].job.id]
         assert (await owner.list()).total_size == 1
 
@@ -184,6 +184,7 @@ MALFORMED: list[tuple[str, dict[str, Any], str]] = [
     ("", {"language": "klingon"}, "INVALID_LANGUAGE"),
     ("", {"speaker_count": 21}, "INVALID_FIELD"),
     ("", {"prompt": "é" * 2049}, "INVALID_FIELD"),
+    ("", {"temperature": 1.1}, "INVALID_FIELD"),
 ]
 
 
@@ -195,6 +196,27 @@ async def test_a_malformed_order_costs_nothing(stage: StageFactory) -> None:
                 await owner.create(mesh.storage.add_media("ws"), key=key, **config)
             assert refusal.value.reason_name == reason
         assert mesh.billing.reserve_count == 0
+
+
+async def test_an_order_keeps_its_title_and_all_of_its_configuration(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        owner = await mesh.owner()
+        voice = KnownSpeaker(name="Ada", embedding=b"\0" * 256)
+        config = TranscriptionConfig(task=TranscriptionConfig.TASK_TRANSLATE, temperature=0.0, known_speakers=[voice], language="en")
+        request = CreateJobRequest(
+            media_id=mesh.storage.add_media("ws"), source=Job.SOURCE_API, config=config, title="  Épisode 412 ", idempotency_key="k"
+        )
+        job = (await owner.call("CreateJob", request)).job
+        assert (job.title, job.config) == ("Épisode 412", config)
+        assert (await owner.get(job.id)) == job
+        retitled = CreateJobRequest(
+            media_id=mesh.storage.add_media("ws"), source=Job.SOURCE_API, config=config, title="other", idempotency_key="k"
+        )
+        again = await owner.call("CreateJob", retitled)
+        assert (again.replayed, again.job.title) == (True, "Épisode 412"), "a title does not make another order"
+        for title in ("x" * 256, "a\0b"):
+            request.title = title
+            assert await refused(owner.call("CreateJob", request)) == "INVALID_FIELD"
 
 
 async def test_foreign_media_is_not_found(stage: StageFactory) -> None:

@@ -13,9 +13,12 @@ from services.jobs.domain import (
     language_code,
     raised_progress,
     retry_delay,
+    url_filename,
 )
 from services.mesh.errors import InvalidField
-from steno.jobs.v1.job_pb2 import TranscriptionConfig
+from steno.jobs.v1.job_pb2 import KnownSpeaker, TranscriptionConfig
+
+VOICE = KnownSpeaker(name="Ada", embedding=b"1234")
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,18 @@ def test_what_is_no_language_is_refused(asked: str) -> None:
         TranscriptionConfig(min_speaker_count=3, max_speaker_count=2),
         TranscriptionConfig(prompt="x" * 4097),
         TranscriptionConfig(prompt="a\0b"),
+        TranscriptionConfig(temperature=-0.1),
+        TranscriptionConfig(temperature=1.001),
+        TranscriptionConfig(temperature=float("nan")),
+        TranscriptionConfig(task=7),  # type: ignore[arg-type]
+        TranscriptionConfig(known_speakers=[VOICE] * 2),
+        TranscriptionConfig(known_speakers=[KnownSpeaker(name=str(number), embedding=b"1234") for number in range(5)]),
+        TranscriptionConfig(known_speakers=[KnownSpeaker(name="", embedding=b"1234")]),
+        TranscriptionConfig(known_speakers=[KnownSpeaker(name="x" * 65, embedding=b"1234")]),
+        TranscriptionConfig(known_speakers=[KnownSpeaker(name="a\0", embedding=b"1234")]),
+        TranscriptionConfig(known_speakers=[KnownSpeaker(name="a")]),
+        TranscriptionConfig(known_speakers=[KnownSpeaker(name="a", embedding=b"123")]),
+        TranscriptionConfig(known_speakers=[KnownSpeaker(name="a", embedding=b"1234" * 1025)]),
     ],
 )
 def test_orders_out_of_range_are_refused(config: TranscriptionConfig) -> None:
@@ -52,6 +67,21 @@ def test_orders_at_the_limits_are_accepted_and_left_alone() -> None:
     accepted = accepted_config(asked)
     assert (accepted.language, asked.language) == ("de", "De-AT")
     assert (accepted.speaker_count, len(accepted.prompt)) == (20, 4096)
+
+
+@pytest.mark.parametrize(
+    ("url", "filename"),
+    [
+        ("https://example.com/a/b%20c.mp3?x=1", "b c.mp3"),
+        ("https://example.com/a/", "a"),
+        ("https://example.com/", "example.com"),
+        ("https://example.com:8443/?v=1", "example.com"),
+        ("https://example.com/%00%0a%ff.mp3", "\ufffd.mp3"),
+        ("https://example.com/" + "x" * 300, "x" * 255),
+    ],
+)
+def test_a_url_names_its_media(url: str, filename: str) -> None:
+    assert url_filename(url) == filename
 
 
 def test_orders_differ_by_what_changes_their_result() -> None:

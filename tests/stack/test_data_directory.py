@@ -37,13 +37,13 @@ def test_next_mesh_waits_for_the_services_of_a_killed_one(tmp_path: Path) -> Non
 def test_keys_are_made_once_and_private(tmp_path: Path) -> None:
     data = DataDirectory(tmp_path / "data")
     data.prepare()
-    files = [data.identity_key, data.pepper, data.signing_key]
+    files = [data.identity_key, data.pepper, data.signing_key, data.claim_key]
     before = [path.read_bytes() for path in files]
     data.prepare()
     assert [path.read_bytes() for path in files] == before
-    assert len(set(before)) == 3
+    assert len(set(before)) == 4
     assert all(len(content) >= 32 and content.strip() == content for content in before[1:])
-    assert [path.stat().st_mode & 0o777 for path in files] == [0o600] * 3
+    assert [path.stat().st_mode & 0o777 for path in files] == [0o600] * 4
     assert data.root.stat().st_mode & 0o077 == 0
 
 

@@ -1,13 +1,13 @@
 """JobsService: messages in, use cases, messages out."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
 
-from services.jobs.usecases import cancel, create, read
+from services.jobs.usecases import cancel, claims, completion, create, read, summary, text, waiting
 from services.jobs.usecases.resources import Resources
-from services.mesh.identity import current_caller
+from services.mesh.identity import Caller, current_caller
 from steno.jobs.v1 import jobs_service_pb2 as pb
 from steno.jobs.v1.jobs_service_pb2_grpc import JobsServiceServicer
 
@@ -21,12 +21,21 @@ class JobsRpc(JobsServiceServicer):
         self._resources = resources
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.CreateJobResponse:
-        job, replayed = await create.create_job(self._resources, current_caller(), request)
-        return pb.CreateJobResponse(job=job, replayed=replayed)
+        made = await _creation(request)(self._resources, current_caller(), request)
+        return pb.CreateJobResponse(job=made.job, replayed=made.replayed, claim_token=made.claim_token, upload_url=made.upload_url)
+
+    async def CompleteUpload(self, request: pb.CompleteUploadRequest, context: Context) -> pb.CompleteUploadResponse:
+        return pb.CompleteUploadResponse(job=await completion.complete_upload(self._resources, current_caller(), request.job_id))
+
+    async def ClaimJobs(self, request: pb.ClaimJobsRequest, context: Context) -> pb.ClaimJobsResponse:
+        return pb.ClaimJobsResponse(claimed_count=await claims.claim_jobs(self._resources, current_caller(), request.claim_tokens))
+
+    async def SummarizeJobs(self, request: pb.SummarizeJobsRequest, context: Context) -> pb.SummarizeJobsResponse:
+        return await summary.summarize_jobs(self._resources, current_caller(), request)
 
     async def FindJob(self, request: pb.FindJobRequest, context: Context) -> pb.FindJobResponse:
-        job, media_sha256 = await read.find_job(self._resources, current_caller(), request.idempotency_key)
-        return pb.FindJobResponse(job=job, media_sha256=media_sha256)
+        found = await read.find_job(self._resources, current_caller(), request.idempotency_key)
+        return pb.FindJobResponse(job=found.job, media_sha256=found.media_sha256, claim_token=found.claim_token)
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
         return pb.GetJobResponse(job=await read.get_job(self._resources, current_caller(), request.job_id))
@@ -46,3 +55,13 @@ class JobsRpc(JobsServiceServicer):
         changes = read.watch_job(self._resources, current_caller(), request.job_id, request.after_revision)
         async for job in changes:
             yield pb.WatchJobResponse(job=job)
+
+    async def WatchText(self, request: pb.WatchTextRequest, context: Context) -> AsyncIterator[pb.WatchTextResponse]:
+        async for piece in text.watch_text(self._resources, current_caller(), request.job_id):
+            yield piece
+
+
+def _creation(request: pb.CreateJobRequest) -> Callable[[Resources, Caller, pb.CreateJobRequest], Awaitable[create.Made]]:
+    if request.url:
+        return waiting.create_from_url
+    return waiting.create_for_upload if request.HasField("upload") else create.create_from_media

@@ -6,7 +6,7 @@ from functools import cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, literal, select, update
+from sqlalchemy import Row, bindparam, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningInsert
 
@@ -20,11 +20,8 @@ from steno.jobs.v1.job_pb2 import Job, JobError, TranscriptionConfig
 
 JOB = table_of(JobRow)
 
-_READ_OWNED = select(JOB).where(
-    JOB.c.id == bindparam("job_id"),
-    JOB.c.workspace_id == bindparam("workspace_id"),
-    JOB.c.owner == bindparam("owner"),
-    JOB.c.delete_time.is_(None),
+_READ_VISIBLE = select(JOB).where(
+    JOB.c.id == bindparam("job_id"), JOB.c.workspace_id == bindparam("workspace_id"), JOB.c.delete_time.is_(None)
 )
 _PLAIN = (
     "id",
@@ -44,6 +41,9 @@ _PLAIN = (
     "transcript_artefact_id",
     "revision",
     "attempt",
+    "title",
+    "retention_days",
+    "waiting",
 )
 _ORDERED = (
     "id",
@@ -56,9 +56,15 @@ _ORDERED = (
     "audio_duration_ms",
     "held_ms",
     "config",
+    "wallet_id",
+    "title",
+    "url",
+    "claim_digest",
+    "waiting",
+    "retention_days",
 )
 _OPTIONAL = ("speech_detected", "speech_ratio")
-_TIMES = ("create_time", "start_time", "complete_time")
+_TIMES = ("create_time", "start_time", "complete_time", "audio_expire_time")
 
 
 async def read_now(session: AsyncSession) -> datetime:
@@ -68,7 +74,7 @@ async def read_now(session: AsyncSession) -> datetime:
 
 
 async def insert_jobs(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> Sequence[Row[Any]]:
-    """Queued jobs, due at once, in any order; none of media that a job was made from already."""
+    """Queued jobs, due at once, in any order; none of media that a job was made from already. Each dict has every ordered column."""
     if not rows:
         return []
     dialect = dialect_of(session)
@@ -89,9 +95,9 @@ async def read_job(session: AsyncSession, job_id: str) -> Row[Any] | None:
     return (await execute(session, select(JOB).where(JOB.c.id == job_id))).one_or_none()
 
 
-async def read_owned(database: Database, job_id: str, workspace_id: str, owner: str) -> Row[Any] | None:
-    """A job that its owner can see."""
-    return await database.read_one(_READ_OWNED, job_id=job_id, workspace_id=workspace_id, owner=owner)
+async def read_visible(database: Database, job_id: str, workspace_id: str) -> Row[Any] | None:
+    """A job of the workspace that is not deleted, whoever owns it."""
+    return await database.read_one(_READ_VISIBLE, job_id=job_id, workspace_id=workspace_id)
 
 
 async def read_changed(session: AsyncSession, seen: dict[str, int]) -> Sequence[Row[Any]]:
@@ -109,10 +115,10 @@ async def lock_job(session: AsyncSession, job_id: str) -> Row[Any] | None:
     return (await execute(session, statement)).one_or_none()
 
 
-async def lock_owned(session: AsyncSession, job_id: str, workspace_id: str, owner: str) -> Row[Any] | None:
-    """Like lock_job, for a job that its owner can see."""
-    statement = select(JOB, database_now(session).label("now")).with_for_update()
-    return (await execute(session, statement.where(JOB.c.id == job_id, *_owned(workspace_id, owner)))).one_or_none()
+async def lock_visible(session: AsyncSession, job_id: str, workspace_id: str) -> Row[Any] | None:
+    """Like lock_job, for a job of the workspace that is not deleted."""
+    row = await lock_job(session, job_id)
+    return row if row is not None and row.workspace_id == workspace_id and row.delete_time is None else None
 
 
 async def change_job(session: AsyncSession, row: Row[Any], **values: Any) -> Row[Any]:
@@ -130,12 +136,8 @@ async def touch_job(session: AsyncSession, row: Row[Any], **values: Any) -> Row[
 
 
 async def hide_job(session: AsyncSession, row: Row[Any]) -> None:
-    """The job is deleted as far as its owner can see."""
-    await execute(session, update(JOB).where(JOB.c.id == row.id).values(delete_time=database_now(session)))
-
-
-def _owned(workspace_id: str, owner: str) -> tuple[ColumnElement[bool], ...]:
-    return (JOB.c.workspace_id == workspace_id, JOB.c.owner == owner, JOB.c.delete_time.is_(None))
+    """The job is deleted as far as its owner can see; whoever does this orders the removal of its media."""
+    await execute(session, update(JOB).where(JOB.c.id == row.id).values(delete_time=database_now(session), removal_time=None))
 
 
 def to_proto(row: Row[Any]) -> Job:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, Select, exists, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.jobs.domain import PROCESSING, QUEUED
+from services.jobs.domain import PROCESSING, QUEUED, READY
 from services.jobs.store.jobs import JOB
 from services.jobs.store.statements import database_now, execute
 from services.mesh.columns import DialectName, now_utc_sql
@@ -17,6 +17,7 @@ from services.mesh.database import Database
 # Written out, not bound: SQLite takes a partial index only for a condition that it can read.
 _QUEUED = JOB.c.state == literal_column(str(QUEUED))
 _PROCESSING = JOB.c.state == literal_column(str(PROCESSING))
+_DISPATCHABLE = _QUEUED & JOB.c.dispatch_time.is_(None) & (JOB.c.waiting == literal_column(str(READY)))
 
 
 async def count_dispatched(session: AsyncSession) -> int:
@@ -34,13 +35,13 @@ async def glance(database: Database) -> Row[Any]:
 @cache
 def _glance(dialect: DialectName) -> Select[Any]:
     dispatched = select(func.count()).select_from(JOB).where(_QUEUED, JOB.c.dispatch_time.is_not(None))
-    waiting = exists().where(_QUEUED, JOB.c.dispatch_time.is_(None), JOB.c.due_time <= now_utc_sql(dialect))
+    waiting = exists().where(_DISPATCHABLE, JOB.c.due_time <= now_utc_sql(dialect))
     return select(dispatched.scalar_subquery().label("dispatched"), waiting.label("waiting"))
 
 
 async def next_waiting(session: AsyncSession, after_workspace_id: str, now: datetime) -> Row[Any] | None:
     """The job that waits longest in the next workspace by id, kept from other dispatchers."""
-    waiting = select(JOB).where(_QUEUED, JOB.c.dispatch_time.is_(None), JOB.c.due_time <= now)
+    waiting = select(JOB).where(_DISPATCHABLE, JOB.c.due_time <= now)
     order = (JOB.c.workspace_id, JOB.c.due_time, JOB.c.id)
     statement = waiting.where(JOB.c.workspace_id > after_workspace_id).order_by(*order).limit(1)
     return (await execute(session, _held(statement))).one_or_none()

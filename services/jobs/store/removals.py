@@ -8,6 +8,7 @@ from sqlalchemy import Row, delete, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.jobs.domain import PROCESSING, QUEUED
 from services.jobs.store.jobs import JOB
 from services.jobs.store.statements import database_now, execute
 from services.jobs.store.tables import Removal, Tombstone
@@ -27,8 +28,9 @@ async def order_removal(session: AsyncSession, kind: Kind, resource_id: str, wor
 
 
 async def spoken_for(session: AsyncSession, media_ids: Collection[str]) -> set[str]:
-    """Which of the media a job was made from, deleted ones included, or are ordered to go already."""
-    jobs = select(JOB.c.media_id).where(JOB.c.media_id.in_(media_ids))
+    """Which of the media a job waits for, works on or keeps, or are ordered to go already."""
+    kept = JOB.c.state.in_((QUEUED, PROCESSING)) | JOB.c.removal_time.is_not(None)
+    jobs = select(JOB.c.media_id).where(JOB.c.media_id.in_(media_ids), kept)
     removals = select(REMOVAL.c.resource_id).where(REMOVAL.c.kind == "media", REMOVAL.c.resource_id.in_(media_ids))
     return set((await execute(session, union_all(jobs, removals))).scalars())
 
@@ -60,7 +62,8 @@ async def _nothing_left(session: AsyncSession, job_id: str) -> bool:
 
 
 async def _bury(session: AsyncSession, job: Row[Any]) -> None:
-    values = {"job_id": job.id, "workspace_id": job.workspace_id, "state": job.state, "billable_ms": job.billable_ms}
+    names = ("workspace_id", "owner", "state", "billable_ms", "audio_duration_ms")
+    values = {name: getattr(job, name) for name in names} | {"job_id": job.id, "accept_time": job.create_time}
     statement = _insert(session, TOMBSTONE).values(**values, create_time=database_now(session))
     await execute(session, statement.on_conflict_do_nothing())
     await execute(session, delete(JOB).where(JOB.c.id == job.id))

@@ -15,10 +15,20 @@ class Table(SQLModel, registry=table_registry()):
 
 
 _IN_SIGHT = column("delete_time").is_(None)
+_HIDDEN = column("delete_time").is_not(None)
+_DISPATCHABLE = (column("state") == 1) & column("dispatch_time").is_(None) & (column("waiting") == 0)
+_PENDING = column("waiting") != 0
+_CLAIMABLE = column("claim_digest").is_not(None)
+_EXPIRING = column("removal_time").is_not(None)
+_KEY_EXPIRING = column("expire_time").is_not(None)
 
 
 class JobRow(Table, table=True):
-    """One order, in every state. Edges between states are guarded by a trigger."""
+    """One order, in every state. Edges between states are guarded by a trigger.
+
+    waiting: for what media, a Job.Waiting. claim_digest: SHA-256 of the claim token, in hexadecimal, until it is used.
+    removal_time: when the media is to go; null before the end, and once its removal is ordered.
+    """
 
     __tablename__ = "job"
     __table_args__ = (
@@ -47,8 +57,8 @@ class JobRow(Table, table=True):
             "workspace_id",
             "due_time",
             "id",
-            sqlite_where=(column("state") == 1) & column("dispatch_time").is_(None),
-            postgresql_where=(column("state") == 1) & column("dispatch_time").is_(None),
+            sqlite_where=_DISPATCHABLE,
+            postgresql_where=_DISPATCHABLE,
         ),
         Index(
             "job_dispatched",
@@ -62,6 +72,10 @@ class JobRow(Table, table=True):
             sqlite_where=column("state") == 2,
             postgresql_where=column("state") == 2,
         ),
+        Index("job_pending", "waiting", "due_time", sqlite_where=_PENDING, postgresql_where=_PENDING),
+        Index("job_by_claim", "claim_digest", unique=True, sqlite_where=_CLAIMABLE, postgresql_where=_CLAIMABLE),
+        Index("job_expiring", "removal_time", sqlite_where=_EXPIRING, postgresql_where=_EXPIRING),
+        Index("job_hidden", "workspace_id", "owner", "create_time", sqlite_where=_HIDDEN, postgresql_where=_HIDDEN),
     )
 
     id: str = Field(primary_key=True)
@@ -97,13 +111,27 @@ class JobRow(Table, table=True):
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     due_time: datetime = Field(sa_type=UtcDateTime)
     dispatch_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    wallet_id: str = ""
+    title: str = ""
+    url: str = ""
+    claim_digest: str | None = None
+    waiting: int = Field(default=0, sa_type=SmallInteger)
+    retention_days: int = 365
+    audio_expire_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    removal_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class IdempotencyKey(Table, table=True):
-    """What a client's key made. key_id is the API key, or the owner where there is none."""
+    """What a client's key made. key_id is the API key, or the owner where there is none.
+
+    expire_time: when the key may make another job; null until the first one has ended, unless the client set it.
+    """
 
     __tablename__ = "idempotency"
-    __table_args__ = (Index("idempotency_by_job", "job_id"),)
+    __table_args__ = (
+        Index("idempotency_by_job", "job_id"),
+        Index("idempotency_expiring", "expire_time", sqlite_where=_KEY_EXPIRING, postgresql_where=_KEY_EXPIRING),
+    )
 
     workspace_id: str = Field(primary_key=True)
     key_id: str = Field(primary_key=True)
@@ -111,6 +139,7 @@ class IdempotencyKey(Table, table=True):
     fingerprint: str
     job_id: str
     create_time: datetime = Field(sa_type=UtcDateTime)
+    expire_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class Window(Table, table=True):
@@ -154,16 +183,22 @@ class Removal(Table, table=True):
 
 
 class Tombstone(Table, table=True):
-    """How a removed job ended: what late events and open holds still need to know."""
+    """How a removed job ended: what late events, open holds and figures still need to know. accept_time: the job's create_time."""
 
     __tablename__ = "tombstone"
-    __table_args__ = (Index("tombstone_by_time", "create_time"),)
+    __table_args__ = (
+        Index("tombstone_by_time", "create_time"),
+        Index("tombstone_by_owner", "workspace_id", "owner", "accept_time"),
+    )
 
     job_id: str = Field(primary_key=True)
     workspace_id: str
     state: int = Field(sa_type=SmallInteger)
     billable_ms: int = Field(sa_type=BigInteger)
     create_time: datetime = Field(sa_type=UtcDateTime)
+    owner: str = ""
+    audio_duration_ms: int = Field(default=0, sa_type=BigInteger)
+    accept_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 outbox = outbox_table(Table.metadata)

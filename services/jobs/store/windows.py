@@ -1,11 +1,13 @@
 """Checkpoints: the windows that claims of a job finished."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.jobs.store.jobs import JOB
 from services.jobs.store.statements import execute
 from services.jobs.store.tables import Window
 from services.mesh.columns import table_of
@@ -31,5 +33,12 @@ async def list_windows(session: AsyncSession, job_id: str, after_index: int, lim
 
 
 async def delete_windows(session: AsyncSession, job_id: str) -> None:
-    """A job that has ended needs none."""
+    """Nobody is to read them any more."""
     await execute(session, delete(WINDOW).where(WINDOW.c.job_id == job_id))
+
+
+async def prune_windows(session: AsyncSession, before: datetime) -> None:
+    """Windows of jobs that ended before that time: by then whoever followed the text has read them."""
+    held = select(WINDOW.c.job_id).distinct().subquery()
+    over = select(held.c.job_id).outerjoin(JOB, JOB.c.id == held.c.job_id).where(JOB.c.id.is_(None) | (JOB.c.complete_time < before))
+    await execute(session, delete(WINDOW).where(WINDOW.c.job_id.in_(over)))

@@ -1,34 +1,48 @@
 """Accepting an order: hold, job, idempotency key and event, or nothing at all."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row
 
 from services.jobs.domain import (
     IdempotencyKeyReused,
     MediaNotFound,
     MediaTaken,
     accepted_config,
+    accepted_title,
+    accepted_ttl,
     check_idempotency_key,
     check_media_age,
     check_source,
     fingerprint,
 )
 from services.jobs.store.jobs import to_proto
-from services.jobs.store.keys import ClientKey, read_by_key
+from services.jobs.store.keys import ClientKey, free_expired_key, read_by_key
+from services.jobs.usecases.access import is_anonymous
 from services.jobs.usecases.intake import Order, Refusal
-from services.jobs.usecases.peers import reaching
+from services.jobs.usecases.peers import reaching, release, reserve
 from services.jobs.usecases.resources import Resources
-from services.mesh.errors import ServiceUnavailable
+from services.mesh.errors import InvalidField, ServiceUnavailable
 from services.mesh.identity import Caller
 from services.mesh.ids import new_id
 from services.mesh.status import RemoteError, is_remote
-from services.mesh.telemetry import get_logger
-from steno.billing.v1.billing_service_pb2 import ReleaseRequest, ReserveRequest
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.jobs_service_pb2 import CreateJobRequest
-from steno.storage.v1.media_pb2 import Media
+from steno.storage.v1.media_pb2 import Media, SignedUrl
 from steno.storage.v1.storage_service_pb2 import GetMediaRequest
+
+
+@dataclass(frozen=True)
+class Made:
+    """The job of an order; `replayed` when an earlier request with the same key made it."""
+
+    job: Job
+    replayed: bool
+    claim_token: str = ""
+    upload_url: SignedUrl | None = None
 
 
 def client_key(caller: Caller, key: str) -> ClientKey | None:
@@ -39,85 +53,105 @@ def client_key(caller: Caller, key: str) -> ClientKey | None:
     return ClientKey(caller.workspace_id, caller.key_id or caller.owner, key)
 
 
-async def create_job(resources: Resources, caller: Caller, request: CreateJobRequest) -> tuple[Job, bool]:
-    """The job, and whether an earlier request with the same key made it.
+def begin_order(resources: Resources, caller: Caller, request: CreateJobRequest) -> Order:
+    """What every order says; what it is made from is to be filled in.
+
+    Raises InvalidField, InvalidLanguage, InvalidIdempotencyKey.
+    """
+    if (bool(request.media_id) + bool(request.url) + request.HasField("upload")) != 1:
+        raise InvalidField("An order names one of media_id, url and upload.", field="media_id")
+    config = accepted_config(request.config)
+    check_source(request.source)
+    job_id = new_id()
+    return Order(
+        job_id,
+        caller,
+        client_key(caller, request.idempotency_key),
+        "",
+        config,
+        request.source,
+        Media(),
+        title=accepted_title(request.title),
+        key_ttl=accepted_ttl(request.idempotency_ttl.ToTimedelta()) if request.HasField("idempotency_ttl") else None,
+        claim_digest=resources.claim_key.digest(job_id) if is_anonymous(caller) else None,
+    )
+
+
+async def create_from_media(resources: Resources, caller: Caller, request: CreateJobRequest) -> Made:
+    """A job of media that is ready, or the one that an earlier request with the same key made.
 
     Raises MediaNotFound, MediaTaken, IdempotencyKeyReused, InvalidLanguage, InvalidField, InvalidIdempotencyKey, ServiceUnavailable,
     and billing's and storage's refusals.
     """
-    order = await _read_order(resources, caller, request)
-    if (earlier := await _find_earlier(resources, order)) is not None:
-        return earlier, True
+    order = await _with_media(resources, begin_order(resources, caller, request), request.media_id)
+    if (earlier := await find_earlier(resources, order)) is not None:
+        return earlier
     check_media_age(resources.policy, datetime.now(UTC) - order.media.create_time.ToDatetime(tzinfo=UTC))
-    order = replace(order, reserve_time=time.monotonic())
+    reserve_time = time.monotonic()
     try:
-        await _reserve(resources, order)
+        retention_days = await reserve(resources, order.job_id, order.held_ms)
     except RemoteError as error:
-        if is_remote(error, "NO_CREDITS") and (earlier := await _find_earlier(resources, order)) is not None:
-            return earlier, True
+        if is_remote(error, "NO_CREDITS") and (earlier := await find_earlier(resources, order)) is not None:
+            return earlier
         raise
-    job = await _keep(resources, order)
-    if job is None:
-        return await _replay(resources, order), True
-    resources.announce(job)
-    return job, False
+    return await _keep(resources, replace(order, reserve_time=reserve_time, retention_days=retention_days))
 
 
-async def _read_order(resources: Resources, caller: Caller, request: CreateJobRequest) -> Order:
-    config = accepted_config(request.config)
-    check_source(request.source)
-    key = client_key(caller, request.idempotency_key)
+async def _with_media(resources: Resources, order: Order, media_id: str) -> Order:
     with reaching("storage"):
-        media = (await resources.storage.GetMedia(GetMediaRequest(media_id=request.media_id))).media
+        media = (await resources.storage.GetMedia(GetMediaRequest(media_id=media_id))).media
     if media.state != Media.STATE_READY:
-        raise MediaNotFound(media_id=request.media_id)
-    print_of_order = fingerprint(config, request.source, media.sha256)
-    return Order(new_id(), caller, key, print_of_order, config, request.source, media)
+        raise MediaNotFound(media_id=media_id)
+    return replace(order, media=media, fingerprint=fingerprint(order.config, order.source, media.sha256))
 
 
-async def _find_earlier(resources: Resources, order: Order) -> Job | None:
-    """What the key made before. Raises IdempotencyKeyReused when that was another order."""
-    if order.client_key is None:
+async def find_earlier(resources: Resources, order: Order) -> Made | None:
+    """What the key made before, unless its time is over. Raises IdempotencyKeyReused when that was another order, or another's."""
+    key = order.client_key
+    if key is None or (row := await read_by_key(resources.database, key)) is None:
         return None
-    row = await read_by_key(resources.database, order.client_key)
-    if row is None:
+    if row.key_expired:
+        async with resources.database.transaction() as session:
+            await free_expired_key(session, key)
         return None
-    if row.fingerprint != order.fingerprint:
+    if row.fingerprint != order.fingerprint or row.owner != order.caller.owner:
         raise IdempotencyKeyReused()
-    return to_proto(row)
+    return Made(to_proto(row), replayed=True, claim_token=claim_token(resources, order.caller, row))
 
 
-async def _reserve(resources: Resources, order: Order) -> None:
-    with reaching("billing"):
-        await resources.billing.Reserve(ReserveRequest(job_id=order.job_id, amount_ms=order.held_ms))
+def claim_token(resources: Resources, caller: Caller, row: Row[Any]) -> str:
+    """The job's token for the guest that submitted it, until it is claimed."""
+    return resources.claim_key.token(row.id) if row.claim_digest and is_anonymous(caller) else ""
 
 
-async def _keep(resources: Resources, order: Order) -> Job | None:
-    """The stored job; None when another request took the key first, its hold given back.
+async def _keep(resources: Resources, order: Order) -> Made:
+    """The stored job, or that of another request which took the key first; a hold that has no job then is given back.
 
     When the outcome of the commit is unknown the hold stays: reconciling finds out later whether there is a job.
     """
-    outcome = await resources.intake.store(order)
-    if isinstance(outcome, Job):
+    outcome = await store(resources, order)
+    if isinstance(outcome, Made):
         return outcome
-    await _release(resources, order)
-    if outcome is Refusal.TOO_LATE:
-        raise ServiceUnavailable("The order took too long; try again.", service="jobs")
+    await release(resources, order.job_id)
     if outcome is Refusal.MEDIA_TAKEN:
         raise MediaTaken(media_id=order.media.id)
-    return None
+    return await replay(resources, order, outcome)
 
 
-async def _release(resources: Resources, order: Order) -> None:
-    try:
-        await resources.billing.Release(ReleaseRequest(job_id=order.job_id))
-    except RemoteError as error:
-        # Reconciling gives it back later.
-        get_logger("jobs.create").warning("hold not released", job_id=order.job_id, reason=error.reason_name)
+async def store(resources: Resources, order: Order) -> Made | Refusal:
+    """The job, stored and told, or why there is none."""
+    outcome = await resources.intake.store(order)
+    if not isinstance(outcome, Job):
+        return outcome
+    resources.announce(outcome)
+    return Made(outcome, replayed=False, claim_token=resources.claim_key.token(order.job_id) if order.claim_digest else "")
 
 
-async def _replay(resources: Resources, order: Order) -> Job:
-    winner = await _find_earlier(resources, order)
+async def replay(resources: Resources, order: Order, refusal: Refusal) -> Made:
+    """The job of the request that took the key first. Raises IdempotencyKeyReused, ServiceUnavailable."""
+    if refusal is Refusal.TOO_LATE:
+        raise ServiceUnavailable("The order took too long; try again.", service="jobs")
+    winner = await find_earlier(resources, order)
     if winner is None:
         raise ServiceUnavailable("The job of this idempotency key was deleted just now; try again.", service="jobs")
     return winner

@@ -7,8 +7,10 @@ from google.protobuf.message import Message
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.jobs.domain import CANCELLED, DONE, FAILED, PROCESSING, QUEUED
+from services.jobs.domain import CANCELLED, DONE, FAILED, PROCESSING, QUEUED, READY
 from services.jobs.store.jobs import change_job, to_proto, touch_job
+from services.jobs.store.keys import limit_key
+from services.jobs.store.removals import order_removal
 from services.jobs.store.tables import outbox
 from services.jobs.store.windows import delete_windows
 from services.mesh.outbox import publish_later
@@ -17,7 +19,7 @@ from steno.inference.v1.inference_events_pb2 import TranscriptCompleted
 from steno.jobs.v1.job_pb2 import Job, JobError
 from steno.jobs.v1.jobs_events_pb2 import JobCancelled, JobFailed, JobSucceeded
 
-_FREE: dict[str, Any] = {"lease_until": None, "worker_id": "", "dispatch_time": None}
+_FREE: dict[str, Any] = {"lease_until": None, "worker_id": "", "dispatch_time": None, "waiting": READY}
 
 
 async def succeed_job(session: AsyncSession, row: Row[Any], now: datetime, result: TranscriptCompleted) -> Job:
@@ -28,8 +30,8 @@ async def succeed_job(session: AsyncSession, row: Row[Any], now: datetime, resul
         session,
         await _taken(session, row),
         event,
+        now,
         state=DONE,
-        complete_time=now,
         progress=1.0,
         billable_ms=billable_ms,
         language=result.language,
@@ -44,16 +46,20 @@ async def succeed_job(session: AsyncSession, row: Row[Any], now: datetime, resul
 
 
 async def fail_job(session: AsyncSession, row: Row[Any], now: datetime, error: JobError) -> Job:
-    """Failed, uncharged."""
+    """Failed, uncharged. The media of a job that has been waiting for it goes at once."""
     event = JobFailed(job_id=row.id, workspace_id=row.workspace_id, error=error)
-    reason = {"error_reason": error.reason, "error_message": error.message}
-    return await _end(session, await _taken(session, row), event, state=FAILED, complete_time=now, **reason)
+    reason: dict[str, Any] = {"error_reason": error.reason, "error_message": error.message}
+    if row.waiting == READY:
+        return await _end(session, await _taken(session, row), event, now, state=FAILED, **reason)
+    await order_removal(session, "media", row.media_id, row.workspace_id, row.id)
+    return await _end(session, row, event, now, keep_media=False, state=FAILED, **reason)
 
 
 async def cancel_job(session: AsyncSession, row: Row[Any], now: datetime) -> Job:
-    """Cancelled, uncharged; whoever works on it is refused from now on."""
+    """Cancelled, uncharged, its media ordered to go; whoever works on it is refused from now on."""
     event = JobCancelled(job_id=row.id, workspace_id=row.workspace_id)
-    return await _end(session, row, event, state=CANCELLED, complete_time=now)
+    await order_removal(session, "media", row.media_id, row.workspace_id, row.id)
+    return await _end(session, row, event, now, keep_media=False, state=CANCELLED)
 
 
 async def requeue_job(session: AsyncSession, row: Row[Any], due_time: datetime, **values: Any) -> Job:
@@ -71,8 +77,13 @@ async def _taken(session: AsyncSession, row: Row[Any]) -> Row[Any]:
     return await touch_job(session, row, state=PROCESSING) if row.state == QUEUED else row
 
 
-async def _end(session: AsyncSession, row: Row[Any], event: Message, **values: Any) -> Job:
-    ended = await change_job(session, row, **_FREE, **values)
-    await delete_windows(session, row.id)
+async def _end(session: AsyncSession, row: Row[Any], event: Message, now: datetime, *, keep_media: bool = True, **values: Any) -> Job:
+    expire_time = now + timedelta(days=row.retention_days)
+    times = {"complete_time": now, "audio_expire_time": expire_time, "removal_time": expire_time if keep_media else None}
+    ended = await change_job(session, row, **_FREE, **times, **values)
+    await limit_key(session, row.id, expire_time)
+    # Of a job that is done, those who follow its text may still have to read the last ones.
+    if ended.state != DONE:
+        await delete_windows(session, row.id)
     await publish_later(session, outbox, event_subject("jobs", type(event)), event)
     return to_proto(ended)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.jobs.domain import PROCESSING, QUEUED, exhausted_error, job_error, retry_delay
+from services.jobs.domain import PROCESSING, QUEUED, READY, exhausted_error, job_error, retry_delay
 from services.jobs.store.jobs import lock_job
 from services.jobs.store.removals import order_removal
 from services.jobs.store.tables import inbox
@@ -59,7 +59,7 @@ async def _fail(resources: Resources, session: AsyncSession, row: Row[Any], fail
 
 def _counts(row: Row[Any], fence: int) -> bool:
     """A claim counts until the next one, also when its lease ran out meanwhile."""
-    return row.state in (PROCESSING, QUEUED) and fence > 0 and row.fence == fence
+    return row.state in (PROCESSING, QUEUED) and row.waiting == READY and fence > 0 and row.fence == fence
 
 
 async def _discard(session: AsyncSession, row: Row[Any] | None, result: TranscriptCompleted) -> None:

@@ -5,13 +5,15 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum, auto
 from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.jobs.domain import READY
 from services.jobs.store.jobs import insert_jobs, to_proto
-from services.jobs.store.keys import ClientKey, free_keys, take_keys
+from services.jobs.store.keys import ClientKey, KeyUse, free_keys, take_keys
 from services.jobs.store.tables import outbox
 from services.mesh.database import Database, retried
 from services.mesh.errors import Overloaded, Unavailable
@@ -29,7 +31,10 @@ _LOOPS = {"sqlite": 1, "postgresql": 2}
 
 @dataclass(frozen=True)
 class Order:
-    """All that a job is made from; `reserve_time` is when its hold was asked for, on the monotonic clock."""
+    """All that a job is made from; `reserve_time` is when its hold was asked for, on the monotonic clock.
+
+    waiting: for what media, a Job.Waiting; until it has come, `media` has no more than an id and a name, and nothing is on hold.
+    """
 
     job_id: str
     caller: Caller
@@ -39,11 +44,22 @@ class Order:
     source: int
     media: Media
     reserve_time: float = 0.0
+    title: str = ""
+    key_ttl: timedelta | None = None
+    url: str = ""
+    waiting: int = READY
+    retention_days: int = 0
+    claim_digest: str | None = None
 
     @property
     def held_ms(self) -> int:
         """What is put on hold, in milliseconds."""
-        return max(1, self.media.probe.duration_ms)
+        return held_ms(self.media) if self.waiting == READY else 0
+
+
+def held_ms(media: Media) -> int:
+    """What media asks to put on hold, in milliseconds; more than nothing."""
+    return max(1, media.probe.duration_ms)
 
 
 class Refusal(Enum):
@@ -118,7 +134,8 @@ async def _insert(session: AsyncSession, orders: Sequence[Order], reserve_second
     now = time.monotonic()
     outcomes: dict[str, Outcome] = {order.job_id: Refusal.TOO_LATE for order in orders}
     timely = [order for order in orders if now - order.reserve_time <= reserve_seconds]
-    taken = await take_keys(session, {order.job_id: (order.client_key, order.fingerprint) for order in timely if order.client_key})
+    uses = {order.job_id: KeyUse(order.client_key, order.fingerprint, order.key_ttl) for order in timely if order.client_key}
+    taken = await take_keys(session, uses)
     outcomes |= {order.job_id: Refusal.KEY_TAKEN for order in timely}
     first = [order for order in timely if order.client_key is None or order.job_id in taken]
     outcomes |= {order.job_id: Refusal.MEDIA_TAKEN for order in first}
@@ -143,6 +160,12 @@ def _row(order: Order) -> dict[str, object]:
         "audio_duration_ms": order.media.probe.duration_ms,
         "held_ms": order.held_ms,
         "config": order.config.SerializeToString(),
+        "wallet_id": order.caller.wallet_id,
+        "title": order.title,
+        "url": order.url,
+        "claim_digest": order.claim_digest,
+        "waiting": order.waiting,
+        "retention_days": order.retention_days,
     }
 
 

@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from services.jobs.domain import CANCELLED, DONE, ENDED, FAILED, Policy
+from services.jobs.claim_key import ClaimKey
+from services.jobs.domain import CANCELLED, DONE, ENDED, FAILED, FETCH, Policy
 from services.jobs.usecases.changes import Changes
 from services.jobs.usecases.intake import Intake
+from services.jobs.usecases.turns import Turns
 from services.mesh import semconv
 from services.mesh.database import Database
+from services.mesh.egress.addresses import NetworkPolicy
+from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceAsyncStub
 from steno.billing.v1.billing_service_pb2_grpc import BillingServiceAsyncStub
 from steno.jobs.v1.job_pb2 import Job
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
@@ -24,18 +28,25 @@ class Resources:
     policy: Policy
     changes: Changes
     intake: Intake
+    claim_key: ClaimKey
+    networks: NetworkPolicy
     billing: BillingServiceAsyncStub
+    accounts: AccountsServiceAsyncStub
     storage: StorageServiceAsyncStub
     wake_relay: Callable[[], None]
     work_waiting: asyncio.Event
     removals_waiting: asyncio.Event
+    fetches_waiting: asyncio.Event
+    completions: Turns = field(default_factory=Turns)
 
     def announce(self, job: Job) -> None:
         """Tells watchers, the relay and the workers about a committed change."""
         self.changes.publish(job)
         self.wake_relay()
         self.work_waiting.set()
+        if job.waiting == FETCH:
+            self.fetches_waiting.set()
         if job.state in ENDED:
             semconv.JOBS_ENDED.labels(_ENDINGS[job.state]).inc()
-        if job.state == CANCELLED:
+        if job.state in (CANCELLED, FAILED):
             self.removals_waiting.set()

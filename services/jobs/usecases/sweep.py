@@ -11,6 +11,7 @@ from services.jobs.store.listing import count_by_state, fold_tallies
 from services.jobs.store.queue import list_expired
 from services.jobs.store.removals import prune_tombstones
 from services.jobs.store.tables import inbox
+from services.jobs.store.windows import prune_windows
 from services.jobs.usecases.endings import fail_job, requeue_job
 from services.jobs.usecases.resources import Resources
 from services.mesh import semconv
@@ -41,10 +42,12 @@ async def _give_up_or_requeue(resources: Resources, session: AsyncSession, row: 
 
 
 async def tidy(resources: Resources) -> None:
-    """Folds tallies, forgets old tombstones and inbox entries, and counts what is in hand."""
+    """Folds tallies, forgets old tombstones, inbox entries and windows, and counts what is in hand."""
     async with resources.database.transaction() as session:
         await fold_tallies(session, _CROWDED_TALLIES, resources.policy.batch_size)
-        await prune_tombstones(session, await read_now(session) - resources.policy.tombstone_age)
+        now = await read_now(session)
+        await prune_tombstones(session, now - resources.policy.tombstone_age)
+        await prune_windows(session, now - resources.policy.text_age)
         await prune_inbox(session, inbox)
     async with resources.database.reading() as session:
         counts = await count_by_state(session)

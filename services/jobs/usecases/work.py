@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.jobs.domain import (
     ENDED,
     PROCESSING,
+    READY,
     JobAlreadyEnded,
     JobLeased,
     JobNotFound,
@@ -67,7 +68,7 @@ async def _claimable(session: AsyncSession, job_id: str) -> Row[Any]:
         raise JobNotFound(job_id=job_id)
     if row.state in ENDED:
         raise JobAlreadyEnded(job_id=job_id)
-    if row.state == PROCESSING and row.lease_until >= row.now:
+    if row.waiting != READY or (row.state == PROCESSING and row.lease_until >= row.now):
         raise JobLeased(job_id=job_id)
     return row
 
@@ -116,9 +117,10 @@ async def store_window(resources: Resources, request: PutWindowRequest) -> None:
         attempt = 0 if fresh and not _is_gap(request.window) else row.attempt
         news = {"progress": raised_progress(row.progress, request.progress), "attempt": attempt}
         news = {name: value for name, value in news.items() if value != getattr(row, name)}
-        write = change_job if news else touch_job
+        # A new window is news to those who follow the text.
+        write = change_job if news or fresh else touch_job
         changed = await write(session, row, lease_until=row.now + resources.policy.lease, **news)
-    if news:
+    if news or fresh:
         resources.announce(to_proto(changed))
 
 
