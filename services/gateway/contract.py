@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pydantic import BaseModel
 from starlette.types import Scope
 
 from services.gateway.operation import OpenOperation, Operation
@@ -14,7 +15,8 @@ class Contract:
     """One dialect of REST.
 
     name: as in settings, rate classes and documents. prefixes: where it is mounted, the documented one first; an operation's
-    path follows. owns: further beginnings of paths below which unknown addresses are refused in this dialect.
+    path follows. owns: further beginnings of paths below which unknown addresses are refused in this dialect. identity_headers:
+    what every operation with a key reads beside it to tell whom it acts for.
     """
 
     name: str
@@ -23,6 +25,7 @@ class Contract:
     operations: Sequence[Operation | OpenOperation]
     errors: ContractErrors
     owns: tuple[str, ...] = ()
+    identity_headers: type[BaseModel] | None = None
 
     def speaks(self, path: str) -> int:
         """How much of a path's beginning is this contract's: 0 when it is not."""

@@ -87,6 +87,7 @@ class _ContractWriter:
             *_path_parameters(operation.path),
             *self._fields(operation.query, "query"),
             *self._fields(operation.headers, "header"),
+            *self._fields(self._contract.identity_headers if guarded else None, "header"),
         ]
         if parameters:
             node["parameters"] = parameters

@@ -11,6 +11,7 @@ from services.gateway.contracts.native.job_routes import job_operations, result_
 from services.gateway.contracts.native.jobs import Jobs
 from services.gateway.contracts.native.payments import Payments
 from services.gateway.contracts.native.results import Results
+from services.gateway.contracts.native.schemas import IdentityHeaders
 from services.gateway.contracts.native.submission import Submission
 from services.gateway.contracts.native.submit_routes import submit_operations
 from services.gateway.operation import OpenOperation, Operation
@@ -41,4 +42,5 @@ class Native:
             *payment_operations(self.payments),
             *key_operations(self.accounts),
         ]
-        return Contract("native", "Steno", PREFIXES, operations, native_errors(upgrade_url))
+        errors = native_errors(upgrade_url)
+        return Contract("native", "Steno", PREFIXES, operations, errors, identity_headers=IdentityHeaders)

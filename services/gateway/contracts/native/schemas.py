@@ -304,3 +304,11 @@ class SubmitHeaders(BaseModel):
     idempotency_key: str | None = Field(
         None, alias="Idempotency-Key", pattern=r"^[A-Za-z0-9_.:/-]{1,255}$", description="The same key never makes a second job."
     )
+
+
+class IdentityHeaders(BaseModel):
+    """Whom a request acts for, beside its API key."""
+
+    user_email: str | None = Field(None, alias="X-User-Email", description="The user, for a key that may act as one.")
+    guest_token: str | None = Field(None, alias="X-Guest-Token", description="Opens the wallet of an anonymous buyer.")
+    claim_token: str | None = Field(None, alias="X-Claim-Token", description="Proves that a guest submitted the job.")
