@@ -1,17 +1,26 @@
-"""The rules of credit and keys, on plain values.
+"""The rules of credit, keys and purchases, on plain values.
 
-A workspace has four accounts. `plan` holds its monthly credit, which ends with the month; `credit` holds what the
-operator added, which does not end, and alone may go below zero; `source` is where grants come from and expired credit
-returns to; `usage` receives what was spent. None is shared between workspaces, so no row is hot for all of them.
+A wallet is a workspace's own, a user's or an anonymous buyer's; it has the id of its owner and four accounts. `plan` holds
+its monthly credit, which ends with the month; `credit` holds what the operator or a purchase added, which does not end, and
+alone may go below zero; `source` is where grants come from and expired credit returns to; `usage` receives what was spent.
+None is shared between wallets, so no row is hot for all of them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from services.mesh.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
+from services.mesh.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
 
+MS_PER_MINUTE = 60_000
 UNLIMITED_MS = 2**53 - 1
 """An overage that no audio reaches; the largest integer that every JSON reader keeps exact."""
 
@@ -44,6 +53,38 @@ class HoldAlreadyReleased(FailedPrecondition):
     """The hold was given back before."""
 
 
+class UserNotFound(NotFound):
+    """No user of this workspace has this e-mail address."""
+
+
+class InvalidGuestToken(Unauthenticated):
+    """The guest token opens no wallet."""
+
+
+class UploadLimitExceeded(ResourceExhausted):
+    """The plan's uploads of this month are used up."""
+
+
+class UnknownCreditPack(InvalidArgument):
+    """The plans file has no credit pack of this name."""
+
+
+class PaymentsDisabled(FailedPrecondition):
+    """This installation sells nothing: no payment provider is configured."""
+
+
+class InvalidPaymentEvent(InvalidArgument):
+    """The payment event cannot be trusted, read or matched with its purchase."""
+
+
+class PaymentProviderFailed(Unavailable):
+    """The payment provider refused or did not answer."""
+
+
+class CheckoutNotFound(NotFound):
+    """No purchase of this caller has this id."""
+
+
 class Account(StrEnum):
     """The four accounts of a workspace."""
 
@@ -65,6 +106,7 @@ class EntryKind(StrEnum):
     SETTLEMENT = "SETTLEMENT"
     RELEASE = "RELEASE"
     EXPIRY = "EXPIRY"
+    OVERAGE = "OVERAGE"
 
 
 class HoldState(StrEnum):
@@ -73,6 +115,14 @@ class HoldState(StrEnum):
     OPEN = "OPEN"
     SETTLED = "SETTLED"
     RELEASED = "RELEASED"
+
+
+class CheckoutState(StrEnum):
+    """Where a purchase stands; the proto's Checkout.State without its prefix."""
+
+    OPEN = "OPEN"
+    PAID = "PAID"
+    EXPIRED = "EXPIRED"
 
 
 @dataclass(frozen=True)
@@ -87,7 +137,12 @@ class Totals:
     @property
     def available_ms(self) -> int:
         """What can be spent: what came in for good, less what went out or is promised."""
-        return self.credits_posted - self.debits_posted - self.debits_pending
+        return self.posted_ms - self.debits_pending
+
+    @property
+    def posted_ms(self) -> int:
+        """What came in for good less what went out, promises aside."""
+        return self.credits_posted - self.debits_posted
 
     def __add__(self, other: "Totals") -> "Totals":
         return Totals(
@@ -206,25 +261,63 @@ def period_of(now: datetime) -> str:
     return now.astimezone(UTC).strftime("%Y-%m")
 
 
-def grant_entry(workspace_id: str, period: str, amount_ms: int) -> Entry:
+def period_bounds(period: str) -> tuple[datetime, datetime]:
+    """The first moment of a calendar month and of the next."""
+    start = datetime.strptime(period, "%Y-%m").replace(tzinfo=UTC)
+    return start, (start + timedelta(days=31)).replace(day=1)
+
+
+def grant_entry(wallet_id: str, period: str, amount_ms: int) -> Entry:
     """The plan's credit of one month."""
-    name = f"grant:{workspace_id}:{period}"
-    return Entry(name, workspace_id, EntryKind.GRANT, Account.SOURCE, Account.PLAN, amount_ms)
+    name = f"grant:{wallet_id}:{period}"
+    return Entry(name, wallet_id, EntryKind.GRANT, Account.SOURCE, Account.PLAN, amount_ms)
 
 
-def gift_entry(workspace_id: str, reference: str, amount_ms: int) -> Entry:
+def raise_entries(wallet_id: str, period: str, granted_ms: int, included_ms: int) -> list[Entry]:
+    """What a plan that includes more adds to the credit granted this month; a plan that includes less takes nothing back.
+
+    Named by the sum, which only grows: moving to and fro never grants twice.
+    """
+    entry = grant_entry(wallet_id, period, included_ms - granted_ms)
+    return [replace(entry, id=f"{entry.id}:{included_ms}")] if included_ms > granted_ms else []
+
+
+def gift_entry(wallet_id: str, reference: str, amount_ms: int) -> Entry:
     """Credit by the operator's hand; it does not end with the month."""
-    name = f"credit:{workspace_id}:{reference}"
-    return Entry(name, workspace_id, EntryKind.GRANT, Account.SOURCE, Account.CREDIT, amount_ms)
+    name = f"credit:{wallet_id}:{reference}"
+    return Entry(name, wallet_id, EntryKind.GRANT, Account.SOURCE, Account.CREDIT, amount_ms)
 
 
-def month_entries(workspace_id: str, past: str, period: str, funds: Funds, included_ms: int) -> list[Entry]:
+def purchase_entry(wallet_id: str, checkout_id: str, amount_ms: int) -> Entry:
+    """Credit that was paid for; it does not end with the month."""
+    return Entry(f"payment:{checkout_id}", wallet_id, EntryKind.GRANT, Account.SOURCE, Account.CREDIT, amount_ms)
+
+
+def used_beyond_ms(used_ms: int, accounts: Mapping[Account, Totals]) -> int:
+    """How much of what the month spent is covered by no credit; holds do not count until they are charged."""
+    balance_ms = accounts[Account.PLAN].posted_ms + accounts[Account.CREDIT].posted_ms
+    return min(used_ms, max(0, -balance_ms))
+
+
+def remaining_ms(used_ms: int, included_ms: int, accounts: Mapping[Account, Totals]) -> int:
+    """How much of the month's included time is not spent, less what older debt takes of it."""
+    balance_ms = accounts[Account.PLAN].posted_ms + accounts[Account.CREDIT].posted_ms
+    return max(0, min(included_ms - used_ms, balance_ms))
+
+
+def overage_cents(overage_ms: int, cents_per_minute: int) -> int:
+    """The price of audio, a begun cent whole."""
+    return -(-overage_ms * cents_per_minute // MS_PER_MINUTE)
+
+
+def month_entries(wallet_id: str, past: str, period: str, funds: Funds, included_ms: int, overage_ms: int = 0) -> list[Entry]:
     """Ends the plan credit of the past month and grants the new one's.
 
-    Open holds keep what they hold. Debt left on the credit account is first covered by what the plan has left over.
-    Months in which nothing happened granted and ended the same amount, so they are not written.
+    Open holds keep what they hold. Overage with a price is owed in money, so it leaves the balance. Other debt on the
+    credit account is first covered by what the plan has left over. Months in which nothing happened granted and ended
+    the same amount, so they are not written.
     """
-    name = f"expiry:{workspace_id}:{past}"
-    unspent_ms = min(funds.plan_ms, funds.available_ms)
-    expiry = Entry(name, workspace_id, EntryKind.EXPIRY, Account.PLAN, Account.SOURCE, unspent_ms)
-    return [entry for entry in (expiry, grant_entry(workspace_id, period, included_ms)) if entry.amount_ms > 0]
+    overage = Entry(f"overage:{wallet_id}:{past}", wallet_id, EntryKind.OVERAGE, Account.SOURCE, Account.CREDIT, overage_ms)
+    unspent_ms = min(funds.plan_ms, funds.available_ms + overage_ms)
+    expiry = Entry(f"expiry:{wallet_id}:{past}", wallet_id, EntryKind.EXPIRY, Account.PLAN, Account.SOURCE, unspent_ms)
+    return [entry for entry in (overage, expiry, grant_entry(wallet_id, period, included_ms)) if entry.amount_ms > 0]

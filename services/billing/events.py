@@ -29,6 +29,8 @@ async def take_ending(batches: Batches, delivery: Delivery) -> None:
     try:
         await end_job(batches, event.job_id, event.workspace_id, billable_ms)
     except HoldNotFound as error:
+        if not isinstance(event, JobSucceeded) and event.without_media:
+            return
         raise Reject("the job has no hold in its workspace") from error
 
 

@@ -14,7 +14,8 @@ else:
     structlog = import_without("structlog", "rich")
 
 bound_contextvars = structlog.contextvars.bound_contextvars
-_CHATTY = ("httpx2", "httpcore2", "alembic", "nats", "asyncio", "aiosqlite")
+# Stripe's quotes what was sent and answered.
+_CHATTY = ("httpx2", "httpcore2", "alembic", "nats", "asyncio", "aiosqlite", "stripe", "urllib3")
 
 
 def configure_logging(

@@ -22,6 +22,7 @@ from steno.billing.v1.accounts_service_pb2 import CreateApiKeyResponse
 from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceAsyncStub, AccountsServiceStub
 from steno.billing.v1.billing_service_pb2_grpc import BillingServiceAsyncStub, BillingServiceStub
 from steno.billing.v1.ledger_pb2 import Hold
+from steno.billing.v1.payments_service_pb2_grpc import PaymentsServiceAsyncStub, PaymentsServiceStub
 from tests.billing.stage import MINUTE_MS, PLANS
 from tests.servers import free_port, nats_server
 
@@ -39,6 +40,7 @@ class Running:
     operator_billing: BillingServiceAsyncStub
     gateway: AccountsServiceAsyncStub
     gateway_billing: BillingServiceAsyncStub
+    payments: PaymentsServiceAsyncStub
 
     async def new_workspace(self) -> str:
         """Id of a workspace with 100 minutes."""
@@ -77,8 +79,8 @@ async def until(ask: Callable[[], Awaitable[bool]], what: str) -> None:
 
 
 @asynccontextmanager
-async def running(directory: Path) -> AsyncIterator[Running]:
-    """Billing with a key, a pepper, plans, a database and a bus of its own."""
+async def running(directory: Path, **more: Any) -> AsyncIterator[Running]:
+    """Billing with a key, a pepper, plans, a database and a bus of its own. more: further settings."""
     identity, pepper, plans = directory / "identity.pem", directory / "pepper", directory / "plans.toml"
     write_new_key(identity)
     pepper.touch(0o600)
@@ -92,6 +94,7 @@ async def running(directory: Path) -> AsyncIterator[Running]:
             identity_key_file=identity,
             pepper_file=pepper,
             plans_file=plans,
+            **more,
         )
         async with app(settings, Lifecycle(5.0)), _stubs(settings, identity) as service:
             yield service
@@ -105,7 +108,8 @@ async def _stubs(settings: BillingSettings, identity: Path) -> AsyncIterator[Run
         return open_channel(address, audience="billing", signer=TokenSigner(key, service), timeout_seconds=10.0)
 
     async with channel("jobs") as jobs, channel("operator") as operator, channel("gateway") as gateway:
-        stubs = [stub(opened) for opened in (jobs, operator, gateway) for stub in (AccountsServiceStub, BillingServiceStub)]
+        stubs: list[Any] = [stub(opened) for opened in (jobs, operator, gateway) for stub in (AccountsServiceStub, BillingServiceStub)]
+        stubs.append(PaymentsServiceStub(gateway))
         with calling_as(Caller(CallerKind.OPERATOR, "operator")):
             yield Running(settings, *stubs)
 

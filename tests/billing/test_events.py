@@ -51,7 +51,8 @@ async def test_events_that_can_never_succeed_are_buried_with_their_reason(servic
         buried.put_nowait(delivery.message_type)
 
     async with open_bus(service.settings.nats_url, name="test") as bus, bus.watch(dead_subject(HOLDS.name), heard):
-        for event in hopeless:
+        early = [kind(job_id=new_id(), workspace_id=workspace_id, without_media=True) for kind in (JobFailed, JobCancelled)]
+        for event in (*early, *hopeless):
             await bus.publish(event_subject("jobs", type(event)), event, event_id=new_id())
         async with asyncio.timeout(DEADLINE_SECONDS):
             types = [await buried.get() for _ in hopeless]

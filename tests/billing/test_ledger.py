@@ -25,7 +25,7 @@ from tests.billing.stage import MINUTE_MS, Stage, open_stage
 
 async def _reserve(stage: Stage, workspace_id: str, minutes: float, job_id: str = "") -> Hold:
     amount_ms = round(minutes * MINUTE_MS)
-    return await ledger.reserve(stage.billing, stage.batches, workspace_id, job_id or new_id(), amount_ms)
+    return (await ledger.reserve(stage.billing, stage.batches, workspace_id, job_id or new_id(), amount_ms)).hold
 
 
 async def _minutes(stage: Stage, workspace_id: str) -> tuple[float, float, float, float]:

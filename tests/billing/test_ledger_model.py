@@ -15,7 +15,9 @@ from services.mesh.errors import MeshError
 from services.mesh.ids import new_id
 from tests.billing.stage import MINUTE_MS, Clock, Stage, open_stage
 
-GRANT, OVERAGE = 100, 50
+OVERAGE = 50
+GRANTS = {"debt": 100, "priced": 200}
+CENTS_PER_MINUTE = {"debt": 0, "priced": 7}
 JOBS = 8
 TOGETHER = 8
 # Shrinking plays on a real database would take longer than the test may.
@@ -37,12 +39,17 @@ operations = st.one_of(reserves, ends, reserves, ends, others)
 class Model:
     """What the ledger should be, in minutes."""
 
-    plan: int = GRANT
+    included: int
+    cents_per_minute: int
+    plan: int = 0
     credit: int = 0
     used: int = 0
-    granted: int = GRANT
+    granted: int = 0
     grants: set[int] = field(default_factory=set)
     holds: dict[int, tuple[str, list[int], int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.plan = self.granted = self.included
 
     def _take(self, amount: int) -> list[int] | None:
         if amount > self.plan + self.credit + OVERAGE:
@@ -88,9 +95,15 @@ class Model:
             self.granted += amount
 
     def month(self) -> None:
+        if self.cents_per_minute:
+            self.credit += self.overage
         self.plan -= max(0, min(self.plan, self.plan + self.credit))
-        self.plan += GRANT
-        self.used, self.granted = 0, GRANT
+        self.plan += self.included
+        self.used, self.granted = 0, self.included
+
+    @property
+    def overage(self) -> int:
+        return min(self.used, max(0, -(self.plan + self.credit + self.held)))
 
     @property
     def held(self) -> int:
@@ -110,7 +123,8 @@ class Actor:
         try:
             if name == "reserve":
                 amount_ms = value * MINUTE_MS
-                hold = await ledger.reserve(self.stage.billing, self.stage.batches, self.workspace_id, self.job_ids[job], amount_ms)
+                held = await ledger.reserve(self.stage.billing, self.stage.batches, self.workspace_id, self.job_ids[job], amount_ms)
+                hold = held.hold
             else:
                 hold = await ledger.settle(self.stage.batches, self.job_ids[job], value * MINUTE_MS, self.workspace_id)
         except MeshError as error:
@@ -136,11 +150,11 @@ async def _act(actor: Actor, model: Model, operation: tuple[str, int, int]) -> N
         actor.job_ids[key] = new_id()
 
 
-async def _play(plays: list[tuple[str, int, int]], directory: Path) -> None:
+async def _play(plays: list[tuple[str, int, int]], plan: str, directory: Path) -> None:
     url = f"sqlite+aiosqlite:///{directory}/billing.db"
     async with open_stage(url, directory, Clock(datetime(2026, 1, 31, tzinfo=UTC))) as stage:
-        actor = Actor(stage, (await stage.workspace("debt")).id, [new_id() for _ in range(JOBS)])
-        model = Model()
+        actor = Actor(stage, (await stage.workspace(plan)).id, [new_id() for _ in range(JOBS)])
+        model = Model(GRANTS[plan], CENTS_PER_MINUTE[plan])
         together: list[tuple[str, int, int]] = []
         for operation in [*plays, ("forget", 0, 0)]:
             if operation[0] in ("reserve", "end") and len(together) < TOGETHER:
@@ -163,13 +177,17 @@ async def _compare(actor: Actor, model: Model) -> None:
     seen = (balance.available_ms, balance.held_ms, balance.used_ms, balance.granted_ms)
     expected = (model.plan + model.credit, model.held, model.used, model.granted)
     assert seen == tuple(value * MINUTE_MS for value in expected)
+    usage = await ledger.get_usage(actor.stage.billing, actor.workspace_id)
+    assert (usage.included_ms, usage.used_ms) == (model.included * MINUTE_MS, model.used * MINUTE_MS)
+    assert usage.remaining_ms == max(0, min(model.included - model.used, model.plan + model.credit + model.held)) * MINUTE_MS
+    assert (usage.overage_ms, usage.overage_cents) == (model.overage * MINUTE_MS, model.overage * model.cents_per_minute)
 
 
 @settings(max_examples=10, deadline=None, phases=QUICK)
-@given(st.lists(operations, min_size=210, max_size=240))
-def test_ledger_agrees_with_the_model_over_thousands_of_operations(plays: list[tuple[str, int, int]]) -> None:
+@given(st.lists(operations, min_size=210, max_size=240), st.sampled_from(sorted(GRANTS)))
+def test_ledger_agrees_with_the_model_over_thousands_of_operations(plays: list[tuple[str, int, int]], plan: str) -> None:
     with TemporaryDirectory() as directory:
-        asyncio.run(_play(plays, Path(directory)))
+        asyncio.run(_play(plays, plan, Path(directory)))
 
 
 # Beyond the hold, a charge depends on what credit is left: there, and only there, the order of events shows.

@@ -121,18 +121,63 @@ async def test_keys_are_listed_newest_first_in_pages(service: Running) -> None:
     assert listed == made[::-1]
 
 
-async def test_guests_and_limited_keys_cannot_manage_keys(service: Running) -> None:
+async def test_guests_users_and_keys_without_admin_cannot_manage_keys(service: Running) -> None:
     workspace_id = await service.new_workspace()
-    limited = Caller(CallerKind.KEY, "gateway", workspace_id, "workspace", scopes=("transcribe",))
-    guest = Caller(CallerKind.KEY, "gateway", workspace_id, f"guest:{new_id()}")
-    for caller in (limited, guest):
+    limited = Caller(CallerKind.KEY, "gateway", workspace_id, "workspace", scopes=("read", "write"))
+    guest = Caller(CallerKind.GUEST, "gateway", workspace_id, f"guest:{new_id()}")
+    user = Caller(CallerKind.USER, "gateway", workspace_id, f"user:{new_id()}", wallet_id=new_id())
+    for caller, reason in ((limited, "INSUFFICIENT_SCOPE"), (guest, "ACCESS_DENIED"), (user, "ACCESS_DENIED")):
         with calling_as(caller):
             calls = (
                 service.gateway.CreateApiKey(accounts.CreateApiKeyRequest(name="more")),
                 service.gateway.ListApiKeys(accounts.ListApiKeysRequest()),
                 service.gateway.RevokeApiKey(accounts.RevokeApiKeyRequest(id=new_id())),
             )
-            assert [await refusal(call) for call in calls] == ["ACCESS_DENIED"] * 3
+            assert [await refusal(call) for call in calls] == [reason] * 3
     with calling_as(dataclasses.replace(limited, scopes=())):
-        made = await service.gateway.CreateApiKey(accounts.CreateApiKeyRequest(name="app", kind=ApiKey.KIND_APP, scopes=["b", "a"]))
-    assert (made.api_key.kind, list(made.api_key.scopes)) == (ApiKey.KIND_APP, ["a", "b"])
+        request = accounts.CreateApiKeyRequest(name="app", kind=ApiKey.KIND_APP, scopes=["write", "act_as_user"])
+        made = await service.gateway.CreateApiKey(request)
+    assert (made.api_key.kind, list(made.api_key.scopes)) == (ApiKey.KIND_APP, ["act_as_user", "write"])
+    with calling_as(dataclasses.replace(limited, scopes=("admin", "read"))):
+        for scopes in ([], ["write"]):
+            request = accounts.CreateApiKeyRequest(name="more", scopes=scopes)
+            assert await refusal(service.gateway.CreateApiKey(request)) == "INSUFFICIENT_SCOPE"
+        assert (await service.gateway.CreateApiKey(accounts.CreateApiKeyRequest(name="less", scopes=["read"]))).secret
+
+
+async def test_a_user_is_found_by_its_address_whatever_its_case(service: Running) -> None:
+    workspace_id = await service.new_workspace()
+    with acting(workspace_id):
+        first, again = [
+            await service.accounts.ResolveUser(accounts.ResolveUserRequest(email=email)) for email in ("Ann@Example.com", "ann@example.COM")
+        ]
+        assert first == again
+        assert (first.user.email, first.user.workspace_id, first.plan.name) == ("ann@example.com", workspace_id, "small")
+        for email in ("", "ann", "a@b@c", "a b@example.com", "a@" + "b" * 300, "a\x00@example.com", "a\u202e@example.com"):
+            request = accounts.ResolveUserRequest(email=email)
+            assert await refusal(service.accounts.ResolveUser(request)) == "INVALID_FIELD"
+        guess = accounts.ResolveGuestRequest(guest_token="gt_x")
+        assert await refusal(service.accounts.ResolveGuest(guess)) == "INVALID_GUEST_TOKEN"
+    with acting(""):
+        assert await refusal(service.accounts.ResolveUser(accounts.ResolveUserRequest(email="a@b.c"))) == "ACCESS_DENIED"
+
+
+async def test_the_operator_moves_a_user_to_another_plan(service: Running) -> None:
+    workspace_id = await service.new_workspace()
+    with acting(workspace_id):
+        user = (await service.accounts.ResolveUser(accounts.ResolveUserRequest(email="ann@example.com"))).user
+    request = accounts.AssignPlanRequest(workspace_id=workspace_id, email="Ann@example.com", plan="priced")
+    await service.operator.AssignPlan(request)
+    with calling_as(Caller(CallerKind.USER, "gateway", workspace_id, f"user:{user.id}", wallet_id=user.id)):
+        assert (await service.gateway.GetPlan(accounts.GetPlanRequest())).plan.name == "priced"
+    unknown = accounts.AssignPlanRequest(workspace_id=workspace_id, email="bob@example.com", plan="priced")
+    assert await refusal(service.operator.AssignPlan(unknown)) == "USER_NOT_FOUND"
+
+
+async def test_an_app_key_answers_the_plan_of_its_guests_beside_the_workspaces(service: Running) -> None:
+    workspace_id = await service.new_workspace()
+    secret = (await service.new_key(workspace_id, kind=ApiKey.KIND_APP)).secret
+    found = await service.accounts.Authenticate(accounts.AuthenticateRequest(api_key=secret))
+    assert (found.plan.name, found.guest_plan.name) == ("small", "guest")
+    with calling_as(Caller(CallerKind.GUEST, "gateway", workspace_id, f"guest:{found.api_key.id}", found.api_key.id)):
+        assert (await service.gateway.GetPlan(accounts.GetPlanRequest())).plan.name == "guest"

@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.mesh.identity import Caller, CallerKind, calling_as
 from services.mesh.ids import new_id
 from services.mesh.status import RemoteError
 from steno.billing.v1 import accounts_service_pb2 as accounts
@@ -38,6 +39,47 @@ async def test_every_refusal_names_its_reason(service: Running) -> None:
         assert await refusal(service.accounts.GetWorkspace(accounts.GetWorkspaceRequest())) == "WORKSPACE_NOT_FOUND"
         assert await refusal(ledger.GetBalance(billing.GetBalanceRequest())) == "WORKSPACE_NOT_FOUND"
     assert await refusal(service.operator.CreateWorkspace(accounts.CreateWorkspaceRequest(name="x", plan="gold"))) == "UNKNOWN_PLAN"
+
+
+async def test_a_user_pays_from_its_own_wallet_and_a_guest_from_the_workspaces(service: Running) -> None:
+    workspace_id = await service.new_workspace()
+    with acting(workspace_id):
+        user_id = (await service.accounts.ResolveUser(accounts.ResolveUserRequest(email="ann@example.com"))).user.id
+    user = Caller(CallerKind.SERVICE, "jobs", workspace_id, f"user:{user_id}", wallet_id=user_id)
+    guest = Caller(CallerKind.SERVICE, "jobs", workspace_id, "guest:key")
+    held = {}
+    for caller in (user, guest):
+        with calling_as(caller):
+            request = billing.ReserveRequest(job_id=new_id(), amount_ms=10 * MINUTE_MS)
+            held[caller.owner] = await service.billing.Reserve(request)
+    assert [(item.hold.workspace_id, item.plan.name) for item in held.values()] == [(user_id, "small"), (workspace_id, "guest")]
+    with calling_as(user):
+        assert (await service.billing.GetBalance(billing.GetBalanceRequest())).balance.held_ms == 10 * MINUTE_MS
+        transfers = (await service.billing.ListTransfers(billing.ListTransfersRequest())).transfers
+        usage = (await service.billing.GetUsage(billing.GetUsageRequest())).usage
+    assert [transfer.debit_account for transfer in transfers] == [f"plan:{user_id}", f"source:{user_id}"]
+    assert (usage.upload_count, usage.included_ms, usage.plan.name) == (1, 100 * MINUTE_MS, "small")
+    with calling_as(guest):
+        assert await refusal(service.billing.ListTransfers(billing.ListTransfersRequest())) == "ACCESS_DENIED"
+    # Jobs settles for the workspace, or, reconciling, for the wallet that an open hold names.
+    of_user, of_guest = (item.hold.job_id for item in held.values())
+    with acting(workspace_id):
+        await service.billing.Settle(billing.SettleRequest(job_id=of_user, billable_ms=MINUTE_MS))
+    with acting(user_id):
+        assert await refusal(service.billing.Release(billing.ReleaseRequest(job_id=of_guest))) == "HOLD_NOT_FOUND"
+        await service.billing.Settle(billing.SettleRequest(job_id=of_user, billable_ms=MINUTE_MS))
+    assert await service.balance(user_id) == (99, 0, 1)
+
+
+async def test_the_operator_adds_credit_to_workspaces_users_and_wallets(service: Running) -> None:
+    workspace_id = await service.new_workspace()
+    with acting(workspace_id):
+        user_id = (await service.accounts.ResolveUser(accounts.ResolveUserRequest(email="ann@example.com"))).user.id
+    for wallet_id in (workspace_id, user_id):
+        grant = billing.GrantCreditRequest(workspace_id=wallet_id, amount_ms=MINUTE_MS, id="order-1")
+        assert (await service.operator_billing.GrantCredit(grant)).balance.available_ms == 101 * MINUTE_MS
+    nobody = billing.GrantCreditRequest(workspace_id=new_id(), amount_ms=MINUTE_MS, id="order-1")
+    assert await refusal(service.operator_billing.GrantCredit(nobody)) == "WORKSPACE_NOT_FOUND"
 
 
 async def test_fields_out_of_range_are_refused_by_name(service: Running) -> None:

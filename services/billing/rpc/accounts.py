@@ -3,9 +3,10 @@
 from typing import Any
 
 from services.billing.rpc import fields, to_proto
-from services.billing.usecases import accounts
-from services.billing.usecases.authentication import KeyUses, authenticate, check_manages_keys
+from services.billing.usecases import accounts, assignment, users
+from services.billing.usecases.authentication import KeyUses, authenticate
 from services.billing.usecases.billing import Billing
+from services.billing.usecases.permissions import check_acts_for_workspace, check_manages_keys, scopes_to_give
 from services.mesh.errors import InvalidField, InvalidPageToken
 from services.mesh.identity import current_caller
 from services.mesh.ids import is_id
@@ -32,6 +33,7 @@ class AccountsRpc(AccountsServiceServicer):
             api_key=to_proto.api_key(holder.api_key),
             workspace=to_proto.workspace(holder.workspace),
             plan=self._billing.plans.get(holder.workspace.plan),
+            guest_plan=self._billing.plans.get(self._billing.plans.guest),
         )
 
     async def CreateWorkspace(self, request: messages.CreateWorkspaceRequest, context: Any) -> messages.CreateWorkspaceResponse:
@@ -42,6 +44,23 @@ class AccountsRpc(AccountsServiceServicer):
         workspace = await accounts.get_workspace(self._billing, current_caller().workspace_id)
         return messages.GetWorkspaceResponse(workspace=to_proto.workspace(workspace), plan=self._billing.plans.get(workspace.plan))
 
+    async def ResolveUser(self, request: messages.ResolveUserRequest, context: Any) -> messages.ResolveUserResponse:
+        user = await users.resolve_user(self._billing, check_acts_for_workspace(current_caller()).workspace_id, fields.email(request.email))
+        return messages.ResolveUserResponse(user=to_proto.user(user), plan=self._billing.plans.get(user.plan))
+
+    async def ResolveGuest(self, request: messages.ResolveGuestRequest, context: Any) -> messages.ResolveGuestResponse:
+        wallet = await users.resolve_guest(self._billing, check_acts_for_workspace(current_caller()).workspace_id, request.guest_token)
+        return messages.ResolveGuestResponse(wallet_id=wallet.id, plan=self._billing.plans.get(wallet.plan))
+
+    async def GetPlan(self, request: messages.GetPlanRequest, context: Any) -> messages.GetPlanResponse:
+        return messages.GetPlanResponse(plan=await assignment.plan_of(self._billing, current_caller()))
+
+    async def AssignPlan(self, request: messages.AssignPlanRequest, context: Any) -> messages.AssignPlanResponse:
+        workspace_id = fields.identifier(request.workspace_id, "workspace_id")
+        email = fields.email(request.email) if request.email else ""
+        await assignment.assign_plan(self._billing, workspace_id, email, request.plan)
+        return messages.AssignPlanResponse()
+
     async def CreateApiKey(self, request: messages.CreateApiKeyRequest, context: Any) -> messages.CreateApiKeyResponse:
         caller = check_manages_keys(current_caller())
         expires = fields.time(request.expire_time, "expire_time") if request.HasField("expire_time") else None
@@ -50,7 +69,7 @@ class AccountsRpc(AccountsServiceServicer):
             caller.workspace_id,
             fields.name(request.name),
             kind=_kind(request.kind),
-            scopes=fields.scopes(list(request.scopes)),
+            scopes=scopes_to_give(caller, fields.scopes(request.scopes)),
             expire_time=expires,
             test=request.test,
         )

@@ -9,18 +9,15 @@ from services.billing.store import tables
 from services.billing.usecases import ledger
 from services.billing.usecases.batches import Batches
 from services.billing.usecases.billing import Billing
+from services.billing.usecases.permissions import check_acts_for_workspace, is_guest_without_wallet, payer_of
 from services.billing.usecases.verification import verify_ledger
-from services.mesh.errors import AccessDenied
-from services.mesh.identity import current_caller
+from services.mesh.identity import Caller, current_caller
 from steno.billing.v1 import billing_service_pb2 as messages
 from steno.billing.v1.billing_service_pb2_grpc import BillingServiceServicer
 
 
-def _workspace_id() -> str:
-    workspace_id = current_caller().workspace_id
-    if not workspace_id:
-        raise AccessDenied("The call acts for no workspace.")
-    return workspace_id
+def _caller() -> Caller:
+    return check_acts_for_workspace(current_caller())
 
 
 def _next_page_token(rows: Sequence[tables.Hold] | Sequence[tables.Transfer], limit: int) -> str:
@@ -39,8 +36,10 @@ class BillingRpc(BillingServiceServicer):
     async def Reserve(self, request: messages.ReserveRequest, context: Any) -> messages.ReserveResponse:
         job_id = fields.identifier(request.job_id, "job_id")
         amount_ms = fields.amount(request.amount_ms, "amount_ms")
-        hold = await ledger.reserve(self._billing, self._batches, _workspace_id(), job_id, amount_ms)
-        return messages.ReserveResponse(hold=to_proto.hold(hold))
+        caller, plans = _caller(), self._billing.plans
+        held = await ledger.reserve(self._billing, self._batches, caller.payer_id, job_id, amount_ms)
+        plan = plans.get(plans.guest) if is_guest_without_wallet(caller) else held.plan
+        return messages.ReserveResponse(hold=to_proto.hold(held.hold), plan=plan)
 
     async def Settle(self, request: messages.SettleRequest, context: Any) -> messages.SettleResponse:
         job_id = fields.identifier(request.job_id, "job_id")
@@ -54,7 +53,10 @@ class BillingRpc(BillingServiceServicer):
         return messages.ReleaseResponse(hold=to_proto.hold(hold))
 
     async def GetBalance(self, request: messages.GetBalanceRequest, context: Any) -> messages.GetBalanceResponse:
-        return messages.GetBalanceResponse(balance=await ledger.get_balance(self._billing, _workspace_id()))
+        return messages.GetBalanceResponse(balance=await ledger.get_balance(self._billing, _caller().payer_id))
+
+    async def GetUsage(self, request: messages.GetUsageRequest, context: Any) -> messages.GetUsageResponse:
+        return messages.GetUsageResponse(usage=await ledger.get_usage(self._billing, _caller().payer_id))
 
     async def GrantCredit(self, request: messages.GrantCreditRequest, context: Any) -> messages.GrantCreditResponse:
         workspace_id = fields.identifier(request.workspace_id, "workspace_id")
@@ -70,7 +72,7 @@ class BillingRpc(BillingServiceServicer):
 
     async def ListTransfers(self, request: messages.ListTransfersRequest, context: Any) -> messages.ListTransfersResponse:
         limit, after = fields.page_size(request.page_size), fields.page_place(request.page_token)
-        rows = await ledger.list_transfers(self._billing, _workspace_id(), after, limit + 1)
+        rows = await ledger.list_transfers(self._billing, payer_of(_caller()), after, limit + 1)
         return messages.ListTransfersResponse(transfers=map(to_proto.transfer, rows[:limit]), next_page_token=_next_page_token(rows, limit))
 
     async def VerifyLedger(self, request: messages.VerifyLedgerRequest, context: Any) -> messages.VerifyLedgerResponse:

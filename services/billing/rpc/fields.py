@@ -4,10 +4,13 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.billing.domain import InvalidPaymentEvent
 from services.mesh.errors import InvalidField, InvalidPageToken
 from services.mesh.ids import is_id
 
@@ -16,8 +19,12 @@ LARGEST_AMOUNT_MS = 10**13
 """Three centuries of audio: far from where sums of 64-bit integers end."""
 DEFAULT_PAGE_SIZE, LARGEST_PAGE_SIZE = 100, 1000
 MOST_SCOPES = 32
+LONGEST_EMAIL = 254
+LONGEST_URL = 2048
+LARGEST_PAYMENT_EVENT_BYTES = 64 * 1024
 _REFERENCE = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
-_SCOPE = re.compile(r"[a-z][a-z0-9_.:-]{0,62}")
+_EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@]+")
+_URL = re.compile(r"[!-~]+")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -43,11 +50,37 @@ def reference(value: str) -> str:
     return value
 
 
-def scopes(values: list[str]) -> list[str]:
-    """Scopes of a key: at most 32 different words."""
-    if len(values) > MOST_SCOPES or not all(map(_SCOPE.fullmatch, values)):
-        raise InvalidField("Scopes are at most 32 words of a-z 0-9 _ . : -.", field="scopes")
-    return sorted(set(values))
+def scopes(values: Sequence[str]) -> Sequence[str]:
+    """Scopes of a key: at most 32."""
+    if len(values) > MOST_SCOPES:
+        raise InvalidField(f"At most {MOST_SCOPES} scopes.", field="scopes")
+    return values
+
+
+def email(value: str) -> str:
+    """An e-mail address, in lower case: its form is checked no further than storing it needs."""
+    if not _EMAIL.fullmatch(value) or len(value) > LONGEST_EMAIL or not value.isprintable():
+        raise InvalidField("Not an e-mail address.", field="email")
+    return value.lower()
+
+
+def web_url(value: str, field: str) -> str:
+    """An absolute http(s) URL without credentials."""
+    try:
+        parts = urlsplit(value)
+        fit = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+    except ValueError as error:
+        raise InvalidField("Not an http(s) URL.", field=field) from error
+    if not fit or len(value) > LONGEST_URL or not _URL.fullmatch(value):
+        raise InvalidField("Not an http(s) URL.", field=field)
+    return value
+
+
+def payment_event(payload: bytes) -> bytes:
+    """What a payment provider sends: at most 64 KiB."""
+    if len(payload) > LARGEST_PAYMENT_EVENT_BYTES:
+        raise InvalidPaymentEvent("The payment event is too large.")
+    return payload
 
 
 def amount(value_ms: int, field: str, *, least: int = 1) -> int:

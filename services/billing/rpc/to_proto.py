@@ -4,11 +4,14 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.billing.domain import CheckoutState
 from services.billing.store import tables
 from services.billing.store.verification import Findings
 from steno.billing.v1.api_key_pb2 import ApiKey
 from steno.billing.v1.billing_service_pb2 import VerifyLedgerResponse
 from steno.billing.v1.ledger_pb2 import Hold, Transfer
+from steno.billing.v1.payments_service_pb2 import Checkout
+from steno.billing.v1.user_pb2 import User
 from steno.billing.v1.workspace_pb2 import Workspace
 
 
@@ -39,6 +42,22 @@ def api_key(row: tables.ApiKey) -> ApiKey:
         last_use_time=_time(row.last_use_time),
         revoke_time=_time(row.revoke_time),
         test=row.test,
+    )
+
+
+def user(row: tables.Workspace) -> User:
+    """A user."""
+    return User(id=row.id, workspace_id=row.parent_id or "", email=row.email or "", plan=row.plan, create_time=_time(row.create_time))
+
+
+def checkout(row: tables.Checkout) -> Checkout:
+    """A purchase."""
+    return Checkout(
+        id=row.id,
+        credit_pack=row.credit_pack,
+        state=Checkout.State.Value(f"STATE_{row.state}"),
+        url=row.url if row.state == CheckoutState.OPEN else "",
+        create_time=_time(row.create_time),
     )
 
 

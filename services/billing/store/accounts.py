@@ -21,16 +21,27 @@ async def read_clock(session: AsyncSession, clock: ColumnElement[datetime]) -> d
 
 
 async def add_workspace(session: AsyncSession, workspace: Workspace) -> None:
-    """Store a workspace with its four empty accounts."""
+    """Store a wallet with its four empty accounts."""
     session.add(workspace)
     await session.flush()
-    session.add_all(tables.Account(id=account.of(workspace.id), workspace_id=workspace.id, kind=account.value) for account in Account)
+    await add_accounts(session, workspace.id)
+
+
+async def add_accounts(session: AsyncSession, wallet_id: str) -> None:
+    """Store the four empty accounts of a wallet."""
+    session.add_all(tables.Account(id=account.of(wallet_id), workspace_id=wallet_id, kind=account.value) for account in Account)
     await session.flush()
 
 
 async def find_workspace(session: AsyncSession, workspace_id: str) -> Workspace | None:
-    """The workspace of this id."""
-    return await session.get(Workspace, workspace_id)
+    """The tenant of this id; wallets of its users and buyers are none."""
+    statement = select(Workspace).where(col(Workspace.id) == workspace_id, col(Workspace.parent_id).is_(None))
+    return (await session.exec(statement)).one_or_none()
+
+
+async def find_wallet(session: AsyncSession, wallet_id: str) -> Workspace | None:
+    """The wallet of this id: a tenant's, a user's or a buyer's."""
+    return await session.get(Workspace, wallet_id)
 
 
 async def list_plan_names(session: AsyncSession) -> list[str]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Row, Select, bindparam, insert, select, tuple_, update
+from sqlalchemy import BigInteger, ColumnElement, Row, Select, bindparam, func, insert, literal_column, select, tuple_, update
 from sqlmodel import col
 from sqlmodel import select as select_models
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -22,22 +22,24 @@ from services.billing.domain import (
 )
 from services.billing.store import tables
 from services.billing.store.tables import Hold, Transfer, Workspace
-from services.mesh.columns import table_of
+from services.mesh.columns import UtcDateTime, table_of
 from services.mesh.errors import ServiceUnavailable
 
 _workspace, _account = table_of(Workspace), table_of(tables.Account)
 _transfer, _hold = table_of(Transfer), table_of(Hold)
 _TOTALS = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")
-_MONTH = ("plan", "period", "used_before_ms", "granted_before_ms", "exhausted_time")
-_POSITION = [_workspace.c.id, *(_workspace.c[name] for name in _MONTH), _account.c.kind, *(_account.c[name] for name in _TOTALS)]
+_OF_WALLET = ("id", "parent_id", "guest_digest", "plan", "period", "used_before_ms", "granted_before_ms", "exhausted_time")
+_POSITION = [*(_workspace.c[name] for name in _OF_WALLET), _account.c.kind, *(_account.c[name] for name in _TOTALS)]
 _NO_FLOOR = 2**62
 
 
 @dataclass(frozen=True)
 class Position:
-    """A workspace's accounts and month as one statement saw them."""
+    """A wallet's accounts and month as one statement saw them. anonymous: whether it is a buyer's, opened by a token."""
 
     workspace_id: str
+    tenant_id: str
+    anonymous: bool
     plan: str
     period: str
     used_before_ms: int
@@ -50,6 +52,11 @@ class Position:
     def available_ms(self) -> int:
         """The balance that callers see."""
         return self.accounts[Account.PLAN].available_ms + self.accounts[Account.CREDIT].available_ms
+
+    @property
+    def used_ms(self) -> int:
+        """Spent in the month."""
+        return self.accounts[Account.USAGE].credits_posted - self.used_before_ms
 
 
 def _totals(row: Row[*tuple[Any, ...]]) -> Totals:
@@ -75,6 +82,8 @@ def _grouped(rows: Sequence[Row[*tuple[Any, ...]]]) -> dict[str, Position]:
 def _position(row: Row[*tuple[Any, ...]], accounts: Mapping[Account, Totals]) -> Position:
     return Position(
         workspace_id=row.id,
+        tenant_id=row.parent_id or row.id,
+        anonymous=row.guest_digest is not None,
         plan=row.plan,
         period=row.period,
         used_before_ms=row.used_before_ms,
@@ -174,15 +183,15 @@ async def write_entries(session: AsyncSession, writings: Sequence[Writing]) -> N
     await connection.execute(insert(_transfer), rows)
 
 
-async def begin_period(session: AsyncSession, position: Position, period: str) -> None:
-    """Note that the month's plan credit is granted, and what was spent and granted before it."""
+async def begin_period(session: AsyncSession, position: Position, period: str, overage_ms: int) -> None:
+    """Note that the month's plan credit is granted, and what was spent and granted before it, its overage included."""
     await (await session.connection()).execute(
         update(_workspace)
         .where(_workspace.c.id == position.workspace_id)
         .values(
             period=period,
             used_before_ms=position.accounts[Account.USAGE].credits_posted,
-            granted_before_ms=position.accounts[Account.SOURCE].debits_posted,
+            granted_before_ms=position.accounts[Account.SOURCE].debits_posted + overage_ms,
         )
     )
 
@@ -193,10 +202,11 @@ async def add_holds(session: AsyncSession, holds: Sequence[Hold]) -> None:
         await (await session.connection()).execute(insert(_hold), [hold.model_dump() for hold in holds])
 
 
+_ENDING = ("state", "settled_ms", "end_time", "upload_period")
 _END_HOLD = (
     update(_hold)
     .where(_hold.c.job_id == bindparam("job"), _hold.c.state == HoldState.OPEN.value)
-    .values({name: bindparam(f"new_{name}", type_=_hold.c[name].type) for name in ("state", "settled_ms", "end_time")})
+    .values({name: bindparam(f"new_{name}", type_=_hold.c[name].type) for name in _ENDING})
 )
 
 
@@ -204,9 +214,7 @@ async def end_holds(session: AsyncSession, holds: Sequence[Hold]) -> None:
     """Store how open holds ended. Raises ServiceUnavailable when one was not open."""
     if not holds:
         return
-    rows = [
-        {"job": hold.job_id, "new_state": hold.state, "new_settled_ms": hold.settled_ms, "new_end_time": hold.end_time} for hold in holds
-    ]
+    rows = [{"job": hold.job_id, **{f"new_{name}": getattr(hold, name) for name in _ENDING}} for hold in holds]
     ended = await (await session.connection()).execute(_END_HOLD, rows)
     if ended.rowcount != len(rows):
         raise ServiceUnavailable("The hold was ended meanwhile.", outcome="rolled_back")
@@ -216,6 +224,30 @@ async def find_hold_workspaces(session: AsyncSession, job_ids: Sequence[str]) ->
     """The workspaces of those jobs that have holds."""
     statement = select(_hold.c.workspace_id).where(_hold.c.job_id.in_(job_ids)).distinct()
     return list((await (await session.connection()).execute(statement)).scalars())
+
+
+async def count_uploads(session: AsyncSession, wallet_ids: Sequence[str], period: str) -> dict[str, int]:
+    """Uploads of a month by wallet; those that have none are left out."""
+    statement = (
+        select(_hold.c.workspace_id, func.count())
+        .where(_hold.c.workspace_id.in_(wallet_ids), _hold.c.upload_period == period)
+        .group_by(_hold.c.workspace_id)
+    )
+    return {row[0]: row[1] for row in await (await session.connection()).execute(statement)}
+
+
+_PLAN_GRANTS = (
+    select(func.coalesce(func.sum(_transfer.c.amount_ms), 0))
+    # Spelt out, not bound: with a parameter the partial index is not used.
+    .where(literal_column("kind = 'GRANT'"), _transfer.c.credit_account == bindparam("account"))
+    .where(_transfer.c.workspace_id == bindparam("wallet"), _transfer.c.create_time >= bindparam("since", type_=UtcDateTime()))
+)
+
+
+async def sum_plan_grants(session: AsyncSession, wallet_id: str, since: datetime) -> int:
+    """What the plan granted a wallet since a time, in milliseconds."""
+    values = {"account": Account.PLAN.of(wallet_id), "wallet": wallet_id, "since": since}
+    return int((await (await session.connection()).execute(_PLAN_GRANTS, values)).scalar_one())
 
 
 async def find_holds(session: AsyncSession, job_ids: Sequence[str]) -> dict[str, Hold]:

@@ -14,16 +14,23 @@ class Base(SQLModel, registry=table_registry()):
 
 
 metadata: MetaData = Base.metadata
-_OPEN = "state = 'OPEN'"
+_OPEN, _GRANT = "state = 'OPEN'", "kind = 'GRANT'"
 outbox = outbox_table(metadata)
 
 
 class Workspace(Base, table=True):
-    """The tenant, and where its ledger's month began."""
+    """A wallet and where its ledger's month began: a tenant's own, or that of a user or an anonymous buyer of it."""
 
     __tablename__ = "workspace"
+    __table_args__ = (Index("uq_workspace_parent_id_email", "parent_id", "email", unique=True),)
 
     id: str = Field(primary_key=True)
+    parent_id: str | None = Field(default=None, foreign_key="workspace.id")
+    """The tenant of a user or buyer; a tenant has none."""
+    email: str | None = None
+    """A user's address, in lower case."""
+    guest_digest: str | None = Field(default=None, index=True, unique=True)
+    """Keyed hash of the token that opens an anonymous buyer's wallet."""
     name: str
     plan: str
     create_time: datetime = Field(sa_type=UtcDateTime)
@@ -90,6 +97,7 @@ class Transfer(Base, table=True):
         CheckConstraint("(kind IN ('SETTLEMENT', 'RELEASE')) = (pending_id IS NOT NULL)", name="only_holds_end"),
         Index("ix_transfer_workspace_id_create_time_id", "workspace_id", "create_time", "id"),
         Index("ix_transfer_job_id", "job_id"),
+        Index("ix_transfer_grants", "workspace_id", "create_time", sqlite_where=text(_GRANT), postgresql_where=text(_GRANT)),
     )
 
     id: str = Field(primary_key=True)
@@ -112,13 +120,38 @@ class Hold(Base, table=True):
         CheckConstraint("amount_ms > 0 AND settled_ms >= 0", name="amounts"),
         CheckConstraint("state = 'SETTLED' OR settled_ms = 0", name="only_settled_is_charged"),
         Index("ix_hold_open", "create_time", "job_id", sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)),
-        Index("ix_hold_workspace_id", "workspace_id"),
+        Index("ix_hold_workspace_id_upload_period", "workspace_id", "upload_period"),
     )
 
     job_id: str = Field(primary_key=True)
     workspace_id: str = Field(foreign_key="workspace.id")
+    upload_period: str | None = None
+    """The month (yyyy-mm, UTC) that it counts in as an upload; none once its submit was withdrawn."""
     amount_ms: int = Field(sa_type=BigInteger)
     settled_ms: int = Field(default=0, sa_type=BigInteger)
+    state: str
+    create_time: datetime = Field(sa_type=UtcDateTime)
+    end_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Checkout(Base, table=True):
+    """A purchase, with the pack as it was when the purchase began."""
+
+    __tablename__ = "checkout"
+    __table_args__ = (CheckConstraint("amount_ms > 0 AND price_cents > 0", name="amounts"),)
+
+    id: str = Field(primary_key=True)
+    workspace_id: str = Field(foreign_key="workspace.id")
+    wallet_id: str = Field(foreign_key="workspace.id")
+    credit_pack: str
+    amount_ms: int = Field(sa_type=BigInteger)
+    price_cents: int = Field(sa_type=BigInteger)
+    currency: str
+    plan: str = ""
+    """The plan that the wallet moves to when it is paid; empty for none."""
+    session_id: str
+    """What the payment provider calls it."""
+    url: str
     state: str
     create_time: datetime = Field(sa_type=UtcDateTime)
     end_time: datetime | None = Field(default=None, sa_type=UtcDateTime)

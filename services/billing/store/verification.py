@@ -15,7 +15,7 @@ from services.mesh.columns import table_of
 _workspace, _account = table_of(Workspace), table_of(tables.Account)
 _transfer, _hold = table_of(Transfer), table_of(Hold)
 _TOTALS = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")
-_POSTED = (EntryKind.GRANT.value, EntryKind.SETTLEMENT.value, EntryKind.EXPIRY.value)
+_POSTED = tuple(kind.value for kind in (EntryKind.GRANT, EntryKind.SETTLEMENT, EntryKind.EXPIRY, EntryKind.OVERAGE))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+
 from services.billing import domain, keys
 from services.billing.store import accounts, ledger
 from services.billing.store.ledger import Writing
@@ -13,6 +15,7 @@ from services.mesh.ids import new_id
 from services.mesh.outbox import publish_later
 from services.mesh.streams import event_subject
 from steno.billing.v1.billing_events_pb2 import KeyRevoked
+from steno.billing.v1.workspace_pb2 import Plan
 
 
 async def create_workspace(billing: Billing, name: str, plan_name: str) -> Workspace:
@@ -23,10 +26,15 @@ async def create_workspace(billing: Billing, name: str, plan_name: str) -> Works
         period = domain.period_of(now)
         workspace = Workspace(id=new_id(), name=name, plan=plan.name, create_time=now, period=period)
         await accounts.add_workspace(session, workspace)
-        if plan.included_ms:
-            grant = domain.grant_entry(workspace.id, period, plan.included_ms)
-            await ledger.write_entries(session, [Writing(workspace.id, now, 0, [grant])])
+        await grant_first_month(session, workspace, plan)
         return workspace
+
+
+async def grant_first_month(session: AsyncSession, wallet: Workspace, plan: Plan) -> None:
+    """Grant a new wallet the credit of the month that it was made in."""
+    if plan.included_ms:
+        grant = domain.grant_entry(wallet.id, wallet.period, plan.included_ms)
+        await ledger.write_entries(session, [Writing(wallet.id, wallet.create_time, 0, [grant])])
 
 
 async def get_workspace(billing: Billing, workspace_id: str) -> Workspace:

@@ -7,7 +7,7 @@ from services.billing import keys
 from services.billing.store import accounts
 from services.billing.store.tables import ApiKey, Workspace
 from services.billing.usecases.billing import Billing
-from services.mesh.errors import AccessDenied, InvalidApiKey
+from services.mesh.errors import InvalidApiKey
 from services.mesh.identity import Caller, CallerKind
 from steno.billing.v1.api_key_pb2 import ApiKey as ApiKeyProto
 
@@ -25,7 +25,7 @@ class Holder:
         """The caller that a request with this key acts for."""
         app = self.api_key.kind == ApiKeyProto.KIND_APP
         return Caller(
-            kind=CallerKind.KEY,
+            kind=CallerKind.GUEST if app else CallerKind.KEY,
             service="billing",
             workspace_id=self.workspace.id,
             owner=f"guest:{self.api_key.id}" if app else "workspace",
@@ -77,14 +77,3 @@ async def store_uses(billing: Billing, uses: KeyUses) -> None:
     if noted := uses.take():
         async with billing.database.transaction() as session:
             await accounts.note_uses(session, noted)
-
-
-def check_manages_keys(caller: Caller) -> Caller:
-    """The caller, if it may see and make keys. Raises AccessDenied.
-
-    Guests of an application may not, nor keys with scopes: either could make itself a key that may do more.
-    """
-    whole_workspace = caller.owner == "workspace" and not caller.scopes
-    if caller.kind is not CallerKind.OPERATOR and not whole_workspace:
-        raise AccessDenied("This caller may not manage keys.")
-    return caller

@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from services.billing.store.tables import Hold
 from services.billing.usecases.billing import Billing
-from services.billing.usecases.book import Book, open_book, write_book
+from services.billing.usecases.book import Book, Held, open_book, write_book
 from services.mesh.database import retried
 from services.mesh.errors import MeshError, Overloaded, Unavailable
 
@@ -17,32 +16,33 @@ MOST_WAITING = 1024
 
 @dataclass(frozen=True)
 class Reserve:
-    """Put credit of a workspace on hold for a job."""
+    """Put credit of a wallet on hold for a job."""
 
-    workspace_id: str
+    wallet_id: str
     job_id: str
     amount_ms: int
 
-    def apply(self, book: Book) -> Hold:
-        """Raises NoCredits, WorkspaceNotFound, InvalidField."""
-        return book.reserve(self.workspace_id, self.job_id, self.amount_ms)
+    def apply(self, book: Book) -> Held:
+        """Raises NoCredits, UploadLimitExceeded, WorkspaceNotFound, InvalidField."""
+        return book.reserve(self.wallet_id, self.job_id, self.amount_ms)
 
 
 @dataclass(frozen=True)
 class End:
-    """Charge the hold of a job, or give it back for 0."""
+    """Charge the hold of a job, or give it back for 0; withdraw it when the submit was not accepted after all."""
 
     workspace_id: str
     job_id: str
     billable_ms: int
+    withdraw: bool = False
 
-    def apply(self, book: Book) -> Hold:
+    def apply(self, book: Book) -> Held:
         """Raises HoldNotFound, HoldAlreadySettled, HoldAlreadyReleased."""
-        return book.end(self.workspace_id, self.job_id, self.billable_ms)
+        return book.end(self.workspace_id, self.job_id, self.billable_ms, withdraw=self.withdraw)
 
 
 Request = Reserve | End
-Waiting = tuple[Request, asyncio.Future[Hold]]
+Waiting = tuple[Request, asyncio.Future[Held]]
 
 
 class Batches:
@@ -52,9 +52,9 @@ class Batches:
         self._billing = billing
         self._queue: asyncio.Queue[Waiting | None] = asyncio.Queue(MOST_WAITING)
 
-    async def submit(self, request: Request) -> Hold:
+    async def submit(self, request: Request) -> Held:
         """The hold after the commit. Raises what the request raises, Overloaded, ServiceUnavailable."""
-        answer: asyncio.Future[Hold] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Held] = asyncio.get_running_loop().create_future()
         try:
             self._queue.put_nowait((request, answer))
         except asyncio.QueueFull:
@@ -91,25 +91,25 @@ class Batches:
         for (_, answer), outcome in zip(wanted, outcomes, strict=True):
             _settle(answer, outcome)
 
-    async def _together(self, requests: Sequence[Request]) -> list[Hold | Exception]:
+    async def _together(self, requests: Sequence[Request]) -> list[Held | Exception]:
         reserves = [request for request in requests if isinstance(request, Reserve)]
         ending_ids = {request.job_id for request in requests if isinstance(request, End)}
-        workspace_ids, job_ids = {item.workspace_id for item in reserves}, {item.job_id for item in reserves}
+        wallet_ids, job_ids = {item.wallet_id for item in reserves}, {item.job_id for item in reserves}
         async with self._billing.database.transaction() as session:
-            book = await open_book(self._billing, session, workspace_ids, job_ids, ending_ids)
+            book = await open_book(self._billing, session, wallet_ids, job_ids, ending_ids)
             outcomes = [_outcome(request, book) for request in requests]
             await write_book(session, book)
         return outcomes
 
 
-def _outcome(request: Request, book: Book) -> Hold | Exception:
+def _outcome(request: Request, book: Book) -> Held | Exception:
     try:
         return request.apply(book)
     except MeshError as refusal:
         return refusal
 
 
-def _settle(answer: asyncio.Future[Hold], outcome: Hold | Exception) -> None:
+def _settle(answer: asyncio.Future[Held], outcome: Held | Exception) -> None:
     if answer.done():
         return
     if isinstance(outcome, Exception):

@@ -1,9 +1,9 @@
-"""The ledger of some locked workspaces in memory: requests are applied in order, what they do is written at once.
+"""The ledger of some locked wallets in memory: requests are applied in order, what they do is written at once.
 
 Sixty-four reserves cost as many statements as one. Nothing is decided by the database but that nobody was faster.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -21,12 +21,15 @@ from steno.billing.v1.workspace_pb2 import Plan
 
 @dataclass
 class Page:
-    """One workspace's part of the book."""
+    """One wallet's part of the book. upload_count: of this month, counted only where the plan has a limit."""
 
     position: Position
     plan: Plan
+    included_ms: int
     accounts: dict[Account, Totals]
     period: str
+    upload_count: int = 0
+    priced_overage_ms: int = 0
     entries: list[Entry] = field(default_factory=list)
 
     @property
@@ -36,7 +39,7 @@ class Page:
         return Funds(plan.available_ms, credit.available_ms, self.plan.overage_limit_ms)
 
     def enter(self, entries: Sequence[Entry]) -> None:
-        """Apply transfers of this workspace."""
+        """Apply transfers of this wallet."""
         self.entries.extend(entries)
         for account, change in domain.total_changes(entries).items():
             self.accounts[account] += change
@@ -46,9 +49,25 @@ class Page:
         now = domain.period_of(self.position.now)
         if now <= self.period:
             return False
-        workspace_id, past, self.period = self.position.workspace_id, self.period, now
-        self.enter(domain.month_entries(workspace_id, past, now, self.funds, self.plan.included_ms))
+        if self.plan.overage_cents_per_minute:
+            self.priced_overage_ms = domain.used_beyond_ms(self.position.used_ms, self.accounts)
+        wallet_id, past, self.period = self.position.workspace_id, self.period, now
+        self.enter(domain.month_entries(wallet_id, past, now, self.funds, self.included_ms, self.priced_overage_ms))
         return True
+
+    def check_uploads(self) -> None:
+        """Raises UploadLimitExceeded unless the plan allows one more."""
+        limit = self.plan.monthly_uploads
+        if limit and self.upload_count >= limit:
+            raise domain.UploadLimitExceeded(monthly_uploads=str(limit), upload_count=str(self.upload_count))
+
+
+@dataclass(frozen=True)
+class Held:
+    """A hold, and the plan of the wallet that it is on."""
+
+    hold: Hold
+    plan: Plan
 
 
 @dataclass
@@ -60,57 +79,81 @@ class Book:
     legs: dict[str, list[Entry]]
     new_holds: list[Hold] = field(default_factory=list)
     ended_holds: list[Hold] = field(default_factory=list)
-    new_months: list[Position] = field(default_factory=list)
+    new_months: list[Page] = field(default_factory=list)
 
-    def page(self, workspace_id: str) -> Page:
-        """The page of a workspace, in the month that it is. Raises WorkspaceNotFound."""
-        page = self.pages.get(workspace_id)
+    def page(self, wallet_id: str) -> Page:
+        """The page of a wallet, in the month that it is. Raises WorkspaceNotFound."""
+        page = self.pages.get(wallet_id)
         if page is None:
-            raise domain.WorkspaceNotFound(workspace_id=workspace_id)
+            raise domain.WorkspaceNotFound(workspace_id=wallet_id)
         if page.begin_month():
-            self.new_months.append(page.position)
+            self.new_months.append(page)
         return page
 
-    def reserve(self, workspace_id: str, job_id: str, amount_ms: int) -> Hold:
-        """Hold credit for a job, or answer its first hold. Raises NoCredits, WorkspaceNotFound, InvalidField."""
-        page, first = self.page(workspace_id), self.holds.get(job_id)
+    def reserve(self, wallet_id: str, job_id: str, amount_ms: int) -> Held:
+        """Hold credit for a job, or answer its first hold.
+
+        Raises NoCredits, UploadLimitExceeded, WorkspaceNotFound, InvalidField.
+        """
+        page, first = self.page(wallet_id), self.holds.get(job_id)
         if first is not None:
-            if first.workspace_id != workspace_id:
+            if first.workspace_id != wallet_id:
                 raise InvalidField("The job is another workspace's.", field="job_id")
-            return first
-        legs = domain.hold_entries(workspace_id, job_id, amount_ms, page.funds)
+            return Held(first, page.plan)
+        page.check_uploads()
+        legs = domain.hold_entries(wallet_id, job_id, amount_ms, page.funds)
         page.enter(legs)
-        open_state, now = HoldState.OPEN.value, page.position.now
-        hold = Hold(job_id=job_id, workspace_id=workspace_id, amount_ms=amount_ms, state=open_state, create_time=now)
+        hold = _new_hold(page.position, job_id, amount_ms)
+        page.upload_count += 1
         self.new_holds.append(hold)
         self.holds[job_id], self.legs[job_id] = hold, legs
-        return hold
+        return Held(hold, page.plan)
 
-    def end(self, workspace_id: str, job_id: str, billable_ms: int) -> Hold:
+    def end(self, workspace_id: str, job_id: str, billable_ms: int, *, withdraw: bool = False) -> Held:
         """Charge a hold, or give it back for 0; what is billed beyond the hold is charged as far as credit goes.
 
-        A workspace sees its own holds only; an empty one all. Raises HoldNotFound, HoldAlreadySettled, HoldAlreadyReleased.
+        A workspace sees the holds of its wallets only; an empty one all. withdraw: the submit was not accepted after all.
+        Raises HoldNotFound, HoldAlreadySettled, HoldAlreadyReleased.
         """
         hold = self.holds.get(job_id)
-        if hold is None or workspace_id not in ("", hold.workspace_id):
+        if hold is None or not self._belongs(hold, workspace_id):
             raise domain.HoldNotFound(job_id=job_id)
+        page = self.page(hold.workspace_id)
         if hold.state != HoldState.OPEN:
-            return _ended(hold, billable_ms)
-        page, legs = self.page(hold.workspace_id), self.legs[job_id]
+            return Held(_ended(hold, billable_ms), page.plan)
+        legs = self.legs[job_id]
         extra_ms = domain.top_up_ms(billable_ms, hold.amount_ms, page.funds)
         extra = domain.hold_entries(hold.workspace_id, job_id, extra_ms, page.funds, first_leg=len(legs) + 1)
         settled_ms = min(billable_ms, hold.amount_ms + extra_ms)
         page.enter([*extra, *domain.ending_entries([*legs, *extra], settled_ms)])
-        state = HoldState.SETTLED if settled_ms else HoldState.RELEASED
-        changes = {"state": state.value, "settled_ms": settled_ms, "end_time": page.position.now}
-        self.holds[job_id] = ended = hold.model_copy(update=changes)
+        changes = {"state": _asked(settled_ms).value, "settled_ms": settled_ms, "end_time": page.position.now}
+        self.holds[job_id] = ended = hold.model_copy(update=changes | ({"upload_period": None} if withdraw else {}))
         self.ended_holds.append(ended)
-        return ended
+        return Held(ended, page.plan)
+
+    def _belongs(self, hold: Hold, workspace_id: str) -> bool:
+        # A hold taken while this book was opened is not in it yet.
+        page = self.pages.get(hold.workspace_id)
+        return page is not None and workspace_id in ("", hold.workspace_id, page.position.tenant_id)
+
+
+def _new_hold(position: Position, job_id: str, amount_ms: int) -> Hold:
+    return Hold(
+        job_id=job_id,
+        workspace_id=position.workspace_id,
+        upload_period=domain.period_of(position.now),
+        amount_ms=amount_ms,
+        state=HoldState.OPEN.value,
+        create_time=position.now,
+    )
+
+
+def _asked(billable_ms: int) -> HoldState:
+    return HoldState.SETTLED if billable_ms else HoldState.RELEASED
 
 
 def _ended(hold: Hold, billable_ms: int) -> Hold:
-    asked = HoldState.SETTLED if billable_ms else HoldState.RELEASED
-    if hold.state == asked:
+    if hold.state == _asked(billable_ms):
         return hold
     if hold.state == HoldState.SETTLED:
         raise domain.HoldAlreadySettled(job_id=hold.job_id)
@@ -118,24 +161,37 @@ def _ended(hold: Hold, billable_ms: int) -> Hold:
 
 
 def _page(position: Position, plans: Plans) -> Page:
-    return Page(position, plans.get(position.plan), dict(position.accounts), position.period)
+    included_ms = plans.included_ms(position.plan, anonymous=position.anonymous)
+    return Page(position, plans.get(position.plan), included_ms, dict(position.accounts), position.period)
 
 
-async def open_book(billing: Billing, session: AsyncSession, workspace_ids: set[str], job_ids: set[str], ending_ids: set[str]) -> Book:
-    """The book of these workspaces and jobs, and of the workspaces whose holds are to end; all locked."""
+async def open_book(billing: Billing, session: AsyncSession, wallet_ids: set[str], job_ids: set[str], ending_ids: set[str]) -> Book:
+    """The book of these wallets and jobs, and of the wallets whose holds are to end; all locked."""
     if ending_ids:
-        workspace_ids = workspace_ids | set(await ledger.find_hold_workspaces(session, sorted(ending_ids)))
-    positions = await ledger.lock_positions(session, sorted(workspace_ids), billing.clock)
+        wallet_ids = wallet_ids | set(await ledger.find_hold_workspaces(session, sorted(ending_ids)))
+    positions = await ledger.lock_positions(session, sorted(wallet_ids), billing.clock)
+    pages = {key: _page(position, billing.plans) for key, position in positions.items()}
     # Only after the lock: what was read before it may have changed while waiting.
     holds = await ledger.find_holds(session, sorted(job_ids | ending_ids)) if job_ids | ending_ids else {}
     legs = await ledger.read_legs(session, sorted(ending_ids)) if ending_ids else {}
-    return Book({key: _page(position, billing.plans) for key, position in positions.items()}, holds, legs)
+    if job_ids:
+        await _count_uploads(session, pages)
+    return Book(pages, holds, legs)
+
+
+async def _count_uploads(session: AsyncSession, pages: Mapping[str, Page]) -> None:
+    limited = {wallet_id: page for wallet_id, page in pages.items() if page.plan.monthly_uploads}
+    if limited:
+        # One statement told every page the time.
+        period = domain.period_of(next(iter(limited.values())).position.now)
+        for wallet_id, count in (await ledger.count_uploads(session, sorted(limited), period)).items():
+            limited[wallet_id].upload_count = count
 
 
 async def write_book(session: AsyncSession, book: Book) -> None:
     """Write everything that was entered. Raises IntegrityError, ServiceUnavailable."""
-    for position in book.new_months:
-        await ledger.begin_period(session, position, domain.period_of(position.now))
+    for page in book.new_months:
+        await ledger.begin_period(session, page.position, domain.period_of(page.position.now), page.priced_overage_ms)
     pages = book.pages.items()
     writings = [Writing(key, page.position.now, page.plan.overage_limit_ms, page.entries) for key, page in pages]
     await ledger.write_entries(session, writings)

@@ -1,31 +1,37 @@
 """Reserving, charging, giving back and adding credit; every change is idempotent by its deterministic transfer ids."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.billing import domain
 from services.billing.domain import Account, Entry
 from services.billing.store import accounts, ledger
-from services.billing.store.ledger import Position
+from services.billing.store.ledger import Position, Writing
 from services.billing.store.tables import Hold, Transfer, outbox
 from services.billing.usecases.batches import Batches, End, Reserve
 from services.billing.usecases.billing import Billing
-from services.billing.usecases.book import open_book, write_book
+from services.billing.usecases.book import Held, open_book, write_book
 from services.mesh.database import retried
 from services.mesh.outbox import publish_later
 from services.mesh.streams import event_subject
 from services.mesh.telemetry import get_logger
 from steno.billing.v1.billing_events_pb2 import CreditExhausted
-from steno.billing.v1.ledger_pb2 import Balance
+from steno.billing.v1.ledger_pb2 import Balance, Usage
 
 EXHAUSTION_INTERVAL = timedelta(hours=1)
 _logger = get_logger("billing.ledger")
 
 
-async def reserve(billing: Billing, batches: Batches, workspace_id: str, job_id: str, amount_ms: int) -> Hold:
-    """Hold credit for a job; again, answers the first hold. Raises NoCredits, WorkspaceNotFound, InvalidField."""
+async def reserve(billing: Billing, batches: Batches, wallet_id: str, job_id: str, amount_ms: int) -> Held:
+    """Hold credit for a job; again, answers the first hold.
+
+    Raises NoCredits, UploadLimitExceeded, WorkspaceNotFound, InvalidField.
+    """
     try:
-        return await batches.submit(Reserve(workspace_id, job_id, amount_ms))
+        return await batches.submit(Reserve(wallet_id, job_id, amount_ms))
     except domain.NoCredits as refusal:
         await _tell_exhaustion(billing, refusal)
         raise
@@ -33,19 +39,20 @@ async def reserve(billing: Billing, batches: Batches, workspace_id: str, job_id:
 
 async def _tell_exhaustion(billing: Billing, refusal: domain.NoCredits) -> None:
     """Tell the mesh that credit ran out, at most once an hour; refusals that change nothing take no write lock."""
-    workspace_id = refusal.metadata["workspace_id"]
+    wallet_id = refusal.metadata["workspace_id"]
     async with billing.database.reading() as session:
-        position = await ledger.read_position(session, workspace_id, billing.clock)
+        position = await ledger.read_position(session, wallet_id, billing.clock)
     since = position.now - EXHAUSTION_INTERVAL
     if position.exhausted_time is not None and position.exhausted_time > since:
         return
     event = CreditExhausted(
-        workspace_id=workspace_id,
+        workspace_id=position.tenant_id,
+        wallet_id=wallet_id,
         available_ms=int(refusal.metadata["available_ms"]),
         required_ms=int(refusal.metadata["required_ms"]),
     )
     async with billing.database.transaction() as session:
-        if await accounts.note_exhaustion(session, workspace_id, position.now, since):
+        if await accounts.note_exhaustion(session, wallet_id, position.now, since):
             await publish_later(session, outbox, event_subject("billing", CreditExhausted), event)
     billing.wake_relay()
 
@@ -53,15 +60,18 @@ async def _tell_exhaustion(billing: Billing, refusal: domain.NoCredits) -> None:
 async def settle(batches: Batches, job_id: str, billable_ms: int, workspace_id: str = "") -> Hold:
     """Charge the hold of a job, 0 gives it back; again, answers what the first time did.
 
-    A workspace, if given, sees its own holds only. More than the hold is charged as far as credit goes.
+    A workspace, if given, sees the holds of its wallets only. More than the hold is charged as far as credit goes.
     Raises HoldNotFound, HoldAlreadyReleased, and HoldAlreadySettled when 0 comes after a charge.
     """
-    return await batches.submit(End(workspace_id, job_id, billable_ms))
+    return (await batches.submit(End(workspace_id, job_id, billable_ms))).hold
 
 
 async def release(batches: Batches, job_id: str, workspace_id: str = "") -> Hold:
-    """Give the hold of a job back whole; again, answers the same. Raises HoldNotFound, HoldAlreadySettled."""
-    return await settle(batches, job_id, 0, workspace_id)
+    """Give the hold of a job back whole and do not count its upload; again, answers the same.
+
+    Raises HoldNotFound, HoldAlreadySettled.
+    """
+    return (await batches.submit(End(workspace_id, job_id, 0, withdraw=True))).hold
 
 
 async def end_job(batches: Batches, job_id: str, workspace_id: str, billable_ms: int) -> None:
@@ -81,35 +91,82 @@ def _balance(position: Position) -> Balance:
     return Balance(
         available_ms=position.available_ms,
         held_ms=usage.credits_pending,
-        used_ms=usage.credits_posted - position.used_before_ms,
+        used_ms=position.used_ms,
         granted_ms=source.debits_posted - position.granted_before_ms,
     )
 
 
-async def get_balance(billing: Billing, workspace_id: str) -> Balance:
+async def get_balance(billing: Billing, wallet_id: str) -> Balance:
     """The balance, in the month that it is. Raises WorkspaceNotFound."""
+    async with reading_month(billing, wallet_id) as (_, position):
+        return _balance(position)
+
+
+async def get_usage(billing: Billing, wallet_id: str) -> Usage:
+    """What the month has used so far, from the ledger alone. Raises WorkspaceNotFound."""
+    async with reading_month(billing, wallet_id) as (session, position):
+        start, end = domain.period_bounds(position.period)
+        included_ms = await ledger.sum_plan_grants(session, wallet_id, start)
+        uploads = await ledger.count_uploads(session, [wallet_id], position.period)
+    plan, used_ms = billing.plans.get(position.plan), position.used_ms
+    overage_ms = domain.used_beyond_ms(used_ms, position.accounts)
+    usage = Usage(
+        included_ms=included_ms,
+        used_ms=used_ms,
+        remaining_ms=domain.remaining_ms(used_ms, included_ms, position.accounts),
+        overage_ms=overage_ms,
+        overage_cents=domain.overage_cents(overage_ms, plan.overage_cents_per_minute),
+        upload_count=uploads.get(wallet_id, 0),
+        plan=plan,
+    )
+    usage.start_time.FromDatetime(start)
+    usage.end_time.FromDatetime(end)
+    return usage
+
+
+@asynccontextmanager
+async def reading_month(billing: Billing, wallet_id: str) -> AsyncIterator[tuple[AsyncSession, Position]]:
+    """A snapshot and the wallet's position in it, in the month that it is. Raises WorkspaceNotFound."""
     async with billing.database.reading() as session:
-        position = await ledger.read_position(session, workspace_id, billing.clock)
-    if domain.period_of(position.now) > position.period:
-        return await retried(lambda: _enter(billing, workspace_id, None))
-    return _balance(position)
+        position = await ledger.read_position(session, wallet_id, billing.clock)
+        if domain.period_of(position.now) <= position.period:
+            yield session, position
+            return
+    await retried(lambda: _begin_month(billing, wallet_id))
+    async with billing.database.reading() as session:
+        yield session, await ledger.read_position(session, wallet_id, billing.clock)
 
 
-async def grant_credit(billing: Billing, workspace_id: str, amount_ms: int, reference: str) -> Balance:
-    """Add credit that does not end with the month; the same reference never adds twice. Raises WorkspaceNotFound."""
-    entry = domain.gift_entry(workspace_id, reference, amount_ms)
-    return await retried(lambda: _enter(billing, workspace_id, entry))
-
-
-async def _enter(billing: Billing, workspace_id: str, entry: Entry | None) -> Balance:
-    """Begin the month if it is due, write the entry unless it was written, answer the balance after it."""
+async def _begin_month(billing: Billing, wallet_id: str) -> None:
     async with billing.database.transaction() as session:
-        book = await open_book(billing, session, {workspace_id}, set(), set())
-        page = book.page(workspace_id)
-        if entry is not None and not await ledger.transfer_exists(session, entry.id):
-            page.enter([entry])
-        await write_book(session, book)
-        return _balance(await ledger.read_position(session, workspace_id, billing.clock))
+        await begin_month(billing, session, wallet_id)
+
+
+async def begin_month(billing: Billing, session: AsyncSession, wallet_id: str) -> Position:
+    """Lock a wallet and begin its month if that is due; answers where it then stands. Raises WorkspaceNotFound."""
+    book = await open_book(billing, session, {wallet_id}, set(), set())
+    book.page(wallet_id)
+    await write_book(session, book)
+    return await ledger.read_position(session, wallet_id, billing.clock)
+
+
+async def add_credit(billing: Billing, session: AsyncSession, entry: Entry) -> Position:
+    """Write a grant unless it was written; answers where its wallet then stands. Raises WorkspaceNotFound."""
+    position = await begin_month(billing, session, entry.workspace_id)
+    if not await ledger.transfer_exists(session, entry.id):
+        overage_limit_ms = billing.plans.get(position.plan).overage_limit_ms
+        await ledger.write_entries(session, [Writing(entry.workspace_id, position.now, overage_limit_ms, [entry])])
+    return await ledger.read_position(session, entry.workspace_id, billing.clock)
+
+
+async def grant_credit(billing: Billing, wallet_id: str, amount_ms: int, reference: str) -> Balance:
+    """Add credit that does not end with the month; the same reference never adds twice. Raises WorkspaceNotFound."""
+
+    async def grant() -> Balance:
+        async with billing.database.transaction() as session:
+            return _balance(await add_credit(billing, session, domain.gift_entry(wallet_id, reference, amount_ms)))
+
+    return await retried(grant)
 
 
 async def list_open_holds(billing: Billing, before: datetime | None, after: tuple[datetime, str] | None, limit: int) -> Sequence[Hold]:
@@ -118,7 +175,7 @@ async def list_open_holds(billing: Billing, before: datetime | None, after: tupl
         return await ledger.list_open_holds(session, before, after, limit)
 
 
-async def list_transfers(billing: Billing, workspace_id: str, after: tuple[datetime, str] | None, limit: int) -> Sequence[Transfer]:
-    """Transfers of a workspace, newest first."""
+async def list_transfers(billing: Billing, wallet_id: str, after: tuple[datetime, str] | None, limit: int) -> Sequence[Transfer]:
+    """Transfers of a wallet, newest first."""
     async with billing.database.reading() as session:
-        return await ledger.list_transfers(session, workspace_id, after, limit)
+        return await ledger.list_transfers(session, wallet_id, after, limit)
