@@ -11,6 +11,7 @@ from tests.gateway.actionvibe import SPELLINGS, UNKNOWN, assert_code, upload
 from tests.gateway.conftest import Running, open_gateway
 from tests.gateway.native import AUDIO
 from tests.gateway.peers.billing import PLAN
+from tests.gateway.peers.jobs import UploadLimitExceeded
 from tests.gateway.peers.plans import rates_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -48,6 +49,21 @@ async def test_too_long_audio_is_400_file_too_large(client: httpx2.AsyncClient) 
 async def test_used_up_credit_is_400_monthly_limit_exceeded(gateway: Running, client: httpx2.AsyncClient) -> None:
     gateway.world.poor.add(gateway.world.workspace_of(client.headers["x-api-key"]))
     assert_code(await upload(client), 400, "MONTHLY_LIMIT_EXCEEDED")
+
+
+async def test_used_up_uploads_of_the_month_are_400_monthly_limit_exceeded(gateway: Running, client: httpx2.AsyncClient) -> None:
+    gateway.world.create_failures.append(UploadLimitExceeded())
+    assert_code(await upload(client), 400, "MONTHLY_LIMIT_EXCEEDED")
+
+
+async def test_busy_server_is_500_and_says_when_to_come_back(gateway: Running, client: httpx2.AsyncClient) -> None:
+    gateway.world.put_status = 503
+    try:
+        response = await upload(client)
+        assert_code(response, 500, "SERVER_ERROR")
+        assert int(response.headers["retry-after"]) > 0
+    finally:
+        gateway.world.put_status = 200
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from steno.billing.v1.workspace_pb2 import Plan
 from tests.gateway.conftest import Running, open_gateway
 from tests.gateway.native import AUDIO
 from tests.gateway.peers.billing import PLAN
+from tests.gateway.peers.jobs import UploadLimitExceeded
 from tests.gateway.peers.plans import rates_of, usage_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -107,6 +108,21 @@ async def test_missing_or_invalid_key_is_401(gateway: Running, headers: dict[str
 async def test_empty_balance_is_402(gateway: Running, client: httpx2.AsyncClient) -> None:
     gateway.world.poor.add(gateway.world.workspace_of(client.headers["x-api-key"]))
     assert_detail(await submit(client), 402)
+
+
+async def test_used_up_uploads_of_the_month_are_402(gateway: Running, client: httpx2.AsyncClient) -> None:
+    gateway.world.create_failures.append(UploadLimitExceeded())
+    assert_detail(await submit(client), 402)
+
+
+async def test_busy_server_is_500_and_says_when_to_come_back(gateway: Running, client: httpx2.AsyncClient) -> None:
+    gateway.world.put_status = 503
+    try:
+        response = await submit(client)
+        assert_detail(response, 500)
+        assert int(response.headers["retry-after"]) > 0
+    finally:
+        gateway.world.put_status = 200
 
 
 async def test_unknown_foreign_and_malformed_job_are_the_same_404(gateway: Running, client: httpx2.AsyncClient) -> None:

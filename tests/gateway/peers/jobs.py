@@ -24,6 +24,10 @@ class NoCredits(ResourceExhausted):
     """No credit."""
 
 
+class UploadLimitExceeded(ResourceExhausted):
+    """No more submits this month."""
+
+
 class InvalidLanguage(InvalidArgument):
     """No language."""
 
