@@ -121,7 +121,12 @@ class AccountsPeer(AccountsServiceServicer):
         self._billing = billing
 
     async def GetPlan(self, request: accounts_pb.GetPlanRequest, context: Context) -> accounts_pb.GetPlanResponse:
-        return accounts_pb.GetPlanResponse(plan=self._billing.plans[current_caller().payer_id])
+        caller = current_caller()
+        guest = caller.owner.startswith("guest:") and not caller.wallet_id
+        return accounts_pb.GetPlanResponse(plan=self._billing.plans["guest" if guest else caller.payer_id])
+
+    async def GetWorkspace(self, request: accounts_pb.GetWorkspaceRequest, context: Context) -> accounts_pb.GetWorkspaceResponse:
+        return accounts_pb.GetWorkspaceResponse(plan=self._billing.plans[current_caller().workspace_id])
 
 
 class StoragePeer(StorageServiceServicer):

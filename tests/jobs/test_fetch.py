@@ -99,6 +99,15 @@ async def test_a_caller_without_any_credit_is_refused_at_once_and_its_key_stays_
         assert not (await owner.submit_url(URL, key="k")).replayed
 
 
+async def test_a_guest_may_overdraw_what_its_workspace_may(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        mesh.billing.credit_ms["ws"] = 0
+        guest = await mesh.guest()
+        assert (await refusal(guest.submit_url(URL))).reason_name == "NO_CREDITS"
+        mesh.billing.plans["ws"] = Plan(name="p", retention_days=30, overage_limit_ms=1000)
+        assert (await guest.submit_url(URL)).claim_token
+
+
 async def test_credit_that_does_not_cover_the_media_fails_the_job_uncharged(stage: StageFactory) -> None:
     async with stage() as mesh, mesh.jobs():
         owner = await mesh.owner()
@@ -126,15 +135,15 @@ async def test_a_refusal_of_storage_fails_the_job_with_its_reason(stage: StageFa
 async def test_what_may_pass_is_tried_again_under_the_same_media_id_but_not_for_ever(stage: StageFactory) -> None:
     async with stage(max_attempts=3) as mesh, mesh.jobs():
         owner = await mesh.owner()
-        mesh.storage.fetch_errors += [ServiceUnavailable(service="storage"), StoreFull()]
+        mesh.storage.fetch_errors += [StoreFull(), ServiceUnavailable(service="storage"), StoreFull(), StoreFull()]
         job = (await owner.submit_url(URL)).job
         await until(lambda: mesh.told_of(WorkDispatched, job.id))
-        assert [request.media_id for request in mesh.storage.fetches] == [job.media_id] * 3
+        assert [request.media_id for request in mesh.storage.fetches] == [job.media_id] * 5
         mesh.storage.fetch_errors += [ServiceUnavailable(service="storage") for _ in range(3)]
         doomed = (await owner.submit_url(URL)).job
         await until(partial(failed, owner, doomed.id))
         assert (await owner.get(doomed.id)).error.reason == "ATTEMPTS_EXHAUSTED"
-        assert len(mesh.storage.fetches) == 6
+        assert len(mesh.storage.fetches) == 8
 
 
 async def test_a_hold_that_billing_cannot_take_now_is_taken_later(stage: StageFactory) -> None:

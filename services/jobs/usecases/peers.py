@@ -6,14 +6,17 @@ from contextlib import contextmanager
 import grpc
 
 from services.jobs.domain import NoCredits
+from services.jobs.usecases.access import is_anonymous
 from services.jobs.usecases.resources import Resources
 from services.mesh.errors import ServiceUnavailable
+from services.mesh.identity import Caller
 from services.mesh.status import RemoteError
 from services.mesh.telemetry import get_logger
-from steno.billing.v1.accounts_service_pb2 import GetPlanRequest
+from steno.billing.v1.accounts_service_pb2 import GetPlanRequest, GetWorkspaceRequest
 from steno.billing.v1.billing_service_pb2 import GetBalanceRequest, ReleaseRequest, ReserveRequest
 from steno.billing.v1.workspace_pb2 import Plan
 
+CREDIT_REASONS = frozenset({"NO_CREDITS", "UPLOAD_LIMIT_EXCEEDED"})
 NO_ANSWER = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 _LONGEST_RETENTION_DAYS = 365
 
@@ -35,9 +38,14 @@ async def plan_of_caller(resources: Resources) -> Plan:
         return (await resources.accounts.GetPlan(GetPlanRequest())).plan
 
 
-async def check_credit(resources: Resources, plan: Plan) -> None:
-    """Raises NoCredits for a caller that could not pay a millisecond, ServiceUnavailable."""
+async def check_credit(resources: Resources, caller: Caller, plan: Plan) -> None:
+    """Raises NoCredits for a caller that could not pay a millisecond, ServiceUnavailable.
+
+    plan: the caller's; a guest without a wallet is paid for by its workspace, so that what that one may overdraw counts.
+    """
     with reaching("billing"):
+        if is_anonymous(caller):
+            plan = (await resources.accounts.GetWorkspace(GetWorkspaceRequest())).plan
         balance = (await resources.billing.GetBalance(GetBalanceRequest())).balance
     if balance.available_ms + plan.overage_limit_ms < 1:
         raise NoCredits(available_ms=str(balance.available_ms), required_ms="1")

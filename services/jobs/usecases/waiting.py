@@ -32,7 +32,7 @@ async def create_from_url(resources: Resources, caller: Caller, request: CreateJ
     if (earlier := await find_earlier(resources, order)) is not None:
         return earlier
     plan = await plan_of_caller(resources)
-    await check_credit(resources, plan)
+    await check_credit(resources, caller, plan)
     media = Media(id=new_id(), filename=url_filename(url))
     outcome = await store(resources, _waiting(order, media, plan))
     return outcome if isinstance(outcome, Made) else await replay(resources, order, outcome)
@@ -52,7 +52,7 @@ async def create_for_upload(resources: Resources, caller: Caller, request: Creat
     size_bytes = _least(request.upload.max_size_bytes, plan.max_upload_bytes)
     if (earlier := await find_earlier(resources, order)) is not None:
         return await _signed(resources, earlier, size_bytes)
-    await check_credit(resources, plan)
+    await check_credit(resources, caller, plan)
     with reaching("storage"):
         begun = await resources.storage.BeginUpload(BeginUploadRequest(filename=request.upload.filename, max_size_bytes=size_bytes))
     outcome = await store(resources, _waiting(order, begun.media, plan))
