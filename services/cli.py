@@ -46,6 +46,8 @@ DataOption = Annotated[Path, typer.Option("--data", help="Folder for everything 
 FormatOption = Annotated[Format, typer.Option("--format", help="Form of the transcript.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File to write instead of standard output.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+BillingOption = Annotated[str, typer.Option(help="HOST:PORT of billing; left out, that of the `steno up` that runs on --data.")]
+IdentityOption = Annotated[Path | None, typer.Option(help="The mesh's identity key; left out, that in --data.", dir_okay=False)]
 JobArgument = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
 
 
@@ -152,6 +154,34 @@ def me(as_json: JsonOption = False) -> None:
     keys.show_me(as_json)
 
 
+def assign_plan(
+    workspace_id: Annotated[str, typer.Argument(metavar="WORKSPACE_ID", help="The workspace's id.")],
+    plan: Annotated[str, typer.Argument(metavar="PLAN", help="Name of a plan in the plans file.")],
+    email: Annotated[str, typer.Option(help="Move only the user of this e-mail address.")] = "",
+    data: DataOption = Path(".steno"),
+    billing_address: BillingOption = "",
+    identity_key_file: IdentityOption = None,
+) -> None:
+    """Put a workspace, or one user of it, on a plan; one that includes more adds the difference at once."""
+    from services.stack.operating import Access, run_assign_plan
+
+    run_assign_plan(Access(data, billing_address, identity_key_file), workspace_id, plan, email)
+
+
+def grant_credit(
+    wallet_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a workspace, a user or a buyer's wallet.")],
+    minutes: Annotated[int, typer.Argument(metavar="MINUTES", min=1, help="Minutes of audio; they do not end with the month.")],
+    reference: Annotated[str, typer.Option(help="Your name for this grant, such as an invoice's number: the same one never adds twice.")],
+    data: DataOption = Path(".steno"),
+    billing_address: BillingOption = "",
+    identity_key_file: IdentityOption = None,
+) -> None:
+    """Add credit."""
+    from services.stack.operating import Access, run_grant_credit
+
+    run_grant_credit(Access(data, billing_address, identity_key_file), wallet_id, minutes, reference)
+
+
 def migrate(
     service: Annotated[list[Service] | None, typer.Option(help="Only this service; may be repeated.")] = None,
 ) -> None:
@@ -193,6 +223,8 @@ def make_app() -> typer.Typer:
     app.add_typer(_group("Jobs: what became of the recordings that were sent.", jobs), name="jobs")
     keys = {"create": create_key, "list": list_keys, "revoke": revoke_key}
     app.add_typer(_group("API keys: who may call.", keys), name="keys")
+    app.add_typer(_group("Plans: what a workspace or user is granted.", {"assign": assign_plan}), name="plans")
+    app.add_typer(_group("Credit: minutes added by the operator's hand.", {"grant": grant_credit}), name="credit")
     return app
 
 

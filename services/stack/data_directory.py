@@ -58,6 +58,10 @@ class DataDirectory:
         return self.root / "keys" / "first-workspace.json"
 
     @property
+    def addresses(self) -> Path:
+        return self.root / "addresses.json"
+
+    @property
     def blobs(self) -> Path:
         return self.root / "blobs"
 

@@ -174,7 +174,7 @@ async def up(
         loop.add_signal_handler(number, lifecycle.stop)
     try:
         async with open_mesh(data, port=port, lifecycle=lifecycle, overrides=overrides, progress=progress, show_line=show_line) as mesh:
-            with _ready_file(ready_file, mesh):
+            with _there(data.addresses, _addresses(mesh)), _there(ready_file, _ready_document(mesh)):
                 announce(mesh)
                 await lifecycle.stopping.wait()
             progress("stopping")
@@ -184,12 +184,12 @@ async def up(
 
 
 @contextmanager
-def _ready_file(path: Path | None, mesh: Mesh) -> Iterator[None]:
-    """There while the mesh is ready."""
+def _there(path: Path | None, content: Mapping[str, object]) -> Iterator[None]:
+    """A file that is there while the mesh is ready."""
     if path is None:
         yield
         return
-    write_private(path, json.dumps(_ready_document(mesh)))
+    write_private(path, json.dumps(content))
     try:
         yield
     finally:
@@ -202,5 +202,9 @@ def _ready_document(mesh: Mesh) -> dict[str, object]:
         "api_key": mesh.workspace.api_key,
         "pid": os.getpid(),
         "workspace_id": mesh.workspace.workspace_id,
-        "grpc": {name: mesh.ports.address(name) for name in ("billing", "storage", "jobs", "inference")},
+        "grpc": _addresses(mesh),
     }
+
+
+def _addresses(mesh: Mesh) -> dict[str, object]:
+    return {name: mesh.ports.address(name) for name in ("billing", "storage", "jobs", "inference")}

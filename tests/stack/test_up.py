@@ -65,6 +65,8 @@ def test_mesh_starts_heals_and_stops(tmp_path: Path) -> None:
         ready = _wait_for(ready_file, process)
         assert ready["pid"] == process.pid
         assert stat.S_IMODE(ready_file.stat().st_mode) == 0o600
+        addresses = tmp_path / "data" / "addresses.json"
+        assert json.loads(addresses.read_text()) == ready["grpc"]
         me = httpx2.get(f"{ready['url']}/api/v1/me", headers={"X-API-Key": str(ready["api_key"])}, timeout=10)
         assert me.status_code == 200
 
@@ -78,6 +80,7 @@ def test_mesh_starts_heals_and_stops(tmp_path: Path) -> None:
         assert time.monotonic() - began < STOP_SECONDS
     assert process.returncode == 0
     assert str(ready["url"]) in out
+    assert not addresses.exists()
     assert str(ready["api_key"]) in out
     assert "demo engine for English" in out
     assert "child ended, restarting" in err

@@ -1,0 +1,82 @@
+"""`steno plans` and `steno credit`: the operator's hand in billing, on the machine that has the identity key."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from services.client.failures import CommandFailed
+from services.mesh.channel import Channel, open_channel
+from services.mesh.identity import Caller, CallerKind, TokenSigner, calling_as, load_key
+from services.mesh.status import RemoteError
+from services.stack.data_directory import DataDirectory
+from steno.billing.v1.accounts_service_pb2 import AssignPlanRequest
+from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceAsyncStub
+from steno.billing.v1.billing_service_pb2 import GrantCreditRequest
+from steno.billing.v1.billing_service_pb2_grpc import BillingServiceAsyncStub
+from steno.billing.v1.ledger_pb2 import Balance
+
+_TIMEOUT_SECONDS = 15.0
+_MS_PER_MINUTE = 60_000
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach billing. Empty means what the `steno up` that uses the data directory wrote there."""
+
+    data: Path
+    billing_address: str = ""
+    identity_key_file: Path | None = None
+
+
+def run_assign_plan(access: Access, workspace_id: str, plan: str, email: str) -> None:
+    """Put a workspace, or a user of it, on a plan. Raises CommandFailed."""
+    _run(_assign_plan(access, AssignPlanRequest(workspace_id=workspace_id, plan=plan, email=email)))
+    print(f"{email or workspace_id} is on the plan {plan}.")
+
+
+def run_grant_credit(access: Access, wallet_id: str, minutes: int, reference: str) -> None:
+    """Add credit to a workspace, user or wallet; the same reference never adds twice. Raises CommandFailed."""
+    request = GrantCreditRequest(workspace_id=wallet_id, amount_ms=minutes * _MS_PER_MINUTE, id=reference)
+    balance = _run(_grant_credit(access, request))
+    print(f"{wallet_id} has {balance.available_ms / _MS_PER_MINUTE:.2f} minutes.")
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(work)
+    except RemoteError as error:
+        raise CommandFailed(f"{error.message} ({error.reason_name})" if error.reason_name else error.message) from error
+    except (OSError, ValueError) as error:
+        raise CommandFailed(f"Billing cannot be reached: {error}") from error
+
+
+async def _assign_plan(access: Access, request: AssignPlanRequest) -> None:
+    async with _billing(access) as channel:
+        await AccountsServiceAsyncStub(channel).AssignPlan(request)
+
+
+async def _grant_credit(access: Access, request: GrantCreditRequest) -> Balance:
+    async with _billing(access) as channel:
+        return (await BillingServiceAsyncStub(channel).GrantCredit(request)).balance
+
+
+@asynccontextmanager
+async def _billing(access: Access) -> AsyncIterator[Channel]:
+    """A channel of the operator. Raises OSError, ValueError."""
+    data = DataDirectory(access.data)
+    address = access.billing_address or _running_address(data)
+    signer = TokenSigner(load_key(access.identity_key_file or data.identity_key), "operator")
+    async with open_channel(address, audience="billing", signer=signer, timeout_seconds=_TIMEOUT_SECONDS) as channel:
+        with calling_as(Caller(CallerKind.OPERATOR, "operator")):
+            yield channel
+
+
+def _running_address(data: DataDirectory) -> str:
+    if not data.addresses.exists():
+        raise ValueError(f"no `steno up` runs on {data.root}; start it, or give --data or --billing-address")
+    return str(json.loads(data.addresses.read_text())["billing"])
