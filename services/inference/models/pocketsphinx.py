@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pocketsphinx
 
+from services.inference.models.letters import load_letter_sounds
 from services.inference.models.pronunciation import Term, terms
 from services.inference.pcm import Pcm, duration_ms
 from services.inference.transcript import WindowResult, Word
@@ -57,7 +58,8 @@ class PocketSphinxModel:
             return self._decoder
         if prompt != self._prompt:
             self._prompted = _open_decoder()
-            _teach(self._prompted, [term for term in terms(prompt, self._decoder.lookup_word) if self._is_rare(term)])
+            found = terms(prompt, self._decoder.lookup_word, load_letter_sounds().pronounce)
+            _teach(self._prompted, [term for term in found if self._is_rare(term)])
             self._prompt = prompt
         return self._prompted
 
