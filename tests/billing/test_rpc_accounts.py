@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import logging
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,12 @@ async def test_a_key_identifies_its_workspace_until_it_is_revoked(service: Runni
         async with asyncio.timeout(DEADLINE_SECONDS):
             assert await revoked.get() == made.api_key.id
     assert await refusal(service.accounts.Authenticate(accounts.AuthenticateRequest(api_key=made.secret))) == "INVALID_API_KEY"
+
+
+@pytest.mark.parametrize("key_id", ["", "1", "a\0", "x" * 10_000, str(uuid.uuid4())])
+async def test_id_that_no_key_can_have_is_not_found(service: Running, key_id: str) -> None:
+    with acting(await service.new_workspace()):
+        assert await refusal(service.accounts.RevokeApiKey(accounts.RevokeApiKeyRequest(id=key_id))) == "API_KEY_NOT_FOUND"
 
 
 async def test_unknown_expired_and_revoked_keys_are_refused_alike(service: Running) -> None:

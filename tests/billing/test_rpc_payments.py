@@ -3,6 +3,7 @@
 import asyncio
 import io
 import logging
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from pathlib import Path
 from typing import Any
@@ -96,9 +97,11 @@ async def test_every_refusal_of_a_purchase_names_its_reason(shop: Running, playe
             "INVALID_PAYMENT_EVENT": shop.payments.TakePaymentEvent(
                 payments.TakePaymentEventRequest(payload=payload, signature="t=1,v1=0")
             ),
-            "INVALID_FIELD": shop.payments.GetCheckout(payments.GetCheckoutRequest(checkout_id="1")),
+            "INVALID_FIELD": shop.payments.CreateCheckout(payments.CreateCheckoutRequest(credit_pack="gold")),
         }
         assert {reason: await refusal(call) for reason, call in refused.items()} == {reason: reason for reason in refused}
+        for other in ("", "1", "a\0", str(uuid.uuid4())):
+            assert await refusal(shop.payments.GetCheckout(payments.GetCheckoutRequest(checkout_id=other))) == "CHECKOUT_NOT_FOUND"
         large = b" " * (64 * 1024 + 1)
         assert await refusal(shop.payments.TakePaymentEvent(_event(large))) == "INVALID_PAYMENT_EVENT"
         player.status = 500

@@ -88,5 +88,5 @@ class AccountsRpc(AccountsServiceServicer):
 
     async def RevokeApiKey(self, request: messages.RevokeApiKeyRequest, context: Any) -> messages.RevokeApiKeyResponse:
         caller = check_manages_keys(current_caller())
-        await accounts.revoke_key(self._billing, caller.workspace_id, fields.identifier(request.id, "id"))
+        await accounts.revoke_key(self._billing, caller.workspace_id, request.id)
         return messages.RevokeApiKeyResponse()

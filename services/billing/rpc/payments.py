@@ -27,8 +27,7 @@ class PaymentsRpc(PaymentsServiceServicer):
         return messages.CreateCheckoutResponse(checkout=to_proto.checkout(checkout), guest_token=guest_token)
 
     async def GetCheckout(self, request: messages.GetCheckoutRequest, context: Any) -> messages.GetCheckoutResponse:
-        checkout_id = fields.identifier(request.checkout_id, "checkout_id")
-        checkout = await payments.get_checkout(self._billing, current_caller(), checkout_id)
+        checkout = await payments.get_checkout(self._billing, current_caller(), request.checkout_id)
         return messages.GetCheckoutResponse(checkout=to_proto.checkout(checkout))
 
     async def TakePaymentEvent(self, request: messages.TakePaymentEventRequest, context: Any) -> messages.TakePaymentEventResponse:

@@ -11,7 +11,7 @@ from services.billing.store.ledger import Writing
 from services.billing.store.tables import ApiKey, Workspace, outbox
 from services.billing.usecases.billing import Billing
 from services.mesh.errors import InvalidField
-from services.mesh.ids import new_id
+from services.mesh.ids import is_id, new_id
 from services.mesh.outbox import publish_later
 from services.mesh.streams import event_subject
 from steno.billing.v1.billing_events_pb2 import KeyRevoked
@@ -89,8 +89,8 @@ async def list_keys(billing: Billing, workspace_id: str, after_id: str | None, l
 async def revoke_key(billing: Billing, workspace_id: str, key_id: str) -> None:
     """End a key and tell the mesh; ending it again changes nothing. Raises ApiKeyNotFound."""
     async with billing.database.transaction() as session:
-        if await accounts.find_key(session, workspace_id, key_id) is None:
-            raise domain.ApiKeyNotFound(api_key_id=key_id)
+        if not is_id(key_id) or await accounts.find_key(session, workspace_id, key_id) is None:
+            raise domain.ApiKeyNotFound
         now = await accounts.read_clock(session, billing.clock)
         if await accounts.revoke_key(session, key_id, now):
             event = KeyRevoked(api_key_id=key_id, workspace_id=workspace_id)

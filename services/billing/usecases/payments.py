@@ -19,7 +19,7 @@ from services.billing.usecases.permissions import is_guest_without_wallet
 from services.mesh import semconv
 from services.mesh.database import retried
 from services.mesh.identity import Caller
-from services.mesh.ids import new_id
+from services.mesh.ids import is_id, new_id
 from services.mesh.telemetry import get_logger
 from steno.billing.v1.payments_service_pb2 import CreditPack
 
@@ -118,6 +118,8 @@ def _new_checkout(caller: Caller, agreed: Agreed, now: datetime) -> Checkout:
 
 async def get_checkout(billing: Billing, caller: Caller, checkout_id: str) -> Checkout:
     """A purchase for the caller's wallet. Raises CheckoutNotFound."""
+    if not is_id(checkout_id):
+        raise domain.CheckoutNotFound
     async with billing.database.reading() as session:
         checkout = await checkouts.find_checkout(session, checkout_id)
     if checkout is None or is_guest_without_wallet(caller) or checkout.wallet_id != caller.payer_id:
