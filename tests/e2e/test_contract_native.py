@@ -170,7 +170,7 @@ def test_me_is_what_the_server_sees(opened: OpenMesh) -> None:
     assert opened.mesh.client.get("/api/v1/me").json() == {"email": None, "tier": "paid", "retention_days": 365, "signed_in": True}
 
 
-def test_job_of_a_user_is_paid_from_its_own_credit(opened: OpenMesh) -> None:
+def test_job_of_a_user_is_paid_from_its_own_credit_and_deleting_refunds_nothing(opened: OpenMesh) -> None:
     with opened.user("carol@example.com") as user:
         before = user.get("/api/v1/credits").json()
         assert (before["plan"], before["available_hours"]) == ("free", 10.0)
@@ -179,7 +179,9 @@ def test_job_of_a_user_is_paid_from_its_own_credit(opened: OpenMesh) -> None:
         row = ended(user, answer["job_id"])
         charged = wait_for(lambda: user.get("/api/v1/usage").json()["used_hours"] or None, 30, "the charge")
         assert abs(charged * 3600 - row["billed_seconds"]) < 0.01
-        assert user.get("/api/v1/usage").json()["uploads"] == 1
+        assert user.delete(f"/api/v1/jobs/{answer['job_id']}").status_code == 204
+        usage = user.get("/api/v1/usage").json()
+        assert (usage["used_hours"], usage["uploads"]) == (charged, 1)
 
 
 def test_playback_url_streams_ranges_without_a_key(mesh: Mesh) -> None:

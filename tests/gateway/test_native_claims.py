@@ -81,8 +81,9 @@ async def test_claiming_nothing_claims_nothing(client: httpx2.AsyncClient, app: 
 
 
 @pytest.mark.parametrize("tokens", [[], ["0" * 64]])
-async def test_guest_claims_nothing(client: httpx2.AsyncClient, app: App, tokens: list[str]) -> None:
-    assert_error(await client.post(CLAIM, json={"claim_tokens": tokens}, headers=app.guest), 401, "AUTHENTICATION_REQUIRED")
+async def test_only_users_claim(client: httpx2.AsyncClient, app: App, tokens: list[str]) -> None:
+    for headers in (app.guest, {}):
+        assert_error(await client.post(CLAIM, json={"claim_tokens": tokens}, headers=headers), 401, "AUTHENTICATION_REQUIRED")
 
 
 @pytest.mark.parametrize(

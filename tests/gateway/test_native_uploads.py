@@ -131,13 +131,29 @@ async def test_completing_too_early_is_409_and_may_be_repeated(client: httpx2.As
     assert (await client.post(announced["complete_url"])).status_code == 202
 
 
-async def test_completing_what_is_no_media_is_415_and_without_credit_402(gateway: Running, client: httpx2.AsyncClient) -> None:
+async def test_completing_what_is_no_media_is_415_and_ends_the_job(client: httpx2.AsyncClient) -> None:
     announced = await announce(client)
     await client.put(announced["upload_url"], content=b"TEXT")
     assert_error(await client.post(announced["complete_url"]), 415, "BAD_MIME")
+    assert_error(await client.post(announced["complete_url"]), 409, "JOB_ALREADY_ENDED")
+
+
+async def test_announcing_and_completing_without_credit_is_402(gateway: Running, client: httpx2.AsyncClient) -> None:
+    announced = await announce(client)
+    await client.put(announced["upload_url"], content=AUDIO)
     gateway.world.poor.add(gateway.world.workspace_of(client.headers["x-api-key"]))
-    assert assert_error(await client.post(announced["complete_url"]), 402, "NO_CREDITS")["credits"]
-    assert_error(await client.post(INIT, json=FILE), 402, "NO_CREDITS")
+    for answer in (await client.post(announced["complete_url"]), await client.post(INIT, json=FILE)):
+        body = assert_error(answer, 402, "NO_CREDITS")
+        assert body["credits"]["required_hours"] == 1.0
+        assert body["upgrade_url"]
+
+
+async def test_completing_after_its_time_is_409_and_says_why(gateway: Running, client: httpx2.AsyncClient) -> None:
+    announced = await announce(client)
+    gateway.world.jobs[announced["job_id"]].error.reason = "UPLOAD_EXPIRED"
+    await gateway.world.update(announced["job_id"], state=Job.STATE_FAILED)
+    assert assert_error(await client.post(announced["complete_url"]), 409, "JOB_FAILED")["reason"] == "UPLOAD_EXPIRED"
+    assert (await client.get(f"/api/v1/jobs/{announced['job_id']}")).json()["error_code"] == "UPLOAD_EXPIRED"
 
 
 async def test_upload_of_others_looks_unknown(gateway: Running, client: httpx2.AsyncClient) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from services.mesh.egress.urls import check_url
-from services.mesh.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unauthenticated
+from services.mesh.errors import FailedPrecondition, InvalidArgument, MeshError, NotFound, ResourceExhausted, Unauthenticated
 from services.mesh.identity import Caller, CallerKind, current_caller
 from services.mesh.ids import new_id
 from steno.jobs.v1 import jobs_service_pb2 as jobs
@@ -38,6 +38,14 @@ class MediaTaken(FailedPrecondition):
 
 class AuthenticationRequired(Unauthenticated):
     """The job is somebody's."""
+
+
+class UploadExpired(FailedPrecondition):
+    """Too late."""
+
+
+class JobAlreadyEnded(FailedPrecondition):
+    """Over."""
 
 
 class IdempotencyKeyReused(FailedPrecondition):
@@ -139,15 +147,21 @@ class JobsPeer(jobs_grpc.JobsServiceServicer):
 
     async def CompleteUpload(self, request: Any, context: Any) -> jobs.CompleteUploadResponse:
         job = self._mine(request.job_id)
+        if job.state == Job.STATE_FAILED:
+            raise UploadExpired if job.error.reason == "UPLOAD_EXPIRED" else JobAlreadyEnded
         if job.waiting == Job.WAITING_UPLOAD:
             if job.media_id not in self.world.complete:
                 raise UploadIncomplete
-            if job.workspace_id in self.world.poor:
-                raise NoCredits(available_ms="0", required_ms="3600000")
-            if bytes(self.world.blobs[job.media_id]).startswith(b"TEXT"):
-                raise UnsupportedMedia
+            if (refusal := self._refusal(job)) is not None:
+                job.state = Job.STATE_FAILED
+                raise refusal
             job.waiting = Job.WAITING_UNSPECIFIED
         return jobs.CompleteUploadResponse(job=job)
+
+    def _refusal(self, job: Job) -> MeshError | None:
+        if job.workspace_id in self.world.poor:
+            return NoCredits(available_ms="0", required_ms="3600000")
+        return UnsupportedMedia() if bytes(self.world.blobs[job.media_id]).startswith(b"TEXT") else None
 
     async def ClaimJobs(self, request: Any, context: Any) -> jobs.ClaimJobsResponse:
         caller, claimed = current_caller(), 0

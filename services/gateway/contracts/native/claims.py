@@ -11,6 +11,8 @@ from services.gateway.peers import Peers
 from services.gateway.requests import read_json
 from steno.jobs.v1.jobs_service_pb2 import ClaimJobsRequest
 
+_USER = "user:"
+
 
 @dataclass(frozen=True)
 class Claims:
@@ -20,7 +22,7 @@ class Claims:
 
     async def claim(self, request: Request, client: Client) -> Response:
         """How many jobs changed hands; a token that proves nothing counts for nothing. Raises Refusal and RemoteError."""
-        if client.guest:
+        if not client.caller.owner.startswith(_USER):
             raise Refusal(Reason.AUTHENTICATION_REQUIRED, "Sign in to claim jobs: send a user's bearer token.")
         tokens = (await read_json(request, Claim)).claim_tokens
         if len(tokens) > MAX_CLAIM_TOKENS:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel, StringConstraints, WithJsonSchema, field_validator
 
 MAX_CLAIM_TOKENS = 100
 Status = Literal["queued", "processing", "done", "failed", "cancelled"]
@@ -284,6 +284,10 @@ class UploadOrder(JsonOrder):
 
     filename: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
     size_bytes: int | None = Field(None, ge=1, description="Size of the file; more is not taken.")
+
+
+class FileBytes(RootModel[bytes]):
+    """The file as it is."""
 
 
 class ListQuery(BaseModel):

@@ -9,11 +9,12 @@ from starlette.responses import JSONResponse, Response
 from services.gateway.contracts.native.orders import order_of, read_order
 from services.gateway.contracts.native.schemas import UploadOrder, UrlOrder
 from services.gateway.direct_uploads import DirectUploads
-from services.gateway.domain import Client, Json
+from services.gateway.domain import Client, Json, Reason, Refusal
 from services.gateway.requests import read_id, read_idempotency_key, read_json
 from services.gateway.submissions import Submissions, key_or_new
 from services.gateway.uploads import too_large
 from services.mesh.errors import InvalidUrl
+from services.mesh.status import RemoteError, is_remote
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.jobs_service_pb2 import CompleteUploadRequest, CreateJobRequest, CreateJobResponse
 
@@ -60,7 +61,12 @@ class Submission:
         """202 once the bytes that the client PUT are found to be media and credit is held. Raises Refusal and RemoteError."""
         call = CompleteUploadRequest(job_id=read_id(request, "job_id"))
         timeout_seconds = self.submissions.settings.commit_timeout_seconds + _COMPLETE_MARGIN_SECONDS
-        job = (await self.submissions.peers.jobs.CompleteUpload(call, timeout=timeout_seconds)).job
+        try:
+            job = (await self.submissions.peers.jobs.CompleteUpload(call, timeout=timeout_seconds)).job
+        except RemoteError as error:
+            if is_remote(error, "UPLOAD_EXPIRED"):
+                raise Refusal(Reason.JOB_FAILED, "The upload was not completed in time.", extra={"reason": error.reason_name}) from error
+            raise
         return JSONResponse(_order(job, client), 202)
 
     def _destination(self, answer: CreateJobResponse, max_bytes: int) -> dict[str, Json]:

@@ -12,6 +12,8 @@ from services.gateway.operation import FORM_TYPE, Answer, Body, OpenOperation, O
 from services.gateway.requests import read_id
 
 _REPLAY = {"X-Idempotent-Replay": "true"}
+BINARY_TYPE = "application/octet-stream"
+_OF_JOB = (Reason.BAD_ID, "JOB_NOT_FOUND", "AUTHENTICATION_REQUIRED")
 _MEDIA = ("EMPTY_MEDIA", "UNSUPPORTED_MEDIA", "MEDIA_TOO_LONG")
 _ORDER = (
     Reason.BAD_REQUEST,
@@ -89,6 +91,7 @@ def _put(submission: Submission) -> OpenOperation:
         put,
         {204: Answer("They have arrived.")},
         (Reason.BAD_ID, Reason.NOT_FOUND, Reason.BAD_REQUEST, Reason.FILE_TOO_LARGE, Reason.OVERLOADED),
+        body=Body(schemas.FileBytes, BINARY_TYPE),
     )
 
 
@@ -100,7 +103,7 @@ def _complete(submission: Submission) -> Operation:
         "Say that the bytes have arrived",
         submission.complete_upload,
         {202: Answer("The job waits for a worker, or is further already.", schemas.Accepted)},
-        (Reason.BAD_ID, "JOB_NOT_FOUND", "AUTHENTICATION_REQUIRED", "UPLOAD_INCOMPLETE", *_MEDIA, "NO_CREDITS", "UPLOAD_LIMIT_EXCEEDED"),
+        (*_OF_JOB, "UPLOAD_INCOMPLETE", "JOB_ALREADY_ENDED", Reason.JOB_FAILED, *_MEDIA, "NO_CREDITS", "UPLOAD_LIMIT_EXCEEDED"),
     )
 
 
