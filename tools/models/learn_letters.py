@@ -1,7 +1,7 @@
 """Learn how English letters sound from the dictionary in the pocketsphinx wheel: `python -m tools.models.learn_letters`.
 
 Letters are aligned to at most two phones each by Viterbi training. Then, from narrow to wide context, a rule is kept where it says
-something else than the narrower ones do. Takes a minute or two; the same dictionary gives the same bytes. One word in fifteen held out (8,000):
+something else than the narrower ones do. Takes two minutes; the same dictionary gives the same bytes. One word in fifteen held out (8,000):
 10.6 % of the phones wrong, 54 % of the words right.
 """
 
