@@ -55,3 +55,12 @@ async def test_names_are_not_endless(gateway: Running) -> None:
     async with client_of(gateway) as client:
         with pytest.raises(openai.NotFoundError):
             await client.audio.transcriptions.create(file=SOUND, model="x" * 256)
+
+
+async def test_host_name_stands_for_the_contract(tmp_path: Path) -> None:
+    async with open_gateway(tmp_path, contract_hosts="audio.example.com=openai") as gateway, client_of(gateway) as client:
+        named = {"host": "audio.example.com"}
+        assert (await client.models.list(extra_headers=named)).data
+        with pytest.raises(openai.NotFoundError) as refused:
+            await client.get("/chat", cast_to=object, options={"headers": named})
+        assert refused.value.code == "not_found"

@@ -53,13 +53,13 @@ async def test_deltas_join_to_the_text_whatever_the_windows_left_out(gateway: Ru
             *deltas, done = [event async for event in stream]
         assert "".join(event.delta for event in deltas) == done.text
         if said[:1] != ["something"]:
-            assert done.text.lower().replace(".", "") == "good morning hello there"
+            assert done.text.lower().replace(".", "") == "good morning hello there", said
 
 
 async def test_rest_of_a_text_is_compared_by_letters() -> None:
     assert unsaid("Good morning. Hello.", "") == "Good morning. Hello."
     assert unsaid("Good morning. Hello.", "good morning") == ". Hello."
-    assert unsaid("Good morning.", "good morning") == "."
+    assert unsaid("Good morning.", "good morning") == ""
     assert unsaid("Good morning.", "good morning and more") == ""
     assert unsaid("Good morning. Hello.", "Good morning.") == " Hello."
     assert unsaid("Good morning.", "Good morning.") == ""

@@ -116,12 +116,17 @@ def _closing(transcript: Transcript, ask: Ask, said: str) -> list[Mapping[str, J
 
 
 def unsaid(text: str, said: str) -> str:
-    """The end of the final text that was not said yet; nothing when the two differ before that.
+    """The words at the end of the final text that were not said yet; nothing when the two differ before that.
 
     Only letters and digits are compared: sentences get their capitals and full stops when all windows are known.
     """
     if not said:
         return text
+    rest = _after(text, said)
+    return rest if _letters(rest) else ""
+
+
+def _after(text: str, said: str) -> str:
     spoken = iter(_letters(said))
     expected = next(spoken, None)
     for index, character in enumerate(text):
