@@ -22,6 +22,9 @@ READS = ["/api/transcriptions", "/api/transcriptions-list", f"/api/transcription
 
 async def test_missing_file_is_400_no_file_provided(client: httpx2.AsyncClient) -> None:
     assert_code(await client.post(UPLOADS, files={"other": ("a.wav", b"RIFF")}), 400, "NO_FILE_PROVIDED")
+    assert_code(await client.post(UPLOADS), 400, "NO_FILE_PROVIDED")
+    assert_code(await client.post(UPLOADS, data={"title": "a"}), 400, "NO_FILE_PROVIDED")
+    assert_code(await client.post(UPLOADS, json={"title": "a"}), 400, "NO_FILE_PROVIDED")
     without_name = await client.post(UPLOADS, files={"file": (None, AUDIO), "title": (None, b"a")})
     assert_code(without_name, 400, "NO_FILE_PROVIDED")
 

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from services.gateway.contracts.actionvibe.orders import read_order
 from services.gateway.contracts.actionvibe.rows import STATES, estimated_time, full_row, list_document
 from services.gateway.domain import Client, Json, Reason, Refusal
+from services.gateway.operation import FORM_TYPE
 from services.gateway.pages import list_page, read_page
 from services.gateway.peers import Peers
 from services.gateway.requests import check_id, read_id, read_idempotency_key, read_query
@@ -34,6 +35,7 @@ class Transcriptions:
 
     async def upload(self, request: Request, client: Client) -> Response:
         """201 with the new transcription, or 200 with the one of the same Idempotency-Key. Raises Refusal and RemoteError."""
+        _check_form(request)
         answer = await self.submissions.submit(request, client, read_order, read_idempotency_key(request))
         body: dict[str, Json] = {
             "transcription_id": answer.job.id,
@@ -84,3 +86,10 @@ class Transcriptions:
                 return None
             raise
         return answer.media.size_bytes or None
+
+
+def _check_form(request: Request) -> None:
+    """Any other kind of body, or none, holds no file. Raises Refusal."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != FORM_TYPE:
+        raise Refusal(Reason.NO_FILE)
