@@ -117,6 +117,17 @@ async def test_an_internal_caller_may_present_an_api_key(service: Running) -> No
             assert from_rpc_error(refused.value).reason_name == reason
 
 
+async def test_an_app_key_presented_inside_the_mesh_is_a_guest(service: Running) -> None:
+    secret = (await service.new_key(await service.new_workspace(), kind=ApiKey.KIND_APP)).secret
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{service.settings.port}") as channel:
+        stub: Any = AccountsServiceStub(channel)
+        metadata = (("x-api-key", secret),)
+        assert (await stub.GetPlan(accounts.GetPlanRequest(), metadata=metadata, timeout=5)).plan.name == "guest"
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.ListApiKeys(accounts.ListApiKeysRequest(), metadata=metadata, timeout=5)
+        assert from_rpc_error(refused.value).reason_name == "ACCESS_DENIED"
+
+
 async def test_keys_are_listed_newest_first_in_pages(service: Running) -> None:
     workspace_id = await service.new_workspace()
     made = [(await service.new_key(workspace_id)).api_key.id for _ in range(5)]
