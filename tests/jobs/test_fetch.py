@@ -1,7 +1,7 @@
 """Jobs that were submitted with a URL."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -182,19 +182,19 @@ async def test_cancelling_stops_the_fetch_wherever_it_runs(stage: StageFactory) 
 
 
 async def test_media_that_came_after_its_job_was_cancelled_goes_too(stage: StageFactory) -> None:
-    async with stage(orphan_media_interval_seconds=0.1) as mesh, mesh.jobs():
-        owner = await mesh.owner()
-        mesh.storage.may_fetch.clear()
-        job = (await owner.submit_url(URL)).job
-        await until(lambda: fetched(mesh, 1))
-        await owner.cancel(job.id)
-        await until(lambda: mesh.storage.aborted_fetches)
-        late = mesh.storage.add_media("ws")
-        media = mesh.storage.media.pop(("ws", late))
-        media.id = job.media_id
-        media.create_time.FromDatetime(datetime.fromtimestamp(datetime.now(UTC).timestamp() - 3 * 3600, UTC))
-        mesh.storage.media["ws", job.media_id] = media
-        await until(lambda: not mesh.storage.media)
+    async with stage(orphan_media_interval_seconds=0.1) as mesh:
+        async with mesh.jobs():
+            owner = await mesh.owner()
+            mesh.storage.may_fetch.clear()
+            job = (await owner.submit_url(URL)).job
+            await until(lambda: fetched(mesh, 1))
+            await owner.cancel(job.id)
+            await until(lambda: mesh.storage.aborted_fetches)
+        late = mesh.storage.media.pop(("ws", mesh.storage.add_media("ws", age=timedelta(hours=3))))
+        late.id = job.media_id
+        mesh.storage.media["ws", job.media_id] = late
+        async with mesh.jobs():
+            await until(lambda: not mesh.storage.media)
 
 
 async def test_a_fetch_of_a_service_that_stops_goes_on_elsewhere_without_counting(stage: StageFactory) -> None:
@@ -211,14 +211,14 @@ async def test_a_fetch_of_a_service_that_stops_goes_on_elsewhere_without_countin
 
 
 async def test_a_fetch_keeps_its_job_past_the_first_lease(stage: StageFactory) -> None:
-    async with stage(lease_seconds=0.6) as mesh, mesh.jobs(), mesh.jobs(port=free_port()):
+    async with stage(lease_seconds=3.0) as mesh, mesh.jobs(), mesh.jobs(port=free_port()):
         owner = await mesh.owner()
         mesh.storage.may_fetch.clear()
         job = (await owner.submit_url(URL)).job
         await until(lambda: fetched(mesh, 1))
         other = [(await owner.submit_url(f"{URL}&n={number}")).job for number in range(3)]
         await until(lambda: fetched(mesh, 4))
-        end = asyncio.get_running_loop().time() + 2.0
+        end = asyncio.get_running_loop().time() + 4.5
         await until(lambda: asyncio.get_running_loop().time() > end)
         assert len(mesh.storage.fetches) == 4, "a fetch was taken over from a fetcher that was at work"
         mesh.storage.may_fetch.set()

@@ -11,13 +11,11 @@ from services.jobs.store.jobs import change_job, lock_job, to_proto
 from services.jobs.store.removals import order_removal
 from services.jobs.usecases.endings import fail_job
 from services.jobs.usecases.intake import held_ms
-from services.jobs.usecases.peers import release, reserve
+from services.jobs.usecases.peers import CREDIT_REASONS, release, reserve
 from services.jobs.usecases.resources import Resources
 from services.mesh.status import RemoteError
 from steno.jobs.v1.job_pb2 import Job, JobError
 from steno.storage.v1.media_pb2 import Media
-
-_CREDIT_REASONS = frozenset({"NO_CREDITS", "UPLOAD_LIMIT_EXCEEDED"})
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ async def hold_for(resources: Resources, job_id: str, media: Media) -> Arrival:
 
 def refuses_job(error: RemoteError) -> bool:
     """Whether the error is about the media or the credit, so that the same job cannot succeed."""
-    return error.code is grpc.StatusCode.INVALID_ARGUMENT or error.reason_name in _CREDIT_REASONS
+    return error.code is grpc.StatusCode.INVALID_ARGUMENT or error.reason_name in CREDIT_REASONS
 
 
 async def make_ready(resources: Resources, row: Row[Any], arrival: Arrival) -> Job | None:

@@ -23,12 +23,12 @@ from services.jobs.store.jobs import to_proto
 from services.jobs.store.keys import ClientKey, free_expired_key, read_by_key
 from services.jobs.usecases.access import is_anonymous
 from services.jobs.usecases.intake import Order, Refusal
-from services.jobs.usecases.peers import reaching, release, reserve
+from services.jobs.usecases.peers import CREDIT_REASONS, reaching, release, reserve
 from services.jobs.usecases.resources import Resources
 from services.mesh.errors import InvalidField, ServiceUnavailable
 from services.mesh.identity import Caller
 from services.mesh.ids import new_id
-from services.mesh.status import RemoteError, is_remote
+from services.mesh.status import RemoteError
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.jobs_service_pb2 import CreateJobRequest
 from steno.storage.v1.media_pb2 import Media, SignedUrl
@@ -91,7 +91,7 @@ async def create_from_media(resources: Resources, caller: Caller, request: Creat
     try:
         retention_days = await reserve(resources, order.job_id, order.held_ms)
     except RemoteError as error:
-        if is_remote(error, "NO_CREDITS") and (earlier := await find_earlier(resources, order)) is not None:
+        if error.reason_name in CREDIT_REASONS and (earlier := await find_earlier(resources, order)) is not None:
             return earlier
         raise
     return await _keep(resources, replace(order, reserve_time=reserve_time, retention_days=retention_days))

@@ -47,7 +47,7 @@ async def succeed_job(session: AsyncSession, row: Row[Any], now: datetime, resul
 
 async def fail_job(session: AsyncSession, row: Row[Any], now: datetime, error: JobError) -> Job:
     """Failed, uncharged. The media of a job that has been waiting for it goes at once."""
-    event = JobFailed(job_id=row.id, workspace_id=row.workspace_id, error=error)
+    event = JobFailed(job_id=row.id, workspace_id=row.workspace_id, error=error, without_media=row.waiting != READY)
     reason: dict[str, Any] = {"error_reason": error.reason, "error_message": error.message}
     if row.waiting == READY:
         return await _end(session, await _taken(session, row), event, now, state=FAILED, **reason)
@@ -57,7 +57,7 @@ async def fail_job(session: AsyncSession, row: Row[Any], now: datetime, error: J
 
 async def cancel_job(session: AsyncSession, row: Row[Any], now: datetime) -> Job:
     """Cancelled, uncharged, its media ordered to go; whoever works on it is refused from now on."""
-    event = JobCancelled(job_id=row.id, workspace_id=row.workspace_id)
+    event = JobCancelled(job_id=row.id, workspace_id=row.workspace_id, without_media=row.waiting != READY)
     await order_removal(session, "media", row.media_id, row.workspace_id, row.id)
     return await _end(session, row, event, now, keep_media=False, state=CANCELLED)
 

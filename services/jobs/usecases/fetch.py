@@ -22,9 +22,9 @@ from services.mesh.telemetry import get_logger
 from steno.storage.v1.media_pb2 import Media
 from steno.storage.v1.storage_service_pb2 import FetchMediaRequest
 
-# Not the URL's fault: a service that restarts, or one that has no room now.
+# A service that restarts, perhaps because of this media; and one that has no room now, which is no fault of the media.
 _PASSING_CODES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
-_PASSING_REASONS = frozenset({"OVERLOADED", "STORE_FULL"})
+_BUSY_REASONS = frozenset({"OVERLOADED", "STORE_FULL"})
 _TOO_SLOW = job_error("FETCH_FAILED", "The media could not be fetched in time.")
 
 
@@ -35,8 +35,8 @@ async def fetch_next(resources: Resources, stopping: asyncio.Event) -> bool:
     row = await _take(resources)
     if row is None:
         return False
-    if row.attempt > resources.policy.max_attempts:
-        await refuse(resources, row, exhausted_error(row.attempt - 1))
+    if row.attempt > resources.policy.max_attempts or row.fence > resources.policy.max_claims:
+        await refuse(resources, row, exhausted_error(max(row.attempt, row.fence) - 1))
         return True
     fetching = asyncio.create_task(_fetch(resources, row), name=f"jobs-fetch-{row.id}")
     try:
@@ -94,11 +94,11 @@ async def _is_held(resources: Resources, row: Row[Any]) -> bool:
     return current is not None and bool(current.fence == row.fence and current.waiting == row.waiting)
 
 
-async def _postpone(resources: Resources, row: Row[Any], delay: timedelta) -> bool:
+async def _postpone(resources: Resources, row: Row[Any], delay: timedelta, **values: Any) -> bool:
     """No fetcher takes the job for so long; False when it is another fetcher's by now, or has ended."""
     try:
         async with resources.database.transaction() as session:
-            await touch_job(session, row, due_time=await read_now(session) + delay)
+            await touch_job(session, row, due_time=await read_now(session) + delay, **values)
     except StaleFence:
         return False
     return True
@@ -126,7 +126,9 @@ async def _conclude(resources: Resources, row: Row[Any], fetching: asyncio.Task[
 
 async def _take_refusal(resources: Resources, row: Row[Any], error: RemoteError) -> None:
     get_logger("jobs.fetch").info("media not fetched", job_id=row.id, reason=error.reason_name)
-    if error.code in _PASSING_CODES or error.reason_name in _PASSING_REASONS:
+    if error.reason_name in _BUSY_REASONS:
+        await _postpone(resources, row, retry_delay(resources.policy, row.fence, random.random()), attempt=row.attempt - 1)  # noqa: S311
+    elif error.code in _PASSING_CODES:
         await _try_later(resources, row, error.message)
     elif error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
         await refuse(resources, row, _TOO_SLOW)
