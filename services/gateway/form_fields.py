@@ -17,14 +17,18 @@ def single(fields: Fields, name: str, default: str) -> str:
     return values[0] if values else default
 
 
-def language(fields: Fields, default: str) -> str:
-    """The field `language` as the mesh takes it: empty for auto. Raises Refusal."""
-    text = single(fields, "language", default) or default
-    if text == "auto":
+def language_code(text: str) -> str:
+    """A language as the mesh takes it: empty for auto and for nothing. Raises Refusal."""
+    if text in ("", "auto"):
         return ""
     if not _LANGUAGE.fullmatch(text):
         raise Refusal(Reason.BAD_LANGUAGE)
     return text
+
+
+def language(fields: Fields, default: str) -> str:
+    """The field `language`, or what stands for it. Raises Refusal."""
+    return language_code(single(fields, "language", "") or default)
 
 
 def end_of_prompt(fields: Fields) -> str:

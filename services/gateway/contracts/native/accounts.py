@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from services.gateway.api_keys import list_all_keys
 from services.gateway.contracts.native.rows import KINDS, epoch, key_row
 from services.gateway.contracts.native.schemas import NewKey
 from services.gateway.domain import Client, Json, Reason, Refusal
 from services.gateway.peers import Peers
 from services.gateway.requests import read_id, read_json
 from services.gateway.units import hours, timestamp
-from steno.billing.v1.accounts_service_pb2 import CreateApiKeyRequest, ListApiKeysRequest, RevokeApiKeyRequest
+from steno.billing.v1.accounts_service_pb2 import CreateApiKeyRequest, RevokeApiKeyRequest
 from steno.billing.v1.billing_service_pb2 import GetBalanceRequest, GetUsageRequest
-
-_PAGE_SIZE = 1000
-_MAX_KEYS = 10_000
 
 
 @dataclass(frozen=True)
@@ -59,15 +57,7 @@ class Accounts:
     async def list_keys(self, request: Request, client: Client) -> Response:
         """Every key of the workspace, newest first, without its secret. Raises Refusal and RemoteError."""
         _check_may_manage(client)
-        rows: list[dict[str, Json]] = []
-        token = ""
-        while len(rows) < _MAX_KEYS:
-            page = await self.peers.accounts.ListApiKeys(ListApiKeysRequest(page_size=_PAGE_SIZE, page_token=token))
-            rows += map(key_row, page.api_keys)
-            token = page.next_page_token
-            if not token:
-                break
-        return JSONResponse(rows)
+        return JSONResponse([key_row(key) for key in await list_all_keys(self.peers.accounts)])
 
     async def revoke_key(self, request: Request, client: Client) -> Response:
         """204 once the key has ended. Raises Refusal and RemoteError."""

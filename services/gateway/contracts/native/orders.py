@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from services.gateway.contracts.native.rows import SOURCES
 from services.gateway.contracts.native.schemas import JsonOrder
 from services.gateway.domain import Reason, Refusal
+from services.gateway.form_fields import MAX_PROMPT_BYTES, language_code, single
 from services.gateway.submissions import Fields, Order
 from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
 
 MAX_SPEAKERS = 20
-MAX_PROMPT_BYTES = 4096
-_LANGUAGE = re.compile(r"[a-z]{2}")
 _NUMBER = re.compile(r"[0-9]{1,2}")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -19,20 +18,20 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 def read_order(fields: Fields) -> Order:
     """The order in a form; unknown fields say nothing. Raises Refusal."""
     config = TranscriptionConfig(
-        language=_language(_single(fields, "language", "")),
+        language=language_code(single(fields, "language", "")),
         diarize=_boolean(fields, "diarize"),
         word_timestamps=_boolean(fields, "word_timestamps"),
         speaker_count=_speakers(fields),
-        prompt=_prompt(_single(fields, "prompt", "")),
+        prompt=_prompt(single(fields, "prompt", "")),
     )
-    return Order(_source(_single(fields, "source", "upload")), config)
+    return Order(_source(single(fields, "source", "upload")), config)
 
 
 def order_of(asked: JsonOrder, default_source: str) -> Order:
     """The order in a JSON object. Raises Refusal."""
     counts = {"speaker_count": asked.speaker_count, "num_speakers": asked.num_speakers}
     config = TranscriptionConfig(
-        language=_language(asked.language or ""),
+        language=language_code(asked.language or ""),
         diarize=asked.diarize,
         word_timestamps=asked.word_timestamps,
         speaker_count=_agreed(_speaker_count(name, count) for name, count in counts.items() if count is not None),
@@ -41,23 +40,8 @@ def order_of(asked: JsonOrder, default_source: str) -> Order:
     return Order(_source(asked.source if "source" in asked.model_fields_set else default_source), config)
 
 
-def _single(fields: Fields, name: str, default: str) -> str:
-    values = fields.get(name, ())
-    if len(values) > 1:
-        raise Refusal(Reason.BAD_FIELD, f"{name} is sent once.", field=name)
-    return values[0] if values else default
-
-
-def _language(text: str) -> str:
-    if text in ("", "auto"):
-        return ""
-    if not _LANGUAGE.fullmatch(text):
-        raise Refusal(Reason.BAD_LANGUAGE)
-    return text
-
-
 def _boolean(fields: Fields, name: str) -> bool:
-    text = _single(fields, name, "true")
+    text = single(fields, name, "true")
     if text not in _BOOLEANS:
         raise Refusal(Reason.BAD_FIELD, f"{name} is true or false.", field=name)
     return _BOOLEANS[text]
@@ -70,8 +54,8 @@ def _source(name: object) -> Job.Source.ValueType:
 
 
 def _speakers(fields: Fields) -> int:
-    names = [name for name in ("speaker_count", "num_speakers") if _single(fields, name, "")]
-    return _agreed(_speaker_count(name, _digits(name, _single(fields, name, ""))) for name in names)
+    names = [name for name in ("speaker_count", "num_speakers") if single(fields, name, "")]
+    return _agreed(_speaker_count(name, _digits(name, single(fields, name, ""))) for name in names)
 
 
 def _digits(name: str, text: str) -> int:
