@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -220,6 +221,8 @@ def run(command: list[str], folder: Path) -> str:
 
 def curl(example: str, folder: Path) -> dict[str, Any]:
     """The JSON that a curl example answers."""
+    if shutil.which("curl") is None:
+        pytest.skip("the example is a curl command, and curl is not installed")
     answer: dict[str, Any] = json.loads(run(["/bin/sh", "-c", example], folder))
     return answer
 
