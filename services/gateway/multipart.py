@@ -12,6 +12,7 @@ from services.gateway.domain import Reason, Refusal
 
 FILE_FIELD = "file"
 _PART_HEADS_BYTES = 64 * 1024
+_RETRY_SECONDS = 2
 _MAX_PART_HEADERS = 16
 _MAX_PART_HEADER_BYTES = 16 * 1024
 _MAX_FILENAME_BYTES = 4096
@@ -45,6 +46,23 @@ class FormLimits:
 PLAIN_FORM = FormLimits()
 
 
+class FieldMemory:
+    """What the large fields of all forms in hand may take together; more forms are told to come back."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._free_bytes = max_bytes
+
+    def take(self, size_bytes: int) -> None:
+        """Hold some of it. Raises Refusal when there is no more."""
+        if size_bytes > self._free_bytes:
+            raise Refusal(Reason.OVERLOADED, retry_after_seconds=_RETRY_SECONDS)
+        self._free_bytes -= size_bytes
+
+    def give_back(self, size_bytes: int) -> None:
+        """Hold it no longer."""
+        self._free_bytes += size_bytes
+
+
 @dataclass(frozen=True, slots=True)
 class FileStart:
     """The file part begins; its bytes follow."""
@@ -64,11 +82,13 @@ def read_boundary(content_types: list[str]) -> bytes:
 
 
 class FormReader:
-    """Reads one form. Feed it the body; `fields` fills up on the way, repeated names keep every value."""
+    """Reads one form. Feed it the body; `fields` fills up on the way, repeated names keep every value. Close it in the end."""
 
-    def __init__(self, boundary: bytes, limits: FormLimits = PLAIN_FORM) -> None:
+    def __init__(self, boundary: bytes, limits: FormLimits = PLAIN_FORM, memory: FieldMemory | None = None) -> None:
         self.fields: dict[str, list[str]] = {}
         self.limits = limits
+        self._memory = memory or FieldMemory(limits.max_total_bytes)
+        self._large_bytes = 0
         self._total_bytes = 0
         self._events: list[FileStart | bytes] = []
         self._parts = 0
@@ -111,6 +131,12 @@ class FormReader:
             raise Refusal(Reason.NO_FILE, "The form ends before its final boundary.")
         if not self._files:
             raise Refusal(Reason.NO_FILE, 'Send the recording as the form\'s "file" part, with a file name.')
+
+    def close(self) -> None:
+        """Forget the fields."""
+        self.fields = {}
+        self._memory.give_back(self._large_bytes)
+        self._large_bytes = 0
 
     def _on_part_begin(self) -> None:
         self._parts += 1
@@ -156,12 +182,18 @@ class FormReader:
             self._events.append(data[start:end])
             return
         name, value = self._field
+        self._hold(name, end - start)
         value.extend(data[start:end])
-        self._total_bytes += end - start
         if len(value) > self.limits.max_bytes(name):
             raise Refusal(Reason.BAD_REQUEST, f"A field has at most {self.limits.max_bytes(name)} bytes.", field=name[:100])
+
+    def _hold(self, name: str, size_bytes: int) -> None:
+        self._total_bytes += size_bytes
         if self._total_bytes > self.limits.max_total_bytes:
             raise Refusal(Reason.BAD_REQUEST, f"The fields of a form have at most {self.limits.max_total_bytes} bytes together.")
+        if name in self.limits.large_fields:
+            self._memory.take(size_bytes)
+            self._large_bytes += size_bytes
 
     def _on_part_end(self) -> None:
         if self._field is None:

@@ -5,7 +5,8 @@ import hashlib
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -13,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from services.gateway.domain import Client, Reason, Refusal
 from services.gateway.limits import Slots
-from services.gateway.multipart import PLAIN_FORM, FormLimits, FormReader, read_boundary
+from services.gateway.multipart import PLAIN_FORM, FieldMemory, FormLimits, FormReader, read_boundary
 from services.gateway.peers import Peers
 from services.gateway.requests import content_length
 from services.gateway.settings import GatewaySettings
@@ -26,6 +27,7 @@ from steno.storage.v1.media_pb2 import Media
 _CREATE_SECONDS = 10.0
 _CREATE_TRIES = 3
 _RETRY_SECONDS = 0.3
+_LARGE_FIELDS_BYTES = 256 * 1024**2
 # After these nobody knows whether the job exists; the same idempotency key asks again without making a second one.
 _UNKNOWN_OUTCOMES = frozenset(
     {
@@ -64,6 +66,7 @@ class Submissions:
     peers: Peers
     settings: GatewaySettings
     slots: Slots
+    field_memory: FieldMemory = field(default_factory=lambda: FieldMemory(_LARGE_FIELDS_BYTES))
 
     def precheck(self, request: Request, form_limits: FormLimits = PLAIN_FORM) -> None:
         """Refuse by the announced length alone, whoever asks. Raises Refusal."""
@@ -95,9 +98,10 @@ class Submissions:
         that they made within the time. complete: what to do with the order once all fields are read, before the media is
         probed. Raises Refusal and RemoteError."""
         form, limits = self._form(request, client, form_limits)
-        with self.slots.taken():
+        owner = client.caller.owner
+        with self.slots.taken(), closing(form):
             return await self._create(
-                request, form, limits, read_order, complete, lambda order, media: (content_key(order, media), ttl_seconds)
+                request, form, limits, read_order, complete, lambda order, media: (content_key(order, media, owner), ttl_seconds)
             )
 
     def limits(self, client: Client) -> UploadLimits:
@@ -122,7 +126,7 @@ class Submissions:
         return await self.peers.jobs.CreateJob(request, timeout=_CREATE_SECONDS)
 
     def _form(self, request: Request, client: Client, form_limits: FormLimits = PLAIN_FORM) -> tuple[FormReader, UploadLimits]:
-        form = FormReader(read_boundary(request.headers.getlist("content-type")), form_limits)
+        form = FormReader(read_boundary(request.headers.getlist("content-type")), form_limits, self.field_memory)
         limits = self.limits(client)
         if content_length(request) > limits.max_size_bytes + form_limits.max_overhead_bytes:
             raise too_large(limits.max_size_bytes)
@@ -175,10 +179,10 @@ def key_or_new(key: str) -> str:
     return key or f"gateway:{uuid.uuid4()}"
 
 
-def content_key(order: Order, media: Media) -> str:
-    """An idempotency key that the same bytes and fields always have."""
+def content_key(order: Order, media: Media, owner: str) -> str:
+    """An idempotency key that the same bytes and fields of one owner always have; users of an application share its API key."""
     digest = hashlib.sha256(order.config.SerializeToString(deterministic=True))
-    digest.update(f"\0{order.source}\0{order.title}\0{media.sha256}".encode())
+    digest.update(f"\0{order.source}\0{order.title}\0{owner}\0{media.sha256}".encode())
     return f"content:{digest.hexdigest()}"
 
 

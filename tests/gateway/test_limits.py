@@ -8,7 +8,7 @@ import pytest
 from services.gateway.domain import Reason, Refusal
 from services.gateway.identity.opening import open_identity
 from services.gateway.limits import Slots
-from services.gateway.multipart import FormReader
+from services.gateway.multipart import FieldMemory, FormLimits, FormReader
 from services.gateway.peers import open_peers
 from services.gateway.transcripts import Transcripts
 from services.mesh.api_keys import ApiKeys
@@ -90,3 +90,17 @@ async def test_form_is_read_the_same_in_pieces_of_any_size(size: int) -> None:
     reader.finish()
     assert reader.fields == {"language": ["en"]}
     assert b"".join(event for event in events if isinstance(event, bytes)) == content
+
+
+async def test_large_fields_of_all_forms_share_a_bound_and_give_it_back() -> None:
+    limits = FormLimits(large_fields=frozenset({"voice"}), max_large_field_bytes=1000)
+    memory = FieldMemory(1500)
+    body = b'--b\r\nContent-Disposition: form-data; name="voice"\r\n\r\n' + b"x" * 1000
+    first, second = FormReader(b"b", limits, memory), FormReader(b"b", limits, memory)
+    first.feed(body)
+    with pytest.raises(Refusal) as refused:
+        second.feed(body)
+    assert refused.value.reason is Reason.OVERLOADED
+    first.close()
+    second.close()
+    FormReader(b"b", limits, memory).feed(body)

@@ -46,6 +46,18 @@ async def test_other_parameters_or_bytes_or_keys_make_another_job(gateway: Runni
     assert len(gateway.world.jobs_of(client.api_key)) == 4
 
 
+async def test_users_of_one_key_have_jobs_of_their_own(gateway: Running) -> None:
+    key = gateway.world.new_key(scopes=["read", "write", "act_as_user"])
+    async with client_of(gateway, key) as client:
+        for number, email in enumerate(("ann@example.com", "bob@example.com"), start=1):
+            calling = client.audio.transcriptions.create(file=SOUND, model="whisper-1", extra_headers={"x-user-email": email})
+            call: asyncio.Future[Any] = asyncio.ensure_future(calling)
+            job = await gateway.world.submitted(key, number)
+            await gateway.world.finish(job.id, TALK)
+            assert (await call).text == TALK.text
+    assert len({job.owner for job in gateway.world.jobs_of(key)}) == 2
+
+
 async def test_job_outlives_its_connection_and_is_read_by_the_native_contract(gateway: Running) -> None:
     async with client_of(gateway) as client:
         call = asyncio.create_task(client.audio.transcriptions.create(file=SOUND, model="whisper-1"), name="call")
