@@ -41,6 +41,7 @@ FORMS = {
     ".ogg": Form("libopus", 48_000, 128_000),
     ".webm": Form("libopus", 48_000, 128_000),
     ".mp4": Form("aac", 44_100, 192_000, video_codec="mpeg4"),
+    ".mov": Form("aac", 44_100, 192_000, video_codec="mpeg4"),
 }
 
 

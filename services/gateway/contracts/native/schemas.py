@@ -276,7 +276,10 @@ class JsonOrder(BaseModel):
 class UrlOrder(JsonOrder):
     """A URL to transcribe."""
 
-    url: str = Field(description="http or https address of the media on a public host.")
+    url: str = Field(
+        description="http or https address of the media on a public host.",
+        json_schema_extra={"format": "uri", "examples": ["https://example.com/audio.mp3"]},
+    )
 
 
 class UploadOrder(JsonOrder):
