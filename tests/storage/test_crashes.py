@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,7 +20,9 @@ import pytest
 from services.media.sandbox import Sandbox
 from services.mesh.errors import NotFound, ServiceUnavailable
 from services.storage import workers
+from services.storage.blobs.blobs import BlobWriter
 from services.storage.blobs.directory import DirectoryBlobs
+from services.storage.blobs.inflow import open_inflow
 from services.storage.blobs.s3 import S3Blobs
 from services.storage.domain import State, StoreFull, new_object_key
 from services.storage.usecases import deletion, reading, upkeep, uploads
@@ -214,3 +217,26 @@ def peak_memory_bytes(*, reset: bool = False) -> int:
     status = Path("/proc/self/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
+
+
+async def test_upload_cancelled_while_its_file_is_opened_leaves_nothing(disk: DirectoryBlobs, tmp_path: Path) -> None:
+    entered, opened = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def open_late() -> BlobWriter:
+        loop.call_soon_threadsafe(entered.set)
+        opened.wait(10)
+        return disk.open_writer(new_object_key(), "attachment", 0)
+
+    async def receive() -> None:
+        async with open_inflow(open_late) as inflow:
+            await inflow.write(b"x")
+
+    receiving = asyncio.create_task(receive())
+    await entered.wait()
+    receiving.cancel()
+    await asyncio.sleep(0)
+    opened.set()
+    with pytest.raises(asyncio.CancelledError):
+        await receiving
+    assert [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == []

@@ -58,7 +58,7 @@ async def open_inflow(open_writer: Callable[[], BlobWriter]) -> AsyncIterator[In
     """A blob to receive; left without `publish`, nothing of it stays."""
     thread = ThreadPoolExecutor(1, thread_name_prefix="inflow")
     try:
-        writer = await asyncio.get_running_loop().run_in_executor(thread, open_writer)
+        writer = await _open(open_writer, thread)
         inflow = Inflow(writer, thread)
         try:
             yield inflow
@@ -66,6 +66,18 @@ async def open_inflow(open_writer: Callable[[], BlobWriter]) -> AsyncIterator[In
             await asyncio.shield(inflow.close())
     finally:
         thread.shutdown(wait=False)
+
+
+async def _open(open_writer: Callable[[], BlobWriter], thread: ThreadPoolExecutor) -> BlobWriter:
+    """The writer. A thread cannot be cancelled: what it opens for nobody is discarded."""
+    opening = asyncio.get_running_loop().run_in_executor(thread, open_writer)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await asyncio.wait([opening])
+        if opening.exception() is None:
+            await asyncio.get_running_loop().run_in_executor(thread, opening.result().discard)
+        raise
 
 
 async def gathered(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
