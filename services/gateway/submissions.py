@@ -95,8 +95,8 @@ class Submissions:
         form_limits: FormLimits = PLAIN_FORM,
     ) -> CreateJobResponse:
         """The same as `submit` for clients that retry without a key: the same API key, bytes and fields find the job
-        that they made within the time. complete: what to do with the order once all fields are read, before the media is
-        probed. Raises Refusal and RemoteError."""
+        that they made within the time. complete: what to do with the order once the whole form has been read and the media
+        stored. Raises Refusal and RemoteError."""
         form, limits = self._form(request, client, form_limits)
         owner = client.caller.owner
         with self.slots.taken(), closing(form):
@@ -153,8 +153,10 @@ class Submissions:
             await receive_form(
                 request.stream(), form, upload, max_size_bytes=limits.max_size_bytes, before_file=lambda: _check_fields(form, read_order)
             )
-            order = await complete(form.fields, read_order(form.fields))
+            order = read_order(form.fields)
+            # First, for storage gives up an upload that stays open in silence.
             media = await upload.commit()
+            order = await complete(form.fields, order)
             if await request.is_disconnected():
                 raise ClientDisconnect
             key, ttl_seconds = key_of(order, media)
