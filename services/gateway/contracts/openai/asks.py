@@ -83,16 +83,8 @@ def read_transcription(fields: Fields) -> Ask:
         prompt=_prompt(fields),
         temperature=_temperature(fields),
     )
-    return Ask(
-        single(fields, "model"),
-        form,
-        config,
-        granularities,
-        logprobs,
-        boolean(fields, "stream"),
-        names,
-        many(fields, REFERENCES),
-    )
+    stream, references = boolean(fields, "stream"), many(fields, REFERENCES)
+    return Ask(single(fields, "model"), form, config, granularities, logprobs, stream, names, references)
 
 
 def read_translation(fields: Fields) -> Ask:
