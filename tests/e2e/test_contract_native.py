@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.billing.stripe_player import SECRET_KEY, WEBHOOK_SECRET, StripePlayer, paid_event, sign, stripe_player
 from tests.e2e.mesh import SAMPLES, Mesh, wait_for
 from tests.e2e.open_mesh import OpenMesh, running_open_mesh
 from tests.e2e.scores import word_error_rate
@@ -19,9 +20,26 @@ UNKNOWN = "35f4be54-aa3e-4adc-85b7-b44f284d1fc3"
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenMesh]:
-    """One mesh for all of these tests."""
-    with running_open_mesh(tmp_path_factory.mktemp("open")) as mesh:
+def stripe() -> Iterator[StripePlayer]:
+    """The payment provider."""
+    with stripe_player() as player:
+        yield player
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory, stripe: StripePlayer) -> Iterator[OpenMesh]:
+    """One mesh for all of these tests, which sells credit."""
+    folder = tmp_path_factory.mktemp("open")
+    for name, secret in (("secret", SECRET_KEY), ("webhook", WEBHOOK_SECRET)):
+        (folder / name).write_text(secret)
+        (folder / name).chmod(0o600)
+    environment = {
+        "STENO_BILLING_PAYMENT_PROVIDER": "stripe",
+        "STENO_BILLING_STRIPE_URL": stripe.url,
+        "STENO_BILLING_STRIPE_SECRET_KEY_FILE": str(folder / "secret"),
+        "STENO_BILLING_STRIPE_WEBHOOK_SECRET_FILE": str(folder / "webhook"),
+    }
+    with running_open_mesh(folder, environment) as mesh:
         yield mesh
 
 
@@ -193,6 +211,30 @@ def test_playback_url_streams_ranges_without_a_key(mesh: Mesh) -> None:
         part = browser.get(url, headers={"Range": "bytes=4-9"})
         assert (part.status_code, part.content) == (206, HELLO.read_bytes()[4:10])
         assert browser.get(url).content == HELLO.read_bytes()
+
+
+def test_guest_buys_credit_and_spends_it(opened: OpenMesh, stripe: StripePlayer) -> None:
+    order = {"pack": "hours-10", "success_url": "https://app.example/thanks", "cancel_url": "https://app.example/shop"}
+    with opened.guest() as guest, opened.mesh.client_for("") as provider:
+        assert "hours-10" in [pack["name"] for pack in guest.get("/api/v1/credits/packs").json()]
+        begun = guest.post("/api/v1/credits/checkout", json=order).raise_for_status().json()
+        assert (begun["status"], begun["url"].startswith(stripe.url)) == ("open", True)
+        buyer = {"X-Guest-Token": begun["guest_token"]}
+        assert guest.get("/api/v1/credits", headers=buyer).json()["available_hours"] == 0
+        payload = paid_event(stripe.session_of(begun["checkout_id"]))
+        events = "/api/v1/payments/stripe/events"
+        forged = provider.post(events, content=payload, headers={"Stripe-Signature": sign(payload, "whsec_of_another")})
+        assert refusal(forged) == (400, "INVALID_PAYMENT_EVENT")
+        for _ in range(2):
+            taken = provider.post(events, content=payload, headers={"Stripe-Signature": sign(payload)})
+            assert (taken.status_code, taken.json()) == (200, {})
+        checkout = guest.get(f"/api/v1/credits/checkout/{begun['checkout_id']}", headers=buyer).json()
+        assert (checkout["status"], checkout["url"]) == ("paid", None)
+        assert guest.get("/api/v1/credits", headers=buyer).json()["available_hours"] == 10.0
+        answer = guest.post("/api/v1/transcribe", files={"file": ("hello.flac", HELLO.read_bytes())}, headers=buyer)
+        assert answer.status_code == 202, answer.text
+        assert guest.get("/api/v1/credits", headers=buyer).json()["available_hours"] < 10.0
+        assert [row["job_id"] for row in guest.get("/api/v1/jobs", headers=buyer).json()] == [answer.json()["job_id"]]
 
 
 def test_nothing_is_sold_by_a_mesh_as_it_comes(embedded: Mesh) -> None:

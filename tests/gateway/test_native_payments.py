@@ -68,6 +68,14 @@ async def test_nothing_is_sold_without_a_payment_provider(gateway: Running, clie
         gateway.world.sells = True
 
 
+async def test_payment_provider_that_fails_is_502_of_its_own(gateway: Running, client: httpx2.AsyncClient) -> None:
+    gateway.world.provider_fails = True
+    try:
+        assert_error(await client.post(CHECKOUT, json=ORDER), 502, "PAYMENT_PROVIDER_FAILED")
+    finally:
+        gateway.world.provider_fails = False
+
+
 async def test_signed_event_is_passed_on_to_the_byte_without_a_key(gateway: Running) -> None:
     payload = b'{ "id": "evt_1",\n "type": "checkout.session.completed" }'
     async with httpx2.AsyncClient(base_url=gateway.url, verify=False) as provider:

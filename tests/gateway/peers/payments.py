@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.mesh.errors import FailedPrecondition, InvalidArgument, NotFound
+from services.mesh.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from services.mesh.identity import current_caller
 from services.mesh.ids import new_id
 from steno.billing.v1 import payments_service_pb2 as payments
@@ -20,6 +20,10 @@ class UnknownCreditPack(InvalidArgument):
 
 class PaymentsDisabled(FailedPrecondition):
     """Nothing is sold."""
+
+
+class PaymentProviderFailed(Unavailable):
+    """No answer."""
 
 
 class InvalidPaymentEvent(InvalidArgument):
@@ -44,6 +48,8 @@ class PaymentsPeer(payments_grpc.PaymentsServiceServicer):
             raise PaymentsDisabled
         if request.credit_pack != PACK.name:
             raise UnknownCreditPack
+        if self.world.provider_fails:
+            raise PaymentProviderFailed
         caller, token = current_caller(), ""
         wallet_id = caller.payer_id
         if caller.owner.startswith("guest:") and not caller.wallet_id:

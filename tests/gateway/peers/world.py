@@ -46,6 +46,7 @@ class World:
     checkouts: dict[str, tuple[str, Checkout]] = field(default_factory=dict)
     payment_events: list[tuple[str, bytes]] = field(default_factory=list)
     sells: bool = True
+    provider_fails: bool = False
     bucket_url: str = ""
     upload_limits: dict[str, int] = field(default_factory=dict)
     claim_digests: dict[str, str] = field(default_factory=dict)
