@@ -1,5 +1,6 @@
 """The native contract over the whole mesh: URLs, uploads of clients' own, guests and users, playback."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,15 @@ def test_client_uploads_by_itself(mesh: Mesh) -> None:
     assert word_error_rate(HELLO_TEXT, mesh.result(order["job_id"])) <= 0.2
     with mesh.client_for("") as browser:
         assert refusal(browser.put(order["upload_url"], content=b"RIFF")) == (404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "ta\0lk\u202e.flac", "\ud83c\udfa4.wav", "..", "x" * 1024])
+def test_any_name_of_an_upload_is_accepted_and_shown_clean(mesh: Mesh, name: str) -> None:
+    order = mesh.client.post("/api/v1/uploads/init", content=json.dumps({"filename": name}), headers={"Content-Type": "application/json"})
+    assert order.status_code == 202, order.text
+    shown = mesh.job(order.json()["job_id"])["filename"]
+    assert 0 < len(shown) <= 255
+    assert not set(shown) & set("\0/\u202e")
 
 
 def test_upload_of_no_media_is_told_when_it_is_completed(embedded: Mesh) -> None:

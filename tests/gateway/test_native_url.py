@@ -131,7 +131,21 @@ async def test_url_order_without_a_url_is_422(client: httpx2.AsyncClient) -> Non
     assert_error(await client.post(PATH, json={}), 422, "BAD_FIELD")
 
 
-@pytest.mark.parametrize(("kind", "body"), [("application/x-www-form-urlencoded", b"url=" + URL.encode()), ("application/json", b"[]")])
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/x-www-form-urlencoded", b"url=" + URL.encode()),
+        ("text/plain", b'{"url":"https://media.example/a.mp3"}'),
+        ("application/json", b""),
+        ("application/json", b"[]"),
+        ("application/json", b'{"url":"https://media.example/a.mp3","speaker_count":NaN}'),
+        ("application/json", b'{"url":"https://media.example/\\ud800"}'),
+        ("application/json", b'{"url":"\xff"}'),
+        ("application/json", b'{"url":' + b"[" * 50_000),
+        ("application/json", b'{"speaker_count":' + b"9" * 5000 + b"}"),
+        ("application/json", b'{"url":"' + b"a" * 300_000 + b'"}'),
+    ],
+)
 async def test_url_order_that_is_no_json_object_is_400(client: httpx2.AsyncClient, kind: str, body: bytes) -> None:
     assert_error(await client.post(PATH, content=body, headers={"content-type": kind}), 400, "BAD_REQUEST")
 
