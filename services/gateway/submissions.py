@@ -12,6 +12,7 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 from starlette.requests import ClientDisconnect, Request
 
+from services.gateway.addresses import TrustedProxies
 from services.gateway.domain import Client, Reason, Refusal
 from services.gateway.limits import Slots
 from services.gateway.multipart import PLAIN_FORM, FieldMemory, FormLimits, FormReader, read_boundary
@@ -19,6 +20,7 @@ from services.gateway.peers import Peers
 from services.gateway.requests import content_length
 from services.gateway.settings import GatewaySettings
 from services.gateway.uploads import HashSink, Upload, UploadLimits, open_upload, receive_form, too_large
+from services.mesh.identity import CallerKind
 from services.mesh.status import RemoteError, is_remote
 from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
 from steno.jobs.v1.jobs_service_pb2 import CreateJobRequest, CreateJobResponse, FindJobRequest, FindJobResponse
@@ -98,10 +100,10 @@ class Submissions:
         that they made within the time. complete: what to do with the order once the whole form has been read and the media
         stored. Raises Refusal and RemoteError."""
         form, limits = self._form(request, client, form_limits)
-        owner = client.caller.owner
+        asker = self._asker(request, client)
         with self.slots.taken(), closing(form):
             return await self._create(
-                request, form, limits, read_order, complete, lambda order, media: (content_key(order, media, owner), ttl_seconds)
+                request, form, limits, read_order, complete, lambda order, media: (content_key(order, media, asker), ttl_seconds)
             )
 
     def limits(self, client: Client) -> UploadLimits:
@@ -131,6 +133,13 @@ class Submissions:
         if content_length(request) > limits.max_size_bytes + form_limits.max_overhead_bytes:
             raise too_large(limits.max_size_bytes)
         return form, limits
+
+    def _asker(self, request: Request, client: Client) -> str:
+        """Whose the request is. Guests of an application share an owner; only those of one address count as the same."""
+        caller = client.caller
+        if caller.kind is not CallerKind.GUEST or caller.wallet_id:
+            return caller.owner
+        return f"{caller.owner}|{TrustedProxies(self.settings.trusted_proxies).client_address(request.scope)}"
 
     async def _find(self, key: str) -> FindJobResponse | None:
         try:
@@ -181,10 +190,10 @@ def key_or_new(key: str) -> str:
     return key or f"gateway:{uuid.uuid4()}"
 
 
-def content_key(order: Order, media: Media, owner: str) -> str:
-    """An idempotency key that the same bytes and fields of one owner always have; users of an application share its API key."""
+def content_key(order: Order, media: Media, asker: str) -> str:
+    """An idempotency key that the same bytes and fields of one asker always have; users of an application share its API key."""
     digest = hashlib.sha256(order.config.SerializeToString(deterministic=True))
-    digest.update(f"\0{order.source}\0{order.title}\0{owner}\0{media.sha256}".encode())
+    digest.update(f"\0{order.source}\0{order.title}\0{asker}\0{media.sha256}".encode())
     return f"content:{digest.hexdigest()}"
 
 

@@ -120,3 +120,18 @@ async def test_guest_gets_the_transcript_and_the_proof_of_the_job(gateway: Runni
     async with httpx2.AsyncClient(base_url=gateway.url, verify=False) as native:
         assert (await native.get(f"/api/v1/jobs/{job.id}", headers={"x-api-key": key})).status_code == 401
         assert (await native.get(f"/api/v1/jobs/{job.id}", headers=headers)).json()["status"] == "done"
+
+
+async def test_guests_of_one_key_with_the_same_file_get_neither_each_others_job_nor_its_proof(tmp_path: Path) -> None:
+    async with open_gateway(tmp_path, trusted_proxies=["127.0.0.0/8"]) as gateway:
+        key = gateway.world.new_key(ApiKey.KIND_APP)
+        proofs = []
+        async with client_of(gateway, key) as client:
+            for number, address in ((1, "198.51.100.1"), (2, "198.51.100.2"), (2, "198.51.100.1")):
+                raw = client.audio.transcriptions.with_raw_response
+                asking = raw.create(file=SOUND, model="whisper-1", extra_headers={"x-forwarded-for": address})
+                call: asyncio.Future[Any] = asyncio.ensure_future(asking)
+                job = await gateway.world.submitted(key, number)
+                await gateway.world.finish(job.id, TALK)
+                proofs.append((await call).headers["x-claim-token"])
+    assert proofs[0] == proofs[2] != proofs[1]
