@@ -47,6 +47,15 @@ async def test_one_key_makes_one_job_under_200_concurrent_requests(stage: StageF
         assert (await owner.list()).total_size == 1
 
 
+async def test_one_key_is_replayed_where_credit_covers_one_job_only(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        mesh.billing.credit_ms["ws"] = 90_001
+        owner = await mesh.owner()
+        media = [mesh.storage.add_media("ws", duration_ms=90_001) for _ in range(50)]
+        answers = await asyncio.gather(*(owner.create(media_id, key="order-1") for media_id in media))
+        assert len({answer.job.id for answer in answers}) == 1
+
+
 async def test_one_key_makes_one_job_on_two_replicas(stage: StageFactory) -> None:
     async with stage() as mesh, mesh.jobs():
         other_port = free_port()

@@ -84,6 +84,12 @@ async def create_from_media(resources: Resources, caller: Caller, request: Creat
     and billing's and storage's refusals.
     """
     order = await _with_media(resources, begin_order(resources, caller, request), request.media_id)
+    # Orders of one key wait for each other: two holds at once may be more than there is credit for, of which one would go back anyway.
+    async with resources.orders.of(repr(order.client_key or order.job_id)):
+        return await _make_from_media(resources, order)
+
+
+async def _make_from_media(resources: Resources, order: Order) -> Made:
     if (earlier := await find_earlier(resources, order)) is not None:
         return earlier
     check_media_age(resources.policy, datetime.now(UTC) - order.media.create_time.ToDatetime(tzinfo=UTC))

@@ -38,6 +38,7 @@ class Resources:
     removals_waiting: asyncio.Event
     fetches_waiting: asyncio.Event
     completions: Turns = field(default_factory=Turns)
+    orders: Turns = field(default_factory=Turns)
 
     def announce(self, job: Job) -> None:
         """Tells watchers, the relay and the workers about a committed change."""
