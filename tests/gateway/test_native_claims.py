@@ -72,8 +72,9 @@ async def test_user_claims_jobs_once(client: httpx2.AsyncClient, app: App) -> No
     assert (await client.post(CLAIM, json={"claim_tokens": tokens}, headers=app.user)).json() == {"claimed": 0}
     listed = (await client.get("/api/v1/jobs", headers=app.user)).json()
     assert {row["job_id"] for row in listed} == {job["job_id"] for job in jobs}
-    proof = {**app.guest, "x-claim-token": tokens[0]}
-    assert_error(await client.get(f"/api/v1/jobs/{jobs[0]['job_id']}", headers=proof), 404, "NOT_FOUND")
+    url = f"/api/v1/jobs/{jobs[0]['job_id']}"
+    assert_error(await client.get(url, headers={**app.guest, "x-claim-token": tokens[0]}), 404, "NOT_FOUND")
+    assert_error(await client.get(url, headers=app.guest), 401, "AUTHENTICATION_REQUIRED")
 
 
 async def test_claiming_nothing_claims_nothing(client: httpx2.AsyncClient, app: App) -> None:
