@@ -5,11 +5,11 @@ from pathlib import Path
 from pydantic import AliasChoices, Field, IPvAnyNetwork, field_validator
 
 from services.gateway.hosts import read_contract_hosts
-from services.mesh.egress.addresses import read_policy
+from services.mesh.egress.settings import EgressSettings
 from services.mesh.settings import BusSettings, ServiceSettings, settings_config
 
 
-class GatewaySettings(ServiceSettings, BusSettings):
+class GatewaySettings(ServiceSettings, BusSettings, EgressSettings):
     """What the gateway reads from STENO_GATEWAY_*."""
 
     model_config = settings_config("STENO_GATEWAY_")
@@ -51,9 +51,6 @@ class GatewaySettings(ServiceSettings, BusSettings):
     oidc_issuers_file: Path | None = Field(
         None, description="TOML file of the issuers whose tokens sign users in; none are trusted without it."
     )
-    egress_allowed_networks: str = Field(
-        "", description="Networks in CIDR notation, separated by commas, where issuers may stand beside the public internet."
-    )
     summary_chat_url: str = Field(
         "", description="Base URL of an OpenAI-compatible API that writes summaries; empty means extractive ones."
     )
@@ -79,10 +76,4 @@ class GatewaySettings(ServiceSettings, BusSettings):
     @classmethod
     def _names_contracts(cls, value: str) -> str:
         read_contract_hosts(value)
-        return value
-
-    @field_validator("egress_allowed_networks")
-    @classmethod
-    def _are_networks(cls, value: str) -> str:
-        read_policy(value.split(",") if value else [])
         return value

@@ -84,7 +84,7 @@ async def _open_resources(
         changes=Changes(settings.watch_limit),
         intake=await stack.enter_async_context(open_intake(database, settings.reserve_seconds)),
         claim_key=read_claim_key(settings.claim_key_file),
-        networks=settings.networks(),
+        networks=settings.network_policy(),
         billing=BillingServiceStub(billing),
         accounts=AccountsServiceStub(billing),
         storage=StorageServiceStub(await channel(settings.storage_address, "storage", storage)),

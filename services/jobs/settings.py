@@ -3,14 +3,14 @@
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from services.jobs.domain import Policy
-from services.mesh.egress.addresses import NetworkPolicy, read_policy
+from services.mesh.egress.settings import NetworkPolicySettings
 from services.mesh.settings import BusSettings, DatabaseSettings, ServiceSettings, settings_config
 
 
-class JobsSettings(ServiceSettings, DatabaseSettings, BusSettings):
+class JobsSettings(ServiceSettings, DatabaseSettings, BusSettings, NetworkPolicySettings):
     """Read from STENO_JOBS_*."""
 
     model_config = settings_config("STENO_JOBS_")
@@ -22,10 +22,6 @@ class JobsSettings(ServiceSettings, DatabaseSettings, BusSettings):
 
     claim_key_file: Path = Field(
         Path(".steno/keys/claim"), description="File with the key that claim tokens are made with: 32 random bytes or more."
-    )
-    egress_allowed_networks: str = Field(
-        "",
-        description="Networks in CIDR notation, separated by commas, that URLs may lead to though they are not public; as storage's.",
     )
     lease_seconds: float = Field(30.0, gt=0, description="Seconds that a worker holds a job without a sign of life.")
     max_attempts: int = Field(5, ge=1, description="Claims without a new window after which a job fails.")
@@ -64,16 +60,6 @@ class JobsSettings(ServiceSettings, DatabaseSettings, BusSettings):
     batch_size: int = Field(100, ge=1, le=1000, description="Rows that one turn of a worker takes at most.")
     event_concurrency: int = Field(16, ge=1, description="Events handled at one time.")
 
-    @field_validator("egress_allowed_networks")
-    @classmethod
-    def _networks_are_cidr(cls, networks: str) -> str:
-        read_policy(_listed(networks))
-        return networks
-
-    def networks(self) -> NetworkPolicy:
-        """What submitted URLs may lead to."""
-        return read_policy(_listed(self.egress_allowed_networks))
-
     def policy(self) -> Policy:
         """What the use cases go by."""
         return Policy(
@@ -93,7 +79,3 @@ class JobsSettings(ServiceSettings, DatabaseSettings, BusSettings):
             tombstone_age=timedelta(days=self.tombstone_days),
             batch_size=self.batch_size,
         )
-
-
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]

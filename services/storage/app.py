@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import ssl
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -87,8 +86,7 @@ async def open_fetcher(settings: StorageSettings) -> AsyncIterator[Fetcher]:
         idle_seconds=settings.fetch_idle_seconds,
         least_bytes_per_second=settings.fetch_bytes_per_second,
     )
-    trust = ssl.create_default_context(cafile=str(settings.egress_ca_file)) if settings.egress_ca_file else None
-    async with open_egress(settings.network_policy(), limits, trust=trust) as egress:
+    async with open_egress(settings.network_policy(), limits, trust=settings.egress_trust()) as egress:
         youtube = Extractor(egress.connect, settings.site_seconds, settings.egress_ca_file)
         yield Fetcher(egress, youtube, Arrivals(settings.fetch_slots))
 

@@ -11,7 +11,6 @@ from services.gateway.identity.signing_keys import FetchJson, PublishedKeys, Sec
 from services.gateway.identity.tokens import Tokens, Trusted
 from services.gateway.settings import GatewaySettings
 from services.mesh.api_keys import ApiKeys
-from services.mesh.egress.addresses import read_policy
 from services.mesh.egress.egress import open_egress
 from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceAsyncStub
 
@@ -24,8 +23,7 @@ async def open_identity(settings: GatewaySettings, keys: ApiKeys, accounts: Acco
     if not issuers:
         yield Identity(keys, people, Tokens({}))
         return
-    networks = settings.egress_allowed_networks
-    async with open_egress(read_policy(networks.split(",") if networks else []), ISSUER_LIMITS) as egress:
+    async with open_egress(settings.network_policy(), ISSUER_LIMITS, trust=settings.egress_trust()) as egress:
         yield Identity(keys, people, Tokens(_trusted(issuers, fetching(egress))))
 
 
