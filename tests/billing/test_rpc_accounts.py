@@ -128,6 +128,22 @@ async def test_an_app_key_presented_inside_the_mesh_is_a_guest(service: Running)
         assert from_rpc_error(refused.value).reason_name == "ACCESS_DENIED"
 
 
+async def test_an_app_key_tells_guests_nothing_of_what_its_workspace_has_and_spends(service: Running) -> None:
+    secret = (await service.new_key(await service.new_workspace(), kind=ApiKey.KIND_APP)).secret
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{service.settings.port}") as channel:
+        ledger: Any = BillingServiceStub(channel)
+        metadata = (("x-api-key", secret),)
+        asked = {
+            ledger.GetBalance: billing.GetBalanceRequest(),
+            ledger.GetUsage: billing.GetUsageRequest(),
+            ledger.ListTransfers: billing.ListTransfersRequest(),
+        }
+        for method, request in asked.items():
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await method(request, metadata=metadata, timeout=5)
+            assert from_rpc_error(refused.value).reason_name == "ACCESS_DENIED"
+
+
 async def test_keys_are_listed_newest_first_in_pages(service: Running) -> None:
     workspace_id = await service.new_workspace()
     made = [(await service.new_key(workspace_id)).api_key.id for _ in range(5)]

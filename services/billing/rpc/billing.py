@@ -9,7 +9,7 @@ from services.billing.store import tables
 from services.billing.usecases import ledger
 from services.billing.usecases.batches import Batches
 from services.billing.usecases.billing import Billing
-from services.billing.usecases.permissions import check_acts_for_workspace, is_guest_without_wallet, payer_of
+from services.billing.usecases.permissions import check_acts_for_workspace, is_guest_without_wallet, payer_of, purse_of
 from services.billing.usecases.verification import verify_ledger
 from services.mesh.identity import Caller, current_caller
 from steno.billing.v1 import billing_service_pb2 as messages
@@ -53,10 +53,10 @@ class BillingRpc(BillingServiceServicer):
         return messages.ReleaseResponse(hold=to_proto.hold(hold))
 
     async def GetBalance(self, request: messages.GetBalanceRequest, context: Any) -> messages.GetBalanceResponse:
-        return messages.GetBalanceResponse(balance=await ledger.get_balance(self._billing, _caller().payer_id))
+        return messages.GetBalanceResponse(balance=await ledger.get_balance(self._billing, purse_of(_caller())))
 
     async def GetUsage(self, request: messages.GetUsageRequest, context: Any) -> messages.GetUsageResponse:
-        return messages.GetUsageResponse(usage=await ledger.get_usage(self._billing, _caller().payer_id))
+        return messages.GetUsageResponse(usage=await ledger.get_usage(self._billing, purse_of(_caller())))
 
     async def GrantCredit(self, request: messages.GrantCreditRequest, context: Any) -> messages.GrantCreditResponse:
         workspace_id = fields.identifier(request.workspace_id, "workspace_id")
