@@ -20,6 +20,8 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _ALLOWED_METHODS = "GET, POST"
 # Browsers upload by themselves to a signed URL, with PUT.
 _UPLOAD_PATH = re.compile(r"(?:/whipscribe)?/api/v1/uploads/[0-9A-Fa-f-]{36}")
+# Client libraries add headers of their own, such as X-Stainless-Lang; without credentials there is nothing to protect from them.
+_ASKED_HEADERS = re.compile(r"[A-Za-z0-9, -]{1,2048}")
 _ALLOWED_HEADERS = (
     "Authorization, Content-Type, Idempotency-Key, If-None-Match, If-Range, Last-Event-ID, Range, "
     "X-API-Key, X-Claim-Token, X-Guest-Token, X-Request-Id, X-User-Email"
@@ -141,23 +143,25 @@ class Cors:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        names = {name for name, _ in scope.get("headers", ())}
-        if b"origin" not in names:
+        headers = dict(scope.get("headers", ()))
+        if b"origin" not in headers:
             await self._app(scope, receive, send)
-        elif scope["method"] == "OPTIONS" and b"access-control-request-method" in names:
+        elif scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             scope["state"]["route"] = "preflight"
-            await _preflight(scope["path"])(scope, receive, send)
+            asked = headers.get(b"access-control-request-headers", b"").decode("latin-1")
+            await _preflight(scope["path"], asked)(scope, receive, send)
         else:
             await self._app(scope, receive, _opened(send))
 
 
-def _preflight(path: str) -> Response:
+def _preflight(path: str, asked_headers: str) -> Response:
+    also = f", {asked_headers}" if _ASKED_HEADERS.fullmatch(asked_headers) else ""
     return Response(
         status_code=204,
         headers={
             "access-control-allow-origin": "*",
             "access-control-allow-methods": "PUT" if _UPLOAD_PATH.fullmatch(path) else _ALLOWED_METHODS,
-            "access-control-allow-headers": _ALLOWED_HEADERS,
+            "access-control-allow-headers": _ALLOWED_HEADERS + also,
             "access-control-max-age": "600",
         },
     )

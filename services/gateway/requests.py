@@ -67,7 +67,7 @@ async def read_json(request: Request, model: type[Body]) -> Body:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Refusal(Reason.BAD_REQUEST, "Send a JSON object as application/json.")
-    document = _parsed(await _body(request))
+    document = _parsed(await read_body(request, MAX_JSON_BYTES, "A JSON body"))
     try:
         return model.model_validate(document)
     except ValidationError as error:
@@ -76,12 +76,13 @@ async def read_json(request: Request, model: type[Body]) -> Body:
         raise Refusal(Reason.BAD_FIELD, problem["msg"][:200], field=field[:100]) from error
 
 
-async def _body(request: Request) -> bytes:
+async def read_body(request: Request, most_bytes: int, what: str) -> bytes:
+    """The whole body. Raises Refusal past its bound; what: names it in the sentence."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_JSON_BYTES:
-            raise Refusal(Reason.BAD_REQUEST, f"A JSON body has at most {MAX_JSON_BYTES} bytes.")
+        if len(body) > most_bytes:
+            raise Refusal(Reason.BAD_REQUEST, f"{what} has at most {most_bytes} bytes.")
     return bytes(body)
 
 

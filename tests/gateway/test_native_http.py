@@ -46,6 +46,8 @@ async def test_browsers_of_any_origin_get_and_post_without_credentials(client: h
     assert preflight.headers["access-control-allow-origin"] == "*"
     assert preflight.headers["access-control-allow-methods"] == "GET, POST"
     assert "x-api-key" in preflight.headers["access-control-allow-headers"].lower()
+    asked = {"origin": "null", "access-control-request-method": "POST", "access-control-request-headers": "x-stainless-lang"}
+    assert "x-stainless-lang" in (await client.options("/v1/audio/transcriptions", headers=asked)).headers["access-control-allow-headers"]
     for path in ("/api/v1/me", "/api/v1/jobs/1"):
         answer = await client.get(path, headers={"origin": "https://somewhere.example"})
         assert answer.headers["access-control-allow-origin"] == "*"

@@ -7,9 +7,9 @@ from starlette.responses import JSONResponse, Response
 
 from services.gateway.contracts.native.rows import epoch
 from services.gateway.contracts.native.schemas import NewCheckout
-from services.gateway.domain import Client, Json, Reason, Refusal
+from services.gateway.domain import Client, Json
 from services.gateway.peers import Peers
-from services.gateway.requests import read_id, read_json
+from services.gateway.requests import read_body, read_id, read_json
 from services.gateway.units import hours
 from steno.billing.v1.payments_service_pb2 import (
     Checkout,
@@ -62,7 +62,7 @@ class Payments:
     async def take_event(self, request: Request) -> Response:
         """200 once the provider's event is taken; its signature is its permission. Raises Refusal and RemoteError."""
         signatures = request.headers.getlist("stripe-signature")
-        payload = await _bounded(request)
+        payload = await read_body(request, MAX_EVENT_BYTES, "An event")
         call = TakePaymentEventRequest(payload=payload, signature=signatures[0] if len(signatures) == 1 else "")
         await self.peers.payments.TakePaymentEvent(call)
         return JSONResponse({})
@@ -77,12 +77,3 @@ def checkout_row(checkout: Checkout) -> dict[str, Json]:
         "url": checkout.url or None,
         "created_at": epoch(checkout, "create_time"),
     }
-
-
-async def _bounded(request: Request) -> bytes:
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_EVENT_BYTES:
-            raise Refusal(Reason.BAD_REQUEST, f"An event has at most {MAX_EVENT_BYTES} bytes.")
-    return bytes(body)
