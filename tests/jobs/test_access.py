@@ -1,16 +1,21 @@
 """Whose a job is, and what everybody else learns of it."""
 
 from collections.abc import Awaitable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 
 from services.mesh.ids import new_id
-from services.mesh.status import RemoteError
+from services.mesh.status import RemoteError, from_rpc_error
 from steno.jobs.v1.job_pb2 import Job
-from steno.jobs.v1.jobs_service_pb2 import CompleteUploadRequest, SummarizeJobsRequest
+from steno.jobs.v1.jobs_service_pb2 import CompleteUploadRequest, FindJobRequest, SummarizeJobsRequest
+from steno.jobs.v1.jobs_service_pb2_grpc import JobsServiceStub
 from tests.jobs.conftest import StageFactory
 from tests.jobs.stage import Owner
+
+if TYPE_CHECKING:
+    from steno.jobs.v1.jobs_service_pb2_grpc import JobsServiceAsyncStub
 
 
 async def refusal(call: Awaitable[Any]) -> RemoteError:
@@ -118,3 +123,14 @@ async def test_a_key_of_another_owner_is_refused_under_the_same_api_key(stage: S
         await one.create(mesh.storage.add_media("ws"), key="k")
         assert (await refusal(two.create(mesh.storage.add_media("ws"), key="k"))).reason_name == "IDEMPOTENCY_KEY_REUSED"
         assert (await one.create(mesh.storage.add_media("ws"), key="k")).replayed
+
+
+async def test_an_app_key_by_itself_finds_no_guests_job_by_guessing_its_key(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        made = await (await mesh.guest()).create(mesh.storage.add_media("ws"), key="1")
+        assert (await (await mesh.guest()).call("FindJob", FindJobRequest(idempotency_key="1"))).claim_token == made.claim_token
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{mesh.settings.port}") as channel:
+            stub: JobsServiceAsyncStub = JobsServiceStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await stub.FindJob(FindJobRequest(idempotency_key="1"), metadata=(("x-api-key", "sk_live_app"),), timeout=10)
+        assert from_rpc_error(refused.value).reason_name == "JOB_NOT_FOUND"

@@ -17,6 +17,9 @@ from services.mesh.identity import Caller
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.jobs_service_pb2 import ListJobsRequest
 
+# How this service names itself where it vouches for an API key that came without a caller token.
+_SERVICE = "jobs"
+
 
 @dataclass(frozen=True)
 class Page:
@@ -42,10 +45,16 @@ class Found:
 
 
 async def find_job(resources: Resources, caller: Caller, key: str) -> Found:
-    """What the caller's idempotency key made, unless its time is over. Raises JobNotFound, InvalidIdempotencyKey."""
+    """What the caller's idempotency key made, unless its time is over. Raises JobNotFound, InvalidIdempotencyKey.
+
+    Guests of an application share its keys, so that one of them could guess another's: only the gateway, which shows what is
+    found to whoever sends the same request again, may ask for them.
+    """
     sought = client_key(caller, key)
     if sought is None:
         raise InvalidField("idempotency_key is empty.", field="idempotency_key")
+    if is_anonymous(caller) and caller.service == _SERVICE:
+        raise JobNotFound()
     row = await read_by_key(resources.database, sought)
     if row is None or row.key_expired or row.owner != caller.owner:
         raise JobNotFound()
