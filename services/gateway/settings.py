@@ -33,7 +33,7 @@ class GatewaySettings(ServiceSettings, BusSettings, EgressSettings):
     shared_rates: bool = Field(True, description="Count requests on the bus, for all gateways together; false counts in each alone.")
 
     max_upload_bytes: int = Field(2 * 1024**3, gt=0, description="Largest accepted media file in bytes; a plan may allow less.")
-    max_uploads: int = Field(64, gt=0, description="Uploads in flight at once; more are told to come back.")
+    max_uploads: int = Field(256, gt=0, description="Uploads in flight at once; more are told to come back.")
     max_event_streams: int = Field(1000, gt=0, description="Progress streams open at once; more are told to come back.")
     max_connections: int = Field(2000, gt=0, description="Open client connections; more are refused.")
 

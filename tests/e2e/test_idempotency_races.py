@@ -62,8 +62,6 @@ def _minute_mesh(folder: Path, backends: Mapping[str, str]) -> Iterator[Mesh]:
     (folder / "plans.toml").write_text(plans + MINUTE)
     environment = {
         "STENO_BILLING_PLANS_FILE": str(folder / "plans.toml"),
-        "STENO_GATEWAY_MAX_UPLOADS": str(2 * SUBMITS),
-        "STENO_STORAGE_MAX_TRANSFERS": str(2 * SUBMITS),
         "STENO_STORAGE_EGRESS_ALLOWED_NETWORKS": "127.0.0.0/8",
         "STENO_JOBS_EGRESS_ALLOWED_NETWORKS": "127.0.0.0/8",
     }
