@@ -43,7 +43,7 @@ test: setup ## Run the tests (starts its own NATS, Postgres and S3 servers; 6-9 
 
 test-e2e: setup ; @$(PYTEST) tests/e2e --ignore tests/e2e/test_kills.py
 test-e2e-kills: setup ; @$(PYTEST) tests/e2e/test_kills.py
-test-completeness: setup ; @$(PYTEST) tests/test_completeness.py tests/test_extras.py
+test-completeness: setup ; @$(PYTEST) $(wildcard tests/test_*.py)
 $(foreach area,$(filter-out e2e e2e-kills completeness,$(AREAS)),test-$(area)): test-%: setup ; @$(PYTEST) tests/$*
 
 test-faults: setup ## Kill every process of the mesh at random moments over 30 jobs, then check that nothing is lost
