@@ -157,6 +157,16 @@ async def test_a_hold_that_billing_cannot_take_now_is_taken_later(stage: StageFa
         assert mesh.billing.in_state(Hold.STATE_OPEN) == [job.id]
 
 
+async def test_a_long_absence_of_billing_fails_no_job(stage: StageFactory) -> None:
+    async with stage(max_attempts=2) as mesh, mesh.jobs():
+        owner = await mesh.owner()
+        mesh.billing.down = True
+        job = (await owner.submit_url(URL)).job
+        await until(lambda: fetched(mesh, 4))
+        mesh.billing.down = False
+        await until(lambda: mesh.told_of(WorkDispatched, job.id))
+
+
 async def test_a_fetch_that_takes_too_long_fails_the_job(stage: StageFactory) -> None:
     async with stage(fetch_seconds=0.3) as mesh, mesh.jobs():
         owner = await mesh.owner()
@@ -234,9 +244,8 @@ async def test_the_fetch_of_a_fetcher_that_died_is_taken_over(stage: StageFactor
             mesh.storage.may_fetch.clear()
             job = (await owner.submit_url(URL)).job
             await until(lambda: fetched(mesh, 1))
-            await _lose_lease(mesh, job.id)
             async with mesh.jobs(port=free_port()):
-                await until(lambda: fetched(mesh, 2))
+                await until(partial(_taken_over, mesh, job.id))
                 mesh.storage.may_fetch.set()
                 await until(lambda: mesh.told_of(WorkDispatched, job.id))
         assert {request.media_id for request in mesh.storage.fetches} == {job.media_id}
@@ -275,6 +284,12 @@ def _aborted(mesh: Stage, times: int) -> bool:
 
 async def _done(owner: Owner, job_id: str) -> bool:
     return await owner.state(job_id) == Job.STATE_DONE
+
+
+async def _taken_over(mesh: Stage, job_id: str) -> bool:
+    """Whether another fetcher is at work. The first one lives and renews its lease, so that it is lost once more each time."""
+    await _lose_lease(mesh, job_id)
+    return fetched(mesh, 2)
 
 
 async def _lose_lease(mesh: Stage, job_id: str) -> None:

@@ -117,7 +117,8 @@ async def _conclude(resources: Resources, row: Row[Any], fetching: asyncio.Task[
     if error is None:
         await make_ready(resources, row, fetching.result())
     elif isinstance(error, ServiceUnavailable):
-        await _try_later(resources, row, error.message)
+        # Billing does not answer: whatever the media is, that is no fault of it.
+        await _wait_uncounted(resources, row)
     elif isinstance(error, RemoteError):
         await _take_refusal(resources, row, error)
     else:
@@ -127,13 +128,18 @@ async def _conclude(resources: Resources, row: Row[Any], fetching: asyncio.Task[
 async def _take_refusal(resources: Resources, row: Row[Any], error: RemoteError) -> None:
     get_logger("jobs.fetch").info("media not fetched", job_id=row.id, reason=error.reason_name)
     if error.reason_name in _BUSY_REASONS:
-        await _postpone(resources, row, retry_delay(resources.policy, row.fence, random.random()), attempt=row.attempt - 1)  # noqa: S311
+        await _wait_uncounted(resources, row)
     elif error.code in _PASSING_CODES:
         await _try_later(resources, row, error.message)
     elif error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
         await refuse(resources, row, _TOO_SLOW)
     else:
         await refuse(resources, row, told(error))
+
+
+async def _wait_uncounted(resources: Resources, row: Row[Any]) -> None:
+    """Another time, without counting this one."""
+    await _postpone(resources, row, retry_delay(resources.policy, row.fence, random.random()), attempt=row.attempt - 1)  # noqa: S311
 
 
 async def _try_later(resources: Resources, row: Row[Any], message: str) -> None:
