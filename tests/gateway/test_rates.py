@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from services.gateway.addresses import TrustedProxies
 from services.gateway.hosts import read_contract_hosts
 from services.gateway.rates.window import WINDOW_MS, decide, pack, unpack
+from services.gateway.settings import GatewaySettings
 from steno.billing.v1.api_key_pb2 import ApiKey
 from steno.billing.v1.workspace_pb2 import RateClass
 from tests.gateway.conftest import open_gateway
@@ -138,6 +139,12 @@ async def test_a_mapped_host_stands_for_its_contract(tmp_path: Path, host: str, 
             # The path exists below /whipscribe only through the mapping: /whipscribe/api/v1/me itself is not asked for.
             answer = await client.get("/api/v1/me" if status == 401 else "/v9/me", headers={"host": host})
             assert_error(answer, status, code)
+
+
+@pytest.mark.parametrize("name", ["STENO_CONTRACT_HOSTS", "STENO_GATEWAY_CONTRACT_HOSTS"])
+def test_hosts_come_from_the_environment_by_either_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "icana.example.com=icana, api.example.com=whipscribe")
+    assert read_contract_hosts(GatewaySettings().contract_hosts) == {"icana.example.com": "icana", "api.example.com": "whipscribe"}
 
 
 @pytest.mark.parametrize("text", ["files.example.com", "files.example.com=nobody", "=icana"])
