@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
+from services.jobs.store.pending import Owner
 from services.jobs.usecases.dispatch import WORK_CLASS, dispatch_round, recall_all, recall_lost
 from services.jobs.usecases.fetch import fetch_next
 from services.jobs.usecases.orphans import Walk, next_walk, order_orphans
@@ -80,16 +81,20 @@ class AudioExpirer:
 
 
 class Fetcher:
-    """Fetches submitted URLs, one at a time."""
+    """Fetches submitted URLs, one at a time, remembering whose was served last."""
 
     def __init__(self, resources: Resources, stopping: asyncio.Event) -> None:
         self._resources = resources
         self._stopping = stopping
+        self._served: Owner | None = None
 
     async def turn(self) -> None:
         """All that is due. Raises MeshError when the database does not answer."""
-        while not self._stopping.is_set() and await fetch_next(self._resources, self._stopping):
-            pass
+        while not self._stopping.is_set():
+            served = await fetch_next(self._resources, self._stopping, self._served)
+            if served is None:
+                return
+            self._served = served
 
 
 class Reconciler:

@@ -252,6 +252,20 @@ async def test_the_fetch_of_a_fetcher_that_died_is_taken_over(stage: StageFactor
         assert mesh.billing.in_state(Hold.STATE_OPEN) == [job.id]
 
 
+async def test_many_urls_of_one_owner_hold_up_no_one_else(stage: StageFactory) -> None:
+    async with stage(fetch_slots=2) as mesh, mesh.jobs():
+        greedy, modest = await mesh.owner(), await mesh.user("u1")
+        mesh.storage.may_fetch.clear()
+        for number in range(6):
+            await greedy.submit_url(f"{URL}&n={number}")
+        last = (await modest.submit_url(URL)).job
+        await until(lambda: fetched(mesh, 2))
+        mesh.storage.may_fetch.set()
+        await until(partial(ready, modest, last.id))
+        assert last.media_id in {request.media_id for request in mesh.storage.fetches[:4]}
+        await until(lambda: fetched(mesh, 7))
+
+
 async def test_one_key_makes_one_job_of_a_url(stage: StageFactory) -> None:
     async with stage() as mesh, mesh.jobs():
         owner = await mesh.owner()

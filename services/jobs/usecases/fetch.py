@@ -10,7 +10,7 @@ from sqlalchemy import Row
 
 from services.jobs.domain import ENDED, StaleFence, exhausted_error, job_error, retry_delay
 from services.jobs.store.jobs import lock_job, read_job, read_now, touch_job
-from services.jobs.store.pending import any_fetch_due, next_fetch
+from services.jobs.store.pending import Owner, any_fetch_due, next_fetch
 from services.jobs.store.removals import order_removal
 from services.jobs.usecases.arrival import Arrival, hold_for, make_ready, refuse, told
 from services.jobs.usecases.peers import plan_of_caller
@@ -28,29 +28,36 @@ _BUSY_REASONS = frozenset({"OVERLOADED", "STORE_FULL"})
 _TOO_SLOW = job_error("FETCH_FAILED", "The media could not be fetched in time.")
 
 
-async def fetch_next(resources: Resources, stopping: asyncio.Event) -> bool:
-    """Fetches the media of the job that waits longest, until it ends, is taken over, or the service stops; False when none is due."""
+async def fetch_next(resources: Resources, stopping: asyncio.Event, served: Owner | None) -> Owner | None:
+    """Fetches the media of the job that is next, until it ends, is taken over, or the service stops.
+
+    served: whose media was fetched last. Answers whose it was; None when none is due.
+    """
     if not await any_fetch_due(resources.database):
-        return False
-    row = await _take(resources)
+        return None
+    row = await _take(resources, served)
     if row is None:
-        return False
+        return None
+    await _serve(resources, row, stopping)
+    return Owner(row.workspace_id, row.owner)
+
+
+async def _serve(resources: Resources, row: Row[Any], stopping: asyncio.Event) -> None:
     if row.attempt > resources.policy.max_attempts or row.fence > resources.policy.max_claims:
         await refuse(resources, row, exhausted_error(max(row.attempt, row.fence) - 1))
-        return True
+        return
     fetching = asyncio.create_task(_fetch(resources, row), name=f"jobs-fetch-{row.id}")
     try:
         held = await _hold(resources, row, fetching, stopping)
     finally:
         await _end(fetching)
     await _conclude(resources, row, fetching, held=held)
-    return True
 
 
-async def _take(resources: Resources) -> Row[Any] | None:
+async def _take(resources: Resources, served: Owner | None) -> Row[Any] | None:
     """The next job, with a new fence and a lease: `due_time` is when another fetcher may take it."""
     async with resources.database.transaction() as session:
-        row = await next_fetch(session)
+        row = await next_fetch(session, served)
         if row is None:
             return None
         lease_until = row.now + resources.policy.lease
