@@ -8,13 +8,22 @@ import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
 from services.gateway.addresses import TrustedProxies
+from services.gateway.domain import Client, Refusal
 from services.gateway.hosts import read_contract_hosts
+from services.gateway.operation import RateKind
+from services.gateway.rates.counters import BUCKET, BUCKET_SECONDS
+from services.gateway.rates.rates import Rates
 from services.gateway.rates.window import WINDOW_MS, decide, pack, unpack
 from services.gateway.settings import GatewaySettings
+from services.mesh.buckets import Bucket
+from services.mesh.bus import open_bus
+from services.mesh.errors import Overloaded
+from services.mesh.identity import Caller, CallerKind
 from steno.billing.v1.api_key_pb2 import ApiKey
-from steno.billing.v1.workspace_pb2 import RateClass
+from steno.billing.v1.workspace_pb2 import Plan, RateClass
 from tests.gateway.conftest import open_gateway
 from tests.gateway.native import assert_error, submit
 from tests.servers import nats_server
@@ -111,6 +120,34 @@ async def test_without_the_bus_submits_wait_and_reads_are_counted_alone(tmp_path
         async with httpx2.AsyncClient(base_url=gateway.url, headers=headers, verify=False) as client:
             assert_error(await submit(client), 503, "OVERLOADED")
             assert [(await client.get("/api/v1/me")).status_code for _ in range(3)] == [200, 200, 429]
+
+
+async def fill(bucket: Bucket, size_bytes: int) -> None:
+    """Values of that size until there is no room for one more. Raises Overloaded."""
+    for number in range(100_000):
+        await bucket.replace(f"filler-{size_bytes}-{number}", bytes(size_bytes), 0)
+
+
+async def test_a_bus_without_room_is_like_none(tmp_path: Path) -> None:
+    plan = Plan(rate_classes=[RateClass(contract="native", uploads_per_minute=5, reads_per_minute=2)])
+    client = Client(Caller(CallerKind.KEY, "gateway", "w", "workspace", "key"), "free", 1, 30, plan)
+    async with nats_server(tmp_path) as nats, open_bus(nats.url, name="test") as bus:
+        rates = Rates(lambda: bus, TrustedProxies([]), shared=True)
+
+        async def take(kind: RateKind) -> str:
+            request = Request({"type": "http", "headers": [], "client": ("198.51.100.1", 1), "state": {}})
+            try:
+                await rates.take(request, "native", kind, client)
+            except Refusal as refusal:
+                return refusal.reason
+            return ""
+
+        assert await take(RateKind.READS) == ""
+        for size_bytes in (15_000, 100, 0):
+            with pytest.raises(Overloaded):
+                await fill(bus.bucket(BUCKET, BUCKET_SECONDS), size_bytes)
+        assert [await take(RateKind.READS) for _ in range(3)] == ["", "", "RATE_LIMITED"]
+        assert await take(RateKind.UPLOADS) == "OVERLOADED"
 
 
 async def test_guests_of_one_key_are_counted_by_address(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from services.gateway.operation import RateKind
 from services.gateway.rates.counters import BUCKET, BUCKET_SECONDS, LocalCounter, SharedCounter
 from services.gateway.rates.window import WINDOW_MS, Decision
 from services.mesh.bus import Bus
-from services.mesh.errors import ServiceUnavailable
+from services.mesh.errors import Overloaded, ServiceUnavailable
 from services.mesh.identity import CallerKind
 from services.mesh.telemetry import get_logger
 from steno.billing.v1.workspace_pb2 import Plan
@@ -54,7 +54,7 @@ class Rates:
             return await self._local.count(key, limit)
         try:
             return await self._counter().count(key, limit)
-        except ServiceUnavailable as error:
+        except (ServiceUnavailable, Overloaded) as error:
             if kind is RateKind.UPLOADS:
                 raise Refusal(Reason.OVERLOADED, retry_after_seconds=_RETRY_SECONDS) from error
             _logger.warning("rates counted alone", error=str(error))
