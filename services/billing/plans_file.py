@@ -11,7 +11,8 @@ from steno.billing.v1.workspace_pb2 import Plan, RateClass
 
 BYTES_PER_MEBIBYTE = 1 << 20
 Minutes = Annotated[int, Field(ge=0, le=10**9)]
-PerMinute = Annotated[int, Field(ge=0, le=10**6)]
+# Gateways share the time of every request of the last minute in one value of the bus, and it holds no more of them.
+PerMinute = Annotated[int, Field(ge=0, le=2000)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Title = Annotated[str, Field(min_length=1, max_length=100)]
 Contract = Literal["native", "icana", "actionvibe", "relay", "openai"]

@@ -119,6 +119,13 @@ def test_every_name_that_leads_nowhere_is_told_with_the_other_problems(tmp_path:
         assert f"\n{problem}" in str(refused.value)
 
 
+def test_a_rate_that_the_bus_cannot_count_is_refused(tmp_path: Path) -> None:
+    content = OLD + 'rate_class = "fast"\n[rate_classes.fast.native]\nreads_per_minute = '
+    assert _limits(plans_of(tmp_path, f"{content}2000").get("small")) == {"native": (0, 2000, 0)}
+    with pytest.raises(PlansInvalid, match=r"rate_classes\.fast\.native\.reads_per_minute"):
+        plans_of(tmp_path, f"{content}2001")
+
+
 @pytest.mark.parametrize("content", ["plans = 3", 'default = "a"\nplans = []', 'default = "a"\n[plans]\na = 1\n[credit_packs]\nb = 2'])
 def test_a_file_of_another_shape_is_refused(tmp_path: Path, content: str) -> None:
     with pytest.raises(PlansInvalid):

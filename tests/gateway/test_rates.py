@@ -122,6 +122,11 @@ async def test_without_the_bus_submits_wait_and_reads_are_counted_alone(tmp_path
             assert [(await client.get("/api/v1/me")).status_code for _ in range(3)] == [200, 200, 429]
 
 
+async def test_the_highest_limit_of_a_plan_fits_the_bus(tmp_path: Path) -> None:
+    async with nats_server(tmp_path) as nats, open_bus(nats.url, name="test") as bus:
+        assert await bus.bucket(BUCKET, BUCKET_SECONDS).replace("key", pack(range(10**12, 10**12 + 2000)), 0)
+
+
 async def fill(bucket: Bucket, size_bytes: int) -> None:
     """Values of that size until there is no room for one more. Raises Overloaded."""
     for number in range(100_000):
