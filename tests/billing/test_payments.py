@@ -13,6 +13,7 @@ from services.billing.payments.provider import OperatorOnly, PaymentProvider
 from services.billing.payments.stripe_checkout import StripeCheckout
 from services.billing.store.tables import Checkout
 from services.billing.usecases import ledger, payments, users
+from services.billing.usecases.assignment import assign_plan
 from services.billing.usecases.payments import Order
 from services.billing.usecases.verification import verify_ledger
 from services.mesh.identity import Caller, CallerKind
@@ -189,6 +190,15 @@ async def test_without_a_provider_nothing_is_on_sale(stage: Stage, shop: Shop) -
     payload = paid_event({"id": "cs_1"})
     with pytest.raises(PaymentsDisabled):
         await payments.take_event(stage.billing, nobody, payload, sign(payload))
+
+
+async def test_a_pack_takes_nobody_off_a_plan_of_the_same_or_a_higher_tier(stage: Stage, shop: Shop) -> None:
+    workspace = await stage.workspace()
+    await assign_plan(stage.billing, workspace.id, "", "debt")
+    checkout, _ = await payments.begin_checkout(stage.billing, shop.provider, _key(workspace.id), UPGRADE)
+    await shop.deliver(stage, paid_event(shop.session(checkout)))
+    assert await stage.rows("SELECT plan FROM workspace") == [("debt",)]
+    assert await _available(stage, workspace.id) == 220
 
 
 async def test_a_plan_that_is_gone_when_its_pack_is_paid_does_not_cost_the_credit(

@@ -165,11 +165,17 @@ async def _pay(billing: Billing, session: AsyncSession, checkout: Checkout) -> b
     # The wallet is locked from here on: of the same event at once, the others see what the first one wrote.
     if not await checkouts.end_checkout(session, checkout.id, CheckoutState.PAID, position.now):
         return False
-    if checkout.plan in billing.plans.plans:
-        await move(billing, session, checkout.wallet_id, billing.plans.get(checkout.plan))
-    elif checkout.plan:
-        _logger.error("the plan of a paid pack is gone from the plans file", checkout_id=checkout.id, plan=checkout.plan)
+    await _raise_plan(billing, session, checkout, position.plan)
     return True
+
+
+async def _raise_plan(billing: Billing, session: AsyncSession, checkout: Checkout, current: str) -> None:
+    """Move the wallet to the plan of its pack. Whoever is on one of the same or a higher tier has paid for no less."""
+    plan = billing.plans.plans.get(checkout.plan)
+    if plan is not None and plan.tier_level > billing.plans.get(current).tier_level:
+        await move(billing, session, checkout.wallet_id, plan)
+    elif checkout.plan and plan is None:
+        _logger.error("the plan of a paid pack is gone from the plans file", checkout_id=checkout.id, plan=checkout.plan)
 
 
 async def _give_up(billing: Billing, session: AsyncSession, checkout: Checkout) -> bool:
