@@ -73,16 +73,14 @@ async def count_by_state(session: AsyncSession) -> dict[int, int]:
     return {row.state: int(row.job_count) for row in await execute(session, statement)}
 
 
-async def fold_tallies(session: AsyncSession, min_rows: int, limit: int) -> int:
-    """Joins the tallies of owners that have many; answers how many owners that were."""
+async def list_crowded(session: AsyncSession, min_rows: int, limit: int) -> Sequence[Row[Any]]:
+    """Owners that have many tallies. It looks at the tallies of every owner: not for a transaction that keeps writers waiting."""
     owners = select(TALLY.c.workspace_id, TALLY.c.owner).group_by(TALLY.c.workspace_id, TALLY.c.owner)
-    crowded = (await execute(session, owners.having(func.count() >= min_rows).limit(limit))).all()
-    for row in crowded:
-        await _fold(session, row.workspace_id, row.owner)
-    return len(crowded)
+    return (await execute(session, owners.having(func.count() >= min_rows).limit(limit))).all()
 
 
-async def _fold(session: AsyncSession, workspace_id: str, owner: str) -> None:
+async def fold_tallies(session: AsyncSession, workspace_id: str, owner: str) -> None:
+    """Joins the tallies of an owner."""
     mine = (TALLY.c.workspace_id == workspace_id, TALLY.c.owner == owner)
     taken = await execute(session, delete(TALLY).where(*mine).returning(TALLY.c.state, TALLY.c.delta))
     sums: dict[int, int] = {}

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.jobs.domain import PROCESSING, QUEUED, exhausted_error
 from services.jobs.store.jobs import read_now
-from services.jobs.store.listing import count_by_state, fold_tallies
+from services.jobs.store.listing import count_by_state, fold_tallies, list_crowded
 from services.jobs.store.queue import list_expired
 from services.jobs.store.removals import prune_tombstones
 from services.jobs.store.tables import inbox
@@ -43,8 +43,11 @@ async def _give_up_or_requeue(resources: Resources, session: AsyncSession, row: 
 
 async def tidy(resources: Resources) -> None:
     """Folds tallies, forgets old tombstones, inbox entries and windows, and counts what is in hand."""
+    async with resources.database.reading() as session:
+        crowded = await list_crowded(session, _CROWDED_TALLIES, resources.policy.batch_size)
     async with resources.database.transaction() as session:
-        await fold_tallies(session, _CROWDED_TALLIES, resources.policy.batch_size)
+        for row in crowded:
+            await fold_tallies(session, row.workspace_id, row.owner)
         now = await read_now(session)
         await prune_tombstones(session, now - resources.policy.tombstone_age)
         await prune_windows(session, now - resources.policy.text_age)
