@@ -1,6 +1,7 @@
 """Reading, listing and following jobs."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -183,3 +184,25 @@ async def _collect(owner: Owner, job_id: str, seen: list[Job], after_revision: i
 
 async def _in_state(owner: Owner, job_id: str, state: int) -> bool:
     return await owner.state(job_id) == state
+
+
+async def _to_the_end(watched: AsyncIterator[Job]) -> None:
+    async for _ in watched:
+        pass
+
+
+async def test_a_watch_ends_when_its_job_was_deleted_elsewhere(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        async with mesh.jobs(port=(other_port := free_port()), watch_interval_seconds=3.0):
+            here, there = await mesh.owner(), await mesh.owner(port=other_port)
+            job = (await here.create(mesh.storage.add_media("ws"))).job
+            watched = there.watch(job.id)
+            await anext(watched)
+            await here.delete(job.id)
+            await here.delete(job.id)
+            with pytest.raises(RemoteError) as ended:
+                await asyncio.wait_for(_to_the_end(watched), 10)
+            assert ended.value.reason_name == "SERVICE_UNAVAILABLE"
+            with pytest.raises(RemoteError) as gone:
+                await anext(there.watch(job.id))
+            assert gone.value.reason_name == "JOB_NOT_FOUND"

@@ -100,13 +100,15 @@ async def read_visible(database: Database, job_id: str, workspace_id: str) -> Ro
     return await database.read_one(_READ_VISIBLE, job_id=job_id, workspace_id=workspace_id)
 
 
-async def read_changed(session: AsyncSession, seen: dict[str, int]) -> Sequence[Row[Any]]:
-    """Those of the jobs, by id, whose revision is past the one seen."""
-    revisions = await execute(session, select(JOB.c.id, JOB.c.revision).where(JOB.c.id.in_(list(seen))))
-    changed = [row.id for row in revisions if row.revision > seen[row.id]]
+async def read_changed(session: AsyncSession, seen: dict[str, int]) -> tuple[Sequence[Row[Any]], set[str]]:
+    """Those of the jobs, by id, whose revision is past the one seen, and the ids of those that are gone."""
+    found = await execute(session, select(JOB.c.id, JOB.c.revision).where(JOB.c.id.in_(list(seen))))
+    revisions = {row.id: row.revision for row in found}
+    gone = seen.keys() - revisions
+    changed = [job_id for job_id, revision in revisions.items() if revision > seen[job_id]]
     if not changed:
-        return []
-    return (await execute(session, select(JOB).where(JOB.c.id.in_(changed)))).all()
+        return [], gone
+    return (await execute(session, select(JOB).where(JOB.c.id.in_(changed)))).all(), gone
 
 
 async def lock_job(session: AsyncSession, job_id: str) -> Row[Any] | None:

@@ -24,10 +24,10 @@ class Subscription:
         self._waiting.put_nowait(job)
 
     async def next(self) -> Job:
-        """The next change. Raises ServiceUnavailable when this process is about to end."""
+        """The next change. Raises ServiceUnavailable when this process is about to end, or the job is gone."""
         job = await self._waiting.get()
         if job is None:
-            raise ServiceUnavailable("Jobs is about to restart; watch again.", service="jobs")
+            raise ServiceUnavailable("The watch has ended; watch again.", service="jobs")
         return job
 
 
@@ -70,6 +70,11 @@ class Changes:
         self._seen[job.id] = max(self._seen[job.id], job.revision)
         for subscription in self._watchers[job.id]:
             subscription.put(job)
+
+    def lose(self, job_id: str) -> None:
+        """Ends the watches of a job that is not there any more."""
+        for subscription in self._watchers.get(job_id, ()):
+            subscription.put(None)
 
     def seen(self) -> dict[str, int]:
         """The watched jobs, each with the revision that its watchers were told last."""

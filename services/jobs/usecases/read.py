@@ -109,5 +109,8 @@ async def poll_watched(resources: Resources) -> None:
     async with resources.database.reading() as session:
         for start in range(0, len(ids := sorted(seen)), resources.policy.batch_size):
             batch = ids[start : start + resources.policy.batch_size]
-            for row in await read_changed(session, {job_id: seen[job_id] for job_id in batch}):
+            rows, gone = await read_changed(session, {job_id: seen[job_id] for job_id in batch})
+            for row in rows:
                 resources.changes.publish(to_proto(row))
+            for job_id in gone:
+                resources.changes.lose(job_id)
