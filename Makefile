@@ -10,7 +10,9 @@ STAMP := $(VENV)/.set-up
 PROTOS := $(shell find protos/steno -name '*.proto')
 ENGINE ?= local
 # Areas of the tests, the slowest first.
-AREAS := e2e storage jobs e2e-kills mesh inference billing gateway stack cli media bench deploy tools completeness
+AREAS := e2e-contracts jobs e2e e2e-kills gateway storage inference mesh billing stack cli media bench deploy tools completeness
+# Whole-mesh tests of the public contracts.
+E2E_CONTRACTS := $(wildcard tests/e2e/test_contract_*.py tests/e2e/test_examples_*.py) tests/e2e/test_idempotency_races.py tests/e2e/test_openapi.py tests/e2e/test_signing_in.py
 DATA ?= .steno
 PORT ?= 8080
 
@@ -41,10 +43,11 @@ up: setup ## Run Steno on this machine (DATA=.steno PORT=8080)
 test: setup ## Run the tests (starts its own NATS, Postgres and S3 servers; 6-9 minutes)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going $(addprefix test-,$(AREAS))
 
-test-e2e: setup ; @$(PYTEST) tests/e2e --ignore tests/e2e/test_kills.py
+test-e2e: setup ; @$(PYTEST) tests/e2e $(addprefix --ignore ,tests/e2e/test_kills.py $(E2E_CONTRACTS))
+test-e2e-contracts: setup ; @$(PYTEST) $(E2E_CONTRACTS)
 test-e2e-kills: setup ; @$(PYTEST) tests/e2e/test_kills.py
 test-completeness: setup ; @$(PYTEST) $(wildcard tests/test_*.py)
-$(foreach area,$(filter-out e2e e2e-kills completeness,$(AREAS)),test-$(area)): test-%: setup ; @$(PYTEST) tests/$*
+$(foreach area,$(filter-out e2e e2e-contracts e2e-kills completeness,$(AREAS)),test-$(area)): test-%: setup ; @$(PYTEST) tests/$*
 
 test-faults: setup ## Kill every process of the mesh at random moments over 30 jobs, then check that nothing is lost
 	@$(PYTEST) --faults=long tests/e2e/test_kills.py
