@@ -11,8 +11,11 @@ import pytest
 from services.jobs.app import MIGRATIONS, SCHEMA
 from services.jobs.domain import Policy
 from services.jobs.store.jobs import JOB
+from services.jobs.store.keys import KEY, ClientKey, KeyUse, take_keys
 from services.jobs.usecases.retention import expire_audio
+from services.jobs.workers import AudioExpirer
 from services.mesh.database import open_database
+from services.mesh.ids import new_id
 from services.mesh.migrations import migrate
 from services.mesh.semconv import RETENTION_REFUSALS
 from services.mesh.status import RemoteError
@@ -114,6 +117,18 @@ async def test_audio_of_a_day_ago_that_is_kept_a_day_goes_and_a_second_less_stay
         assert [await expire_audio(resources, datetime.now(UTC)) for _ in range(3)] == [3, 2, 0]
         kept = await database.read_all(JOB.select().where(JOB.c.removal_time.is_not(None)))
         assert [row.id for row in kept] == [later]
+
+
+async def test_one_turn_frees_all_keys_whose_time_is_over(database_url: str) -> None:
+    await migrate(database_url, schema=SCHEMA, script_location=MIGRATIONS)
+    async with open_database(database_url, schema=SCHEMA) as database:
+        resources: Any = _Told(database, Policy(batch_size=2), asyncio.Event())
+        over = {new_id(): KeyUse(ClientKey("ws", "key", f"over-{number}"), "f", timedelta(microseconds=1)) for number in range(7)}
+        kept = {new_id(): KeyUse(ClientKey("ws", "key", "kept"), "f", timedelta(hours=1))}
+        async with database.transaction() as session:
+            assert len(await take_keys(session, over | kept)) == 8
+        await AudioExpirer(resources).turn()
+        assert [row.key for row in await database.read_all(KEY.select())] == ["kept"]
 
 
 @pytest.mark.parametrize("ending", ["cancel", "fail"])

@@ -12,8 +12,9 @@ from services.mesh.telemetry import get_logger
 
 
 async def expire_audio(resources: Resources, machine_now: datetime) -> int:
-    """Orders the removal of audio whose time is over, by the database's clock, and frees its idempotency keys; answers how many went.
+    """Orders the removal of audio whose time is over, by the database's clock, and frees the idempotency keys whose time is over.
 
+    Answers how many went of whichever were more: less than a batch means that no more are due.
     machine_now: what this machine's clock says. Where the two differ by much one of them is wrong, and nothing is removed.
     """
     async with resources.database.reading() as session:
@@ -27,7 +28,7 @@ async def expire_audio(resources: Resources, machine_now: datetime) -> int:
         for row in expired:
             await order_removal(session, "media", row.media_id, row.workspace_id, row.id)
             await note_removal(session, row.id)
-        await free_expired_keys(session, resources.policy.batch_size)
+        freed_count = await free_expired_keys(session, resources.policy.batch_size)
     if expired:
         resources.removals_waiting.set()
-    return len(expired)
+    return max(len(expired), freed_count)
