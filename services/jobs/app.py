@@ -21,7 +21,7 @@ from services.jobs.usecases.intake import open_intake
 from services.jobs.usecases.read import poll_watched
 from services.jobs.usecases.resources import Resources
 from services.jobs.usecases.sweep import tidy
-from services.jobs.workers import AudioExpirer, Dispatcher, Fetcher, OrphanFinder, Reconciler, Sweeper, repeat
+from services.jobs.workers import AudioExpirer, Dispatcher, Fetcher, OrphanFinder, Reconciler, Sweeper, drain, repeat
 from services.mesh.api_keys import open_authentication
 from services.mesh.bus import Bus, open_bus
 from services.mesh.channel import Channel, open_channel
@@ -124,9 +124,10 @@ def _spawn_workers(settings: JobsSettings, lifecycle: Lifecycle, resources: Reso
     loop("sweep", Sweeper(resources, bus, relay).turn, settings.sweep_interval_seconds)
     loop("watch", partial(poll_watched, resources), settings.watch_interval_seconds)
     loop("reconcile", Reconciler(resources).turn, settings.reconcile_interval_seconds)
-    loop("cleanup", partial(remove_due, resources), settings.cleanup_interval_seconds, resources.removals_waiting)
+    drained = partial(drain, batch_size=settings.batch_size, stopping=stopping)
+    loop("cleanup", partial(drained, partial(remove_due, resources)), settings.cleanup_interval_seconds, resources.removals_waiting)
     loop("orphans", OrphanFinder(resources).turn, settings.orphan_media_interval_seconds)
-    loop("uploads", partial(expire_uploads, resources), settings.upload_interval_seconds)
+    loop("uploads", partial(drained, partial(expire_uploads, resources)), settings.upload_interval_seconds)
     loop("retention", AudioExpirer(resources).turn, settings.retention_interval_seconds)
     for number in range(settings.fetch_slots):
         loop(f"fetch-{number}", Fetcher(resources, stopping).turn, settings.fetch_interval_seconds, resources.fetches_waiting)

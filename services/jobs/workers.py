@@ -33,6 +33,12 @@ async def repeat(
         await _either(woken, stopping, seconds)
 
 
+async def drain(turn: Callable[[], Awaitable[int]], *, batch_size: int, stopping: asyncio.Event) -> None:
+    """As many turns as it takes until one finds less than a batch to do: what comes in faster than the pauses allow piles up."""
+    while not stopping.is_set() and await turn() >= batch_size:
+        pass
+
+
 async def _either(woken: asyncio.Event, stopping: asyncio.Event, seconds: float) -> None:
     waits = {asyncio.create_task(event.wait(), name="wait") for event in (woken, stopping)}
     try:

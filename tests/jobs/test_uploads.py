@@ -130,6 +130,16 @@ async def test_an_upload_that_never_comes_fails_the_job(stage: StageFactory) -> 
         assert (again.replayed, again.HasField("upload_url")) == (True, False)
 
 
+async def test_uploads_that_never_come_do_not_pile_up(stage: StageFactory) -> None:
+    async with stage(upload_seconds=0.3, upload_interval_seconds=4.0, cleanup_interval_seconds=4.0, batch_size=2) as mesh, mesh.jobs():
+        owner = await mesh.owner()
+        jobs = [(await owner.announce()).job for _ in range(16)]
+        async with asyncio.timeout(20):
+            for job in jobs:
+                await until(partial(failed, owner, job.id))
+            await until(lambda: not mesh.storage.uploads)
+
+
 async def test_an_upload_that_storage_forgot_has_expired(stage: StageFactory) -> None:
     async with stage() as mesh, mesh.jobs():
         owner = await mesh.owner()
