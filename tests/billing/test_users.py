@@ -8,6 +8,7 @@ import pytest
 from services.billing import keys
 from services.billing.domain import InvalidGuestToken, UnknownPlan, UserNotFound, WorkspaceNotFound
 from services.billing.usecases import accounts, assignment, ledger, users
+from services.mesh.errors import InvalidField
 from services.mesh.identity import Caller, CallerKind
 from services.mesh.ids import new_id
 from tests.billing.stage import MINUTE_MS, Stage, open_stage
@@ -119,3 +120,18 @@ async def test_the_plan_of_a_caller_is_that_of_its_wallet_or_that_of_guests(stag
     }
     with pytest.raises(WorkspaceNotFound):
         await assignment.plan_of(stage.billing, Caller(CallerKind.KEY, "gateway", new_id(), "workspace"))
+
+
+async def test_a_job_that_changed_hands_keeps_its_first_hold_and_no_other_tenant_learns_of_it(stage: Stage) -> None:
+    workspace, stranger = await stage.workspace(), await stage.workspace()
+    user = await users.resolve_user(stage.billing, workspace.id, ANN)
+    foreign = await users.resolve_user(stage.billing, stranger.id, ANN)
+    job_id = new_id()
+    first = await ledger.reserve(stage.billing, stage.batches, workspace.id, job_id, MINUTE_MS)
+    again = await ledger.reserve(stage.billing, stage.batches, user.id, job_id, MINUTE_MS)
+    assert (again.hold.workspace_id, again.hold.amount_ms) == (first.hold.workspace_id, MINUTE_MS)
+    assert again.plan.name == user.plan
+    for wallet_id in (stranger.id, foreign.id):
+        with pytest.raises(InvalidField):
+            await ledger.reserve(stage.billing, stage.batches, wallet_id, job_id, MINUTE_MS)
+    assert [await _granted(stage, wallet.id) for wallet in (workspace, user)] == [(99, 100), (100, 100)]

@@ -1,5 +1,7 @@
 """Queries on the wallets of users and anonymous buyers."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col, select
@@ -21,6 +23,12 @@ async def find_guest(session: AsyncSession, tenant_id: str, digest: str) -> Work
     """The buyer's wallet that a token with this keyed hash opens in a tenant."""
     statement = select(Workspace).where(col(Workspace.guest_digest) == digest, col(Workspace.parent_id) == tenant_id)
     return (await session.exec(statement)).one_or_none()
+
+
+async def read_tenants(session: AsyncSession, wallet_ids: Sequence[str]) -> dict[str, str]:
+    """The tenants of wallets, by wallet; a tenant's own wallet has its id."""
+    statement = select(Workspace.id, Workspace.parent_id).where(col(Workspace.id).in_(wallet_ids))
+    return {wallet_id: parent_id or wallet_id for wallet_id, parent_id in await session.exec(statement)}
 
 
 async def add_user_once(session: AsyncSession, user: Workspace) -> bool:

@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.billing import domain
 from services.billing.domain import Account, Entry, Funds, HoldState, Totals
 from services.billing.plans import Plans
-from services.billing.store import ledger
+from services.billing.store import ledger, wallets
 from services.billing.store.ledger import Position, Writing
 from services.billing.store.tables import Hold
 from services.billing.usecases.billing import Billing
@@ -72,11 +72,12 @@ class Held:
 
 @dataclass
 class Book:
-    """Pages, the holds of the jobs in question, and what became of them."""
+    """Pages, the holds of the jobs in question, and what became of them. tenants: of wallets that have holds but no page here."""
 
     pages: dict[str, Page]
     holds: dict[str, Hold]
     legs: dict[str, list[Entry]]
+    tenants: Mapping[str, str] = field(default_factory=dict)
     new_holds: list[Hold] = field(default_factory=list)
     ended_holds: list[Hold] = field(default_factory=list)
     new_months: list[Page] = field(default_factory=list)
@@ -91,13 +92,13 @@ class Book:
         return page
 
     def reserve(self, wallet_id: str, job_id: str, amount_ms: int) -> Held:
-        """Hold credit for a job, or answer its first hold.
+        """Hold credit for a job, or answer its first hold, be it on another wallet of the tenant: a guest's job may be claimed meanwhile.
 
         Raises NoCredits, UploadLimitExceeded, WorkspaceNotFound, InvalidField.
         """
         page, first = self.page(wallet_id), self.holds.get(job_id)
         if first is not None:
-            if first.workspace_id != wallet_id:
+            if self._tenant_of(first.workspace_id) != page.position.tenant_id:
                 raise InvalidField("The job is another workspace's.", field="job_id")
             return Held(first, page.plan)
         page.check_uploads()
@@ -130,6 +131,10 @@ class Book:
         self.holds[job_id] = ended = hold.model_copy(update=changes | ({"upload_period": None} if withdraw else {}))
         self.ended_holds.append(ended)
         return Held(ended, page.plan)
+
+    def _tenant_of(self, wallet_id: str) -> str:
+        page = self.pages.get(wallet_id)
+        return page.position.tenant_id if page is not None else self.tenants.get(wallet_id, "")
 
     def _belongs(self, hold: Hold, workspace_id: str) -> bool:
         # A hold taken while this book was opened is not in it yet.
@@ -176,7 +181,9 @@ async def open_book(billing: Billing, session: AsyncSession, wallet_ids: set[str
     legs = await ledger.read_legs(session, sorted(ending_ids)) if ending_ids else {}
     if job_ids:
         await _count_uploads(session, pages)
-    return Book(pages, holds, legs)
+    elsewhere = {hold.workspace_id for hold in holds.values()} - pages.keys()
+    tenants = await wallets.read_tenants(session, sorted(elsewhere)) if elsewhere else {}
+    return Book(pages, holds, legs, tenants)
 
 
 async def _count_uploads(session: AsyncSession, pages: Mapping[str, Page]) -> None:
