@@ -35,11 +35,13 @@ def token_digest(token: str) -> str:
 def read_claim_key(path: Path) -> ClaimKey:
     """The key in a file of 32 bytes or more. Raises ClaimKeyUnusable."""
     try:
-        secret, mode = path.read_bytes().strip(), path.stat().st_mode
+        content, mode = path.read_bytes(), path.stat().st_mode
     except OSError as error:
         raise ClaimKeyUnusable(f"claim key file {path}: {error.strerror}") from error
     if mode & 0o007:
         raise ClaimKeyUnusable(f"claim key file {path} is open to every user: chmod 600")
+    # Text ends with a line feed that is none of the key; random bytes may, and it is.
+    secret = content.strip() if content.isascii() else content
     if len(secret) < SHORTEST_KEY_BYTES:
         raise ClaimKeyUnusable(f"claim key file {path} has fewer than {SHORTEST_KEY_BYTES} bytes")
     return ClaimKey(secret)

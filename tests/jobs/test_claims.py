@@ -133,5 +133,14 @@ def test_a_key_file_that_is_missing_short_or_open_is_refused(tmp_path: Path) -> 
     assert "x" * 32 not in repr(key)
 
 
+def test_random_bytes_are_a_key_also_when_they_end_like_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "claim"
+    path.touch(0o600)
+    path.write_bytes(b"\n" + bytes(range(129, 159)) + b" ")
+    assert len(read_claim_key(path).secret) == 32
+    path.write_bytes(b"x" * 32 + b"\n")
+    assert read_claim_key(path).secret == b"x" * 32
+
+
 async def _is_done(owner: Owner, job_id: str) -> bool:
     return await owner.state(job_id) == Job.STATE_DONE
