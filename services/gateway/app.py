@@ -42,6 +42,8 @@ from services.mesh.telemetry import get_logger
 
 _HTTP_SECONDS = 30.0
 _HTTP_CONNECTIONS = 200
+# One address of guests, or of uploads by signed URL, has at most a quarter of the slots.
+_UPLOAD_SHARE = 4
 
 
 @asynccontextmanager
@@ -62,11 +64,13 @@ async def app(settings: GatewaySettings, lifecycle: Lifecycle) -> AsyncIterator[
             lambda: list_models(peers),
             lifecycle.stopping,
         )
+        proxies = TrustedProxies(settings.trusted_proxies)
+        upload_slots = Slots(settings.max_uploads, share=max(1, settings.max_uploads // _UPLOAD_SHARE))
         parts = Parts(
             settings=settings,
             peers=peers,
             http=http,
-            submissions=Submissions(peers, settings, Slots(settings.max_uploads)),
+            submissions=Submissions(peers, settings, upload_slots, proxies),
             transcripts=Transcripts(
                 peers.storage, http, cache_bytes=settings.transcript_cache_bytes, max_bytes=settings.max_transcript_bytes
             ),
@@ -79,7 +83,7 @@ async def app(settings: GatewaySettings, lifecycle: Lifecycle) -> AsyncIterator[
         async def identify(request: Request) -> Client:
             return await identity.resolve(request.method, request.scope["headers"])
 
-        rates = Rates(lambda: revocations.bus, TrustedProxies(settings.trusted_proxies), shared=settings.shared_rates)
+        rates = Rates(lambda: revocations.bus, proxies, shared=settings.shared_rates)
         contracts = make_contracts(parts)
         application = make_asgi_app(contracts, readiness, identify, rates.take, read_contract_hosts(settings.contract_hosts))
         port = await stack.enter_async_context(open_http_server(application, settings, lifecycle, edge_body(contracts)))

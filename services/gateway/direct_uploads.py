@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.gateway.addresses import TrustedProxies
 from services.gateway.data_plane import SignedPut
 from services.gateway.domain import Reason, Refusal
 from services.gateway.limits import Slots
@@ -24,6 +25,7 @@ class DirectUploads:
 
     data_url: str
     slots: Slots
+    proxies: TrustedProxies
     max_size_bytes: int
     stall_seconds: float
     answer_seconds: float
@@ -39,7 +41,7 @@ class DirectUploads:
         """204 once storage has the whole body. Raises Refusal: NOT_FOUND whatever is wrong with the URL."""
         url = f"{self.data_url.rstrip('/')}/media/{media_id}?{signed_query(request)}"
         self._check_head(request)
-        with self.slots.taken():
+        with self.slots.taken(self.proxies.client_address(request.scope)):
             put = await SignedPut.open(url, stall_seconds=self.stall_seconds, refusals=_OF_THE_URL)
             try:
                 await self._pass_on(request, put)

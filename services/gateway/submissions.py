@@ -68,6 +68,7 @@ class Submissions:
     peers: Peers
     settings: GatewaySettings
     slots: Slots
+    proxies: TrustedProxies
     field_memory: FieldMemory = field(default_factory=lambda: FieldMemory(_LARGE_FIELDS_BYTES))
 
     def precheck(self, request: Request, form_limits: FormLimits = PLAIN_FORM) -> None:
@@ -79,7 +80,7 @@ class Submissions:
     async def submit(self, request: Request, client: Client, read_order: ReadOrder, key: str = "") -> CreateJobResponse:
         """The job of the form's file; the client's idempotency key, if any, finds an earlier one. Raises Refusal and RemoteError."""
         form, limits = self._form(request, client)
-        with self.slots.taken():
+        with self.slots.taken(self._address(request, client)):
             earlier = await self._find(key) if key else None
             if earlier is not None:
                 await _check_same(request, form, limits, earlier, read_order)
@@ -100,8 +101,9 @@ class Submissions:
         that they made within the time. complete: what to do with the order once the whole form has been read and the media
         stored. Raises Refusal and RemoteError."""
         form, limits = self._form(request, client, form_limits)
-        asker = self._asker(request, client)
-        with self.slots.taken(), closing(form):
+        address = self._address(request, client)
+        asker = f"{client.caller.owner}|{address}" if address else client.caller.owner
+        with self.slots.taken(address), closing(form):
             return await self._create(
                 request, form, limits, read_order, complete, lambda order, media: (content_key(order, media, asker), ttl_seconds)
             )
@@ -134,12 +136,11 @@ class Submissions:
             raise too_large(limits.max_size_bytes)
         return form, limits
 
-    def _asker(self, request: Request, client: Client) -> str:
-        """Whose the request is. Guests of an application share an owner; only those of one address count as the same."""
-        caller = client.caller
-        if caller.kind is not CallerKind.GUEST or caller.wallet_id:
-            return caller.owner
-        return f"{caller.owner}|{TrustedProxies(self.settings.trusted_proxies).client_address(request.scope)}"
+    def _address(self, request: Request, client: Client) -> str:
+        """Where a guest without a wallet comes from, which is all that tells it from others of its application; empty for everyone else."""
+        if client.caller.kind is not CallerKind.GUEST or client.caller.wallet_id:
+            return ""
+        return self.proxies.client_address(request.scope)
 
     async def _find(self, key: str) -> FindJobResponse | None:
         try:

@@ -38,6 +38,17 @@ async def test_slots_are_given_back() -> None:
         assert refused.value.reason is Reason.OVERLOADED
 
 
+async def test_one_holder_has_its_share_and_no_more() -> None:
+    slots = Slots(4, share=2)
+    with slots.taken("a"), slots.taken("a"):
+        with pytest.raises(Refusal), slots.taken("a"):
+            pass
+        with slots.taken("b"), slots.taken(), pytest.raises(Refusal), slots.taken("c"):
+            pass
+    with slots.taken("a"), slots.taken("a"):
+        pass
+
+
 async def test_remembered_key_is_dropped_after_its_time_and_when_revoked(gateway: Running) -> None:
     signer = TokenSigner(load_key(gateway.settings.identity_key_file), "gateway")
     clock = Clock()

@@ -75,6 +75,7 @@ def _direct_uploads(parts: Parts) -> DirectUploads:
     return DirectUploads(
         data_url=settings.storage_data_url,
         slots=parts.submissions.slots,
+        proxies=parts.submissions.proxies,
         max_size_bytes=settings.max_upload_bytes,
         stall_seconds=settings.upload_stall_seconds,
         answer_seconds=settings.commit_timeout_seconds,
