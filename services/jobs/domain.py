@@ -18,7 +18,9 @@ from services.mesh.errors import (
     ResourceExhausted,
     Unauthenticated,
 )
+from steno.billing.v1.workspace_pb2 import Plan
 from steno.jobs.v1.job_pb2 import Job, JobError, KnownSpeaker, TranscriptionConfig
+from steno.storage.v1.media_pb2 import Media
 
 QUEUED: Final = Job.STATE_QUEUED
 PROCESSING: Final = Job.STATE_PROCESSING
@@ -89,6 +91,14 @@ class MediaNotFound(NotFound):
 
 class MediaTaken(FailedPrecondition):
     """Another job was made from this media."""
+
+
+class MediaTooLarge(InvalidArgument):
+    """The file has more bytes than the plan allows."""
+
+
+class MediaTooLong(InvalidArgument):
+    """The file holds more audio than the plan allows."""
 
 
 class InvalidLanguage(InvalidArgument):
@@ -204,6 +214,14 @@ def url_filename(url: str) -> str:
     segment = unquote(parts.path.rstrip("/").rpartition("/")[2], errors="replace")
     visible = "".join(character for character in segment if character.isprintable()).strip()
     return visible[:MAX_TITLE_CHARACTERS] or (parts.hostname or "")
+
+
+def check_plan(plan: Plan, media: Media) -> None:
+    """Raises MediaTooLarge or MediaTooLong for media past the plan's limits, however it came to storage; 0 is no limit."""
+    if 0 < plan.max_upload_bytes < media.size_bytes:
+        raise MediaTooLarge(max_size_bytes=str(plan.max_upload_bytes))
+    if 0 < plan.max_duration_ms < media.probe.duration_ms:
+        raise MediaTooLong(max_duration_ms=str(plan.max_duration_ms))
 
 
 def check_media_age(policy: Policy, age: timedelta) -> None:

@@ -17,6 +17,7 @@ from services.mesh.identity import Caller, CallerKind
 from services.mesh.ids import new_id
 from services.mesh.status import RemoteError
 from steno.billing.v1.ledger_pb2 import Hold
+from steno.billing.v1.workspace_pb2 import Plan
 from steno.jobs.v1.job_pb2 import Job, KnownSpeaker, TranscriptionConfig
 from steno.jobs.v1.jobs_events_pb2 import JobQueued, WorkDispatched
 from steno.jobs.v1.jobs_service_pb2 import CreateJobRequest, FindJobRequest
@@ -45,6 +46,18 @@ async def test_one_key_makes_one_job_under_200_concurrent_requests(stage: StageF
         assert sorted(answer.replayed for answer in answers) == [False] + [True] * 199
         assert mesh.billing.in_state(Hold.STATE_OPEN) == [answers[0].job.id]
         assert (await owner.list()).total_size == 1
+
+
+async def test_media_past_the_plan_makes_no_job_however_it_came_to_storage(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        plan = mesh.billing.plans["ws"]
+        mesh.billing.plans["ws"] = Plan(name=plan.name, retention_days=30, max_duration_ms=60_000)
+        owner = await mesh.owner()
+        with pytest.raises(RemoteError) as refusal:
+            await owner.create(mesh.storage.add_media("ws", duration_ms=60_001))
+        assert refusal.value.reason_name == "MEDIA_TOO_LONG"
+        assert mesh.billing.in_state(Hold.STATE_OPEN) == []
+        assert (await owner.create(mesh.storage.add_media("ws", duration_ms=60_000))).job.retention_days == 30
 
 
 async def test_one_key_is_replayed_where_credit_covers_one_job_only(stage: StageFactory) -> None:

@@ -28,7 +28,7 @@ class Arrival:
 
 async def hold_for(resources: Resources, job_id: str, media: Media) -> Arrival:
     """Puts credit on hold for media that has come. Raises billing's refusals, ServiceUnavailable."""
-    return Arrival(media, await reserve(resources, job_id, held_ms(media)))
+    return Arrival(media, (await reserve(resources, job_id, held_ms(media))).retention_days)
 
 
 def refuses_job(error: RemoteError) -> bool:

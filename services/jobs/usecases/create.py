@@ -16,6 +16,7 @@ from services.jobs.domain import (
     accepted_ttl,
     check_idempotency_key,
     check_media_age,
+    check_plan,
     check_source,
     fingerprint,
 )
@@ -25,7 +26,7 @@ from services.jobs.usecases.access import is_anonymous
 from services.jobs.usecases.intake import Order, Refusal
 from services.jobs.usecases.peers import CREDIT_REASONS, reaching, release, reserve
 from services.jobs.usecases.resources import Resources
-from services.mesh.errors import InvalidField, ServiceUnavailable
+from services.mesh.errors import InvalidArgument, InvalidField, ServiceUnavailable
 from services.mesh.identity import Caller
 from services.mesh.ids import new_id
 from services.mesh.status import RemoteError
@@ -95,12 +96,17 @@ async def _make_from_media(resources: Resources, order: Order) -> Made:
     check_media_age(resources.policy, datetime.now(UTC) - order.media.create_time.ToDatetime(tzinfo=UTC))
     reserve_time = time.monotonic()
     try:
-        retention_days = await reserve(resources, order.job_id, order.held_ms)
+        plan = await reserve(resources, order.job_id, order.held_ms)
     except RemoteError as error:
         if error.reason_name in CREDIT_REASONS and (earlier := await find_earlier(resources, order)) is not None:
             return earlier
         raise
-    return await _keep(resources, replace(order, reserve_time=reserve_time, retention_days=retention_days))
+    try:
+        check_plan(plan, order.media)
+    except InvalidArgument:
+        await release(resources, order.job_id)
+        raise
+    return await _keep(resources, replace(order, reserve_time=reserve_time, retention_days=plan.retention_days))
 
 
 async def _with_media(resources: Resources, order: Order, media_id: str) -> Order:

@@ -17,8 +17,8 @@ from steno.billing.v1.billing_service_pb2 import GetBalanceRequest, ReleaseReque
 from steno.billing.v1.workspace_pb2 import Plan
 
 CREDIT_REASONS = frozenset({"NO_CREDITS", "UPLOAD_LIMIT_EXCEEDED"})
-NO_ANSWER = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 _LONGEST_RETENTION_DAYS = 365
+NO_ANSWER = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
 
 @contextmanager
@@ -51,11 +51,12 @@ async def check_credit(resources: Resources, caller: Caller, plan: Plan) -> None
         raise NoCredits(available_ms=str(balance.available_ms), required_ms="1")
 
 
-async def reserve(resources: Resources, job_id: str, amount_ms: int) -> int:
-    """Puts credit of the caller in hand on hold; the days that its plan keeps audio. Raises billing's refusals, ServiceUnavailable."""
+async def reserve(resources: Resources, job_id: str, amount_ms: int) -> Plan:
+    """Puts credit of the caller in hand on hold; the plan of who pays. Raises billing's refusals, ServiceUnavailable."""
     with reaching("billing"):
         answer = await resources.billing.Reserve(ReserveRequest(job_id=job_id, amount_ms=amount_ms))
-    return answer.plan.retention_days if answer.HasField("plan") else _LONGEST_RETENTION_DAYS
+    # A billing of the release before answers no plan.
+    return answer.plan if answer.HasField("plan") else Plan(retention_days=_LONGEST_RETENTION_DAYS)
 
 
 async def release(resources: Resources, job_id: str) -> None:
