@@ -40,7 +40,7 @@ up: setup ## Run Steno on this machine (DATA=.steno PORT=8080)
 
 # Each area in a process of its own, two at a time: gRPC's asyncio does not bear the event loops of a thousand tests in one process.
 
-test: setup ## Run the tests (starts its own NATS, Postgres and S3 servers; 6-9 minutes)
+test: setup ## Run the tests (starts its own NATS, Postgres and S3 servers; 12-15 minutes)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going $(addprefix test-,$(AREAS))
 
 test-e2e: setup ; @$(PYTEST) tests/e2e $(addprefix --ignore ,tests/e2e/test_kills.py $(E2E_CONTRACTS))
