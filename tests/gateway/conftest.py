@@ -16,6 +16,7 @@ from services.gateway.app import app
 from services.gateway.settings import GatewaySettings
 from services.mesh.identity import load_key, write_new_key
 from services.mesh.lifecycle import Lifecycle
+from tests.gateway.identity_bench import Bench, open_bench
 from tests.gateway.peers.serving import Addresses, open_world
 from tests.gateway.peers.world import World
 
@@ -91,6 +92,13 @@ async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
 async def client(gateway: Running) -> AsyncIterator[httpx2.AsyncClient]:
     """An HTTP client with a fresh workspace key."""
     async with httpx2.AsyncClient(base_url=gateway.url, headers={"x-api-key": gateway.world.new_key()}, timeout=10, verify=False) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    """An identity for all tests of a file."""
+    async with open_bench(tmp_path_factory.mktemp("identity")) as opened:
         yield opened
 
 

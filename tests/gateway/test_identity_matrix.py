@@ -10,10 +10,9 @@ from services.gateway.domain import Client, Refusal
 from services.mesh.identity import CallerKind
 from services.mesh.status import RemoteError
 from steno.billing.v1.api_key_pb2 import ApiKey
-from tests.gateway.test_identity import Bench, bearer, bench
+from tests.gateway.identity_bench import Bench, bearer
 from tests.oidc import EMAIL
 
-__all__ = ["bench"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 KEYS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "workspace": (ApiKey.KIND_WORKSPACE, ()),
