@@ -97,6 +97,7 @@ class FormReader:
         self._header: tuple[bytearray, bytearray] = bytearray(), bytearray()
         self._headers: dict[bytes, bytes] = {}
         self._field: tuple[str, bytearray] | None = None
+        self._misnamed = False
         self._parser = MultipartParser(
             boundary,
             {
@@ -130,7 +131,7 @@ class FormReader:
         if not self._complete:
             raise Refusal(Reason.NO_FILE, "The form ends before its final boundary.")
         if not self._files:
-            raise Refusal(Reason.NO_FILE, 'Send the recording as the form\'s "file" part, with a file name.')
+            raise _no_file()
 
     def close(self) -> None:
         """Forget the fields."""
@@ -165,6 +166,7 @@ class FormReader:
         filename = _filename(disposition, options)
         if name != FILE_FIELD:
             self._field = name, bytearray()
+            self._misnamed = filename is not None and not self._files and name not in self.limits.large_fields
         elif filename is None:
             raise Refusal(Reason.NO_FILE, 'The "file" part needs a file name, or it is an ordinary field.')
         else:
@@ -182,6 +184,8 @@ class FormReader:
             self._events.append(data[start:end])
             return
         name, value = self._field
+        if self._misnamed and len(value) + end - start > self.limits.max_bytes(name):
+            raise _no_file()
         self._hold(name, end - start)
         value.extend(data[start:end])
         if len(value) > self.limits.max_bytes(name):
@@ -202,10 +206,17 @@ class FormReader:
         try:
             self.fields.setdefault(name, []).append(value.decode())
         except UnicodeDecodeError as error:
+            if self._misnamed:
+                raise _no_file() from error
             raise Refusal(Reason.BAD_REQUEST, "The fields of a form are UTF-8 text.") from error
 
     def _on_end(self) -> None:
         self._complete = True
+
+
+def _no_file() -> Refusal:
+    """Also told of a recording under another name, which no field can be."""
+    return Refusal(Reason.NO_FILE, 'Send the recording as the form\'s "file" part, with a file name.')
 
 
 def _filename(disposition: str, options: Mapping[bytes, bytes]) -> str | None:

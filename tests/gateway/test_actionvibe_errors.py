@@ -22,6 +22,8 @@ READS = ["/api/transcriptions", "/api/transcriptions-list", f"/api/transcription
 
 async def test_missing_file_is_400_no_file_provided(client: httpx2.AsyncClient) -> None:
     assert_code(await client.post(UPLOADS, files={"other": ("a.wav", b"RIFF")}), 400, "NO_FILE_PROVIDED")
+    assert_code(await client.post(UPLOADS, files={"other": ("a.wav", b"RIFF\xff\xfe")}), 400, "NO_FILE_PROVIDED")
+    assert_code(await client.post(UPLOADS, files={"other": ("a.wav", bytes(100_000))}), 400, "NO_FILE_PROVIDED")
     assert_code(await client.post(UPLOADS), 400, "NO_FILE_PROVIDED")
     assert_code(await client.post(UPLOADS, data={"title": "a"}), 400, "NO_FILE_PROVIDED")
     assert_code(await client.post(UPLOADS, json={"title": "a"}), 400, "NO_FILE_PROVIDED")

@@ -31,6 +31,9 @@ CUTS = {
 BAD_FORMS = {
     "file_as_plain_field": (build_form(('name="file"', AUDIO)), "NO_FILE"),
     "no_file": (build_form(('name="language"', b"en")), "NO_FILE"),
+    "file_under_other_name": (build_form(('name="audio"; filename="a.wav"', b"RIFF\xff\xfe")), "NO_FILE"),
+    "large_file_under_other_name": (build_form(('name="audio"; filename="a.wav"', b"x" * 65_537)), "NO_FILE"),
+    "other_file_after_the_file": (build_form((FILE, AUDIO), ('name="cover"; filename="a.png"', b"\xff\xfe")), "BAD_REQUEST"),
     "no_part": (b"--b--\r\n", "NO_FILE"),
     "other_boundary": (b"--c\r\n\r\nx\r\n--c--\r\n", "BAD_REQUEST"),
     "two_files": (build_form((FILE, AUDIO), (FILE, AUDIO)), "BAD_REQUEST"),
