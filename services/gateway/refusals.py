@@ -86,6 +86,18 @@ def no_headers(told: Told) -> Mapping[str, str]:
     return {}
 
 
+def when_to_come_back(told: Told) -> Mapping[str, str]:
+    """For contracts without a 503: a busy server answers 500 there, and still says when to come back."""
+    busy = told.reason in (Reason.OVERLOADED, Reason.STORE_FULL)
+    return {"retry-after": str(told.retry_after_seconds or _RETRY_SECONDS)} if busy else {}
+
+
+def sentence_with_field(told: Told) -> str:
+    """For contracts whose refusals name no field: the sentence says which one it is about."""
+    about = f"{told.field}: " if told.field and told.field not in told.sentence else ""
+    return about + told.sentence
+
+
 @dataclass(frozen=True)
 class ContractErrors:
     """Renders whatever a contract's handler raises.

@@ -8,6 +8,7 @@ import pytest
 
 from services.gateway import contracts
 from services.gateway.domain import Reason
+from services.gateway.meanings import MEANINGS, Meaning
 from services.gateway.refusals import INTERNAL_REASONS, Answer
 from services.gateway.sentences import SENTENCES
 from steno.errors.v1.error_reason_pb2 import ErrorReason
@@ -27,3 +28,10 @@ def test_a_contract_answers_every_reason_of_the_mesh_and_of_the_gateway(package:
 
 def test_every_answered_reason_has_a_sentence() -> None:
     assert (REASONS | set(Reason)) - INTERNAL_REASONS - set(SENTENCES) == set()
+
+
+def test_no_reason_has_two_meanings() -> None:
+    given = [reason for reasons in MEANINGS.values() for reason in reasons]
+    assert len(given) == len(set(given))
+    assert set(given) <= (REASONS | set(Reason)) - INTERNAL_REASONS
+    assert set(MEANINGS) == set(Meaning)
