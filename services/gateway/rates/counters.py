@@ -5,11 +5,11 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from weakref import WeakValueDictionary
 
 from services.gateway.rates.window import WINDOW_MS, Decision, decide, pack, unpack
 from services.mesh.buckets import Bucket
 from services.mesh.errors import ServiceUnavailable
+from services.mesh.turns import Turns
 
 _MAX_KEYS = 10_000
 _TRIES = 30
@@ -45,12 +45,11 @@ class SharedCounter:
         self._bucket = bucket
         self._now_ms = now_ms
         # Requests of one key wait for each other here rather than fail at the bus.
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
 
     async def count(self, key: str, limit: int) -> Decision:
         """Count one more request of the key, unless the limit is reached. Raises ServiceUnavailable."""
-        turn = self._turns.setdefault(key, asyncio.Lock())
-        async with turn:
+        async with self._turns.of(key):
             for attempt in range(_TRIES):
                 value, revision = await self._bucket.read(key)
                 decision = decide(unpack(value), self._now_ms(), limit)

@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from weakref import WeakValueDictionary
 
 import httpx2
 
@@ -14,6 +13,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.summaries.chat import ChatEndpoint, ChatSummarizer
 from services.gateway.summaries.extractive import ExtractiveSummarizer
 from services.gateway.summaries.summarizer import Summarizer
+from services.mesh.turns import Turns
 from steno.jobs.v1.transcript_pb2 import Transcript
 
 TRY_AGAIN_SECONDS = 60.0
@@ -33,12 +33,11 @@ class Summaries:
         self._most_kept = most_kept
         self._try_again_seconds = try_again_seconds
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._making: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._making = Turns()
 
     async def read(self, artefact_id: str, document: bytes) -> str:
         """The summary of a serialized Transcript; empty without speech."""
-        lock = self._making.setdefault(artefact_id, asyncio.Lock())
-        async with lock:
+        async with self._making.of(artefact_id):
             kept = self._kept.get(artefact_id)
             if kept is None or kept.until < time.monotonic():
                 kept = await self._make(document)

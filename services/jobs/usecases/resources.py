@@ -8,10 +8,10 @@ from services.jobs.claim_key import ClaimKey
 from services.jobs.domain import CANCELLED, DONE, ENDED, FAILED, FETCH, Policy
 from services.jobs.usecases.changes import Changes
 from services.jobs.usecases.intake import Intake
-from services.jobs.usecases.turns import Turns
 from services.mesh import semconv
 from services.mesh.database import Database
 from services.mesh.egress.addresses import NetworkPolicy
+from services.mesh.turns import Turns
 from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceAsyncStub
 from steno.billing.v1.billing_service_pb2_grpc import BillingServiceAsyncStub
 from steno.jobs.v1.job_pb2 import Job

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from services.mesh.errors import Overloaded
+from services.mesh.turns import Turns
 from services.storage.domain import MediaNotFound
 from services.storage.store import objects
 from services.storage.store.tables import Media
@@ -16,27 +17,14 @@ WAITING_PER_SLOT = 16
 
 
 class Arrivals:
-    """The slots of one process, and who holds which media."""
+    """The slots of one process, and the turns of those who fetch the same media."""
 
     def __init__(self, slots: int, look_seconds: float = 1.0) -> None:
         self._slots = asyncio.Semaphore(slots)
         self._most_waiting = slots * WAITING_PER_SLOT
         self._waiting = 0
         self._look_seconds = look_seconds
-        self._alone: dict[str, tuple[asyncio.Lock, list[None]]] = {}
-
-    @asynccontextmanager
-    async def alone(self, media_id: str) -> AsyncIterator[None]:
-        """Nobody else in this process has entered for the same media."""
-        lock, holders = self._alone.setdefault(media_id, (asyncio.Lock(), []))
-        holders.append(None)
-        try:
-            async with lock:
-                yield
-        finally:
-            holders.pop()
-            if not holders:
-                del self._alone[media_id]
+        self.media = Turns()
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:

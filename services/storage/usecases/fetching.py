@@ -79,7 +79,7 @@ async def fetch_media(depot: Depot, fetcher: Fetcher, order: Order) -> Media:
     target = parse_url(order.url, fetcher.egress.policy)
     logger = get_logger("storage.fetching").bind(media_id=order.media_id, host=target.host)
     try:
-        async with fetcher.arrivals.alone(order.media_id):
+        async with fetcher.arrivals.media.of(order.media_id):
             media = await _announce(depot, order, offered_filename("", target.target))
             if media.state == State.READY:
                 return media
