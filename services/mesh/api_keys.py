@@ -12,6 +12,7 @@ from services.mesh.deliveries import Delivery
 from services.mesh.errors import InvalidApiKey
 from services.mesh.identity import Caller, CallerKind, TokenSigner, calling_as
 from services.mesh.interceptors import Authenticate
+from services.mesh.memory import MAX_REMEMBERED, Memory
 from services.mesh.status import RemoteError, is_remote
 from services.mesh.streams import event_subject
 from steno.billing.v1 import accounts_service_pb2
@@ -21,7 +22,6 @@ from steno.billing.v1.api_key_pb2 import ApiKey
 from steno.billing.v1.billing_events_pb2 import KeyRevoked
 
 REMEMBER_SECONDS = 5.0
-_MAX_REMEMBERED = 10_000
 _ACCOUNTS = accounts_service_pb2.DESCRIPTOR.services_by_name["AccountsService"]
 
 
@@ -32,35 +32,24 @@ class ApiKeys:
         self, accounts: AccountsServiceAsyncStub, *, remember_seconds: float = REMEMBER_SECONDS, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._accounts = accounts
-        self._remember_seconds = remember_seconds
-        self._clock = clock
-        self._remembered: OrderedDict[bytes, tuple[float, AuthenticateResponse]] = OrderedDict()
+        self._answers: Memory[bytes, AuthenticateResponse] = Memory(remember_seconds, clock)
         self._revoked: OrderedDict[str, None] = OrderedDict()
 
     async def resolve(self, secret: str) -> AuthenticateResponse:
         """The key, its workspace and its plan. Raises RemoteError: INVALID_API_KEY, or billing does not answer."""
+
+        async def ask() -> AuthenticateResponse:
+            return await self._accounts.Authenticate(AuthenticateRequest(api_key=secret))
+
         digest = hashlib.sha256(secret.encode()).digest()
-        known = self._remembered.get(digest)
-        if known is not None and known[0] > self._clock():
-            return known[1]
-        asked = self._clock()
-        answer = await self._accounts.Authenticate(AuthenticateRequest(api_key=secret))
-        self._remembered.pop(digest, None)
-        if answer.api_key.id in self._revoked:
-            return answer
-        self._remembered[digest] = (asked + self._remember_seconds, answer)
-        if len(self._remembered) > _MAX_REMEMBERED:
-            self._remembered.popitem(last=False)
-        return answer
+        return await self._answers.recall(digest, ask, keep=lambda answer: answer.api_key.id not in self._revoked)
 
     def forget(self, key_id: str) -> None:
         """Drop a revoked key; an answer about it that is still on its way is not remembered."""
         self._revoked[key_id] = None
-        if len(self._revoked) > _MAX_REMEMBERED:
+        if len(self._revoked) > MAX_REMEMBERED:
             self._revoked.popitem(last=False)
-        revoked = [digest for digest, (_, answer) in self._remembered.items() if answer.api_key.id == key_id]
-        for digest in revoked:
-            del self._remembered[digest]
+        self._answers.forget(lambda answer: answer.api_key.id == key_id)
 
     async def forget_revoked(self, delivery: Delivery) -> None:
         """Drop the key that a KeyRevoked event names."""
