@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from services.mesh.egress.egress import open_egress
+from services.mesh.egress.egress import Egress, open_egress
 from services.mesh.egress.reply import ReplyTooLarge
 from services.mesh.egress.resolving import MAX_ANSWERS
 from services.mesh.errors import FetchBlocked, FetchFailed, InvalidUrl, MeshError
@@ -321,12 +321,9 @@ async def test_a_tunnel_goes_to_checked_addresses_only(world: World) -> None:
             await world.egress.connect(name, world.port)
 
 
-async def test_json_is_read_and_nothing_else(world: World) -> None:
-    world.pages |= {"/keys": page(b'{"keys": []}'), "/deep": page(b"[" * 100_000), "/text": page(b"<html>"), "/large": page(bytes(2000))}
-    assert await world.egress.fetch_json(world.url("/keys"), max_bytes=1000) == {"keys": []}
-    for path in ("/deep", "/text", "/large"):
-        with pytest.raises(FetchFailed):
-            await world.egress.fetch_json(world.url(path), max_bytes=1000 if path == "/large" else 200_000)
+async def read(egress: Egress, url: str) -> bytes:
+    async with egress.stream(url, max_bytes=10) as reply:
+        return b"".join([piece async for piece in reply.pieces()])
 
 
 async def test_tls_is_verified_for_the_name_and_kept(tmp_path: Path) -> None:
@@ -334,18 +331,18 @@ async def test_tls_is_verified_for_the_name_and_kept(tmp_path: Path) -> None:
         world.names["other.example"] = [[PUBLIC]]
         world.pages |= {"/": page(b"{}"), "/down": redirect(f"http://media.example:{world.port}/")}
         base = world.url("").replace("http:", "https:")
-        assert await world.egress.fetch_json(base + "/", max_bytes=10) == {}
-        await expect(FetchBlocked, world.egress.fetch_json(base + "/down", max_bytes=10))
-        await expect(FetchFailed, world.egress.fetch_json(base.replace("media.", "other.") + "/", max_bytes=10))
-        await expect(FetchFailed, world.egress.fetch_json(world.url("/"), max_bytes=10))
+        assert await read(world.egress, base + "/") == b"{}"
+        await expect(FetchBlocked, read(world.egress, base + "/down"))
+        await expect(FetchFailed, read(world.egress, base.replace("media.", "other.") + "/"))
+        await expect(FetchFailed, read(world.egress, world.url("/")))
         async with open_egress(POLICY, QUICK, resolve=world.resolve) as strict:
-            await expect(FetchFailed, strict.fetch_json(base + "/", max_bytes=10))
+            await expect(FetchFailed, read(strict, base + "/"))
 
 
 async def test_an_expired_certificate_is_not_trusted(tmp_path: Path) -> None:
     async with open_world(identity=write_identity(tmp_path, ["media.example"], days=-1)) as world:
         world.pages["/"] = page(b"{}")
-        await expect(FetchFailed, world.egress.fetch_json(world.url("/").replace("http:", "https:"), max_bytes=10))
+        await expect(FetchFailed, read(world.egress, world.url("/").replace("http:", "https:")))
 
 
 async def expect(kind: type[MeshError], fetching: object) -> None:

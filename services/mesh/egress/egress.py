@@ -1,18 +1,16 @@
 """The one way out: http(s) to checked addresses, within limits, without proxies, cookies or credentials."""
 
 import asyncio
-import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import httpcore2
 
 from services.mesh.egress.addresses import NetworkPolicy
 from services.mesh.egress.limits import FetchLimits
-from services.mesh.egress.reply import REDIRECTS, Reply, ReplyTooLarge, next_target, read_headers, translated
+from services.mesh.egress.reply import REDIRECTS, Reply, next_target, read_headers, translated
 from services.mesh.egress.resolving import Resolve, find_addresses, open_resolver
 from services.mesh.egress.urls import Target, parse_url
 from services.mesh.egress.wire import MAX_ATTEMPTS, CheckedBackend, Meter
@@ -45,14 +43,6 @@ class Egress:
                 await self._wait_for_floor(meter)
                 raise
             yield reply
-
-    async def fetch_json(self, url: str, *, max_bytes: int) -> Any:
-        """The JSON document at a URL. Raises InvalidUrl, FetchBlocked, FetchFailed (not JSON and too large included)."""
-        try:
-            async with self.stream(url, max_bytes=max_bytes, headers={"Accept": "application/json"}) as reply:
-                return json.loads(b"".join([piece async for piece in reply.pieces()]))
-        except (ValueError, RecursionError, ReplyTooLarge) as error:
-            raise FetchFailed from error
 
     async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A bare connection to a host, for a tunnel. Raises InvalidUrl, FetchBlocked, FetchFailed."""

@@ -22,7 +22,3 @@ class FetchLimits:
     least_bytes_per_second: int = 2 * KIBIBYTE
     window_seconds: float = 20.0
     floor_seconds: float = 1.0
-
-
-# For documents of some kilobytes, such as the keys of an identity provider.
-DOCUMENT_LIMITS = FetchLimits(resolve_seconds=3.0, connect_seconds=5.0, idle_seconds=5.0, total_seconds=10.0)
