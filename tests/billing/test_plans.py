@@ -53,17 +53,7 @@ def test_an_unreadable_plans_file_is_refused(tmp_path: Path, content: str) -> No
         read_plans(tmp_path / "missing.toml")
 
 
-OLD = """
-default = "small"
-[plans.small]
-tier = "free"
-tier_level = 1
-included_minutes = 100
-overage_minutes = 0
-retention_days = 30
-max_upload_mebibytes = 100
-max_duration_minutes = 60
-"""
+OLD = PLANS.partition("[plans.guest]")[0]
 
 
 def test_a_file_from_before_users_and_prices_still_loads(tmp_path: Path) -> None:
