@@ -102,6 +102,11 @@ async def test_missing_or_invalid_key_is_401(gateway: Running, headers: dict[str
         ({"name": "x" * 101}, "name"),
         ({"name": "a", "expires_at": "2001-01-01T00:00:00Z"}, "expires_at"),
         ({"name": "a", "expires_at": 2**63}, "expires_at"),
+        ({"name": "a", "expires_at": 4_102_444_800}, "expires_at"),
+        ({"name": "a", "expires_at": "4102444800"}, "expires_at"),
+        ({"name": "a", "expires_at": "9999-12-31T23:59:59-14:00"}, "expires_at"),
+        ({"name": "a", "expires_at": "2099-12-31T23:59:59"}, "expires_at"),
+        ({"name": "a", "test": "yes"}, "test"),
         ({"name": "a", "scopes": "read"}, "scopes"),
     ],
 )

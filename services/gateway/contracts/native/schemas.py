@@ -1,11 +1,13 @@
 """Shapes of the native contract, for its documents and for reading what clients send."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel, StringConstraints, WithJsonSchema, field_validator
 
 MAX_CLAIM_TOKENS = 100
+_DATE_AND_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:")
 Status = Literal["queued", "processing", "done", "failed", "cancelled"]
 SourceName = Literal["upload", "url", "recording", "api"]
 ScopeName = Literal["read", "write", "admin", "act_as_user"]
@@ -235,15 +237,28 @@ class NewKey(BaseModel):
     name: Name
     expires_at: AwareDatetime | None = None
     kind: Literal["workspace", "app"] = "workspace"
-    test: bool = False
+    test: bool = Field(False, strict=True)
     scopes: list[ScopeName] = Field(default_factory=list, max_length=4)
+
+    @field_validator("expires_at", mode="before")
+    @classmethod
+    def _written_out(cls, value: object) -> object:
+        """Seconds since 1970 would be read as a time too."""
+        if value is not None and not (isinstance(value, str) and _DATE_AND_TIME.match(value)):
+            raise ValueError("expires_at is an RFC 3339 time such as 2030-01-31T12:00:00Z")
+        return value
 
     @field_validator("expires_at")
     @classmethod
     def _in_the_future(cls, value: datetime | None) -> datetime | None:
-        if value is not None and value <= datetime.now(UTC):
+        if value is None:
+            return None
+        if value <= datetime.now(UTC):
             raise ValueError("expires_at lies in the past")
-        return value
+        try:
+            return value.astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError("expires_at lies after the year 9999") from error
 
 
 class SubmitFields(BaseModel):
