@@ -25,7 +25,8 @@ class GatewaySettings(ServiceSettings, BusSettings, EgressSettings):
     contract_hosts: str = Field(
         "",
         validation_alias=AliasChoices("STENO_GATEWAY_CONTRACT_HOSTS", "STENO_CONTRACT_HOSTS"),
-        description="Host names that stand for one contract, as HOST=CONTRACT,…: whipscribe, relay, icana, actionvibe or openai.",
+        description="Host names that stand for one contract, as HOST=CONTRACT,…: whipscribe, relay, icana, actionvibe or openai."
+        " Also read from `STENO_CONTRACT_HOSTS`.",
     )
     trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
         (), description="Networks (CIDR, a JSON list) of proxies whose X-Forwarded-For is believed when guests are told apart."
