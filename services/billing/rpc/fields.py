@@ -39,7 +39,7 @@ def name(value: str) -> str:
 def identifier(value: str, field: str) -> str:
     """A UUIDv7."""
     if not is_id(value):
-        raise InvalidField("Not an id.", field=field)
+        raise InvalidField(f"The {field} is not an id.", field=field)
     return value
 
 
