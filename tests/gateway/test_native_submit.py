@@ -87,7 +87,7 @@ async def test_refused_media_leaves_nothing(gateway: Running, client: httpx2.Asy
         ("source", "foo", "BAD_SOURCE"),
         ("source", "", "BAD_SOURCE"),
         ("diarize", "maybe", "BAD_FIELD"),
-        ("diarize", "TRUE", "BAD_FIELD"),
+        ("diarize", "yes", "BAD_FIELD"),
         ("diarize", ["true", "true"], "BAD_FIELD"),
         ("word_timestamps", "", "BAD_FIELD"),
         ("speaker_count", "0", "BAD_FIELD"),
@@ -101,6 +101,14 @@ async def test_bad_field_is_422_with_its_place(gateway: Running, client: httpx2.
     body = assert_error(await submit(client, **{field: value}), 422, code)
     assert body["detail"] == [{"loc": ["body", field], "msg": body["error"], "type": code.lower()}]
     assert gateway.world.media_of(client.headers["x-api-key"]) == []
+
+
+@pytest.mark.parametrize(("text", "value"), [("True", True), ("TRUE", True), ("1", True), ("False", False), ("false", False), ("0", False)])
+async def test_boolean_of_a_form_is_read_in_any_case(gateway: Running, client: httpx2.AsyncClient, text: str, value: bool) -> None:
+    """Python clients write True and False."""
+    job_id = (await submit(client, diarize=text, word_timestamps=text)).json()["job_id"]
+    config = gateway.world.jobs[job_id].config
+    assert (config.diarize, config.word_timestamps) == (value, value)
 
 
 async def test_fields_after_the_file_count(client: httpx2.AsyncClient, form: Callable[..., bytes]) -> None:

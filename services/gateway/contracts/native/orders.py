@@ -41,7 +41,7 @@ def order_of(asked: JsonOrder, default_source: str) -> Order:
 
 
 def _boolean(fields: Fields, name: str) -> bool:
-    text = single(fields, name, "true")
+    text = single(fields, name, "true").lower()
     if text not in _BOOLEANS:
         raise Refusal(Reason.BAD_FIELD, f"{name} is true or false.", field=name)
     return _BOOLEANS[text]
