@@ -28,6 +28,10 @@ def test_packaged_plans_keep_what_their_tier_promises(name: str, tier: str, leve
     assert plan.included_ms > 0
 
 
+def test_packaged_plans_take_files_of_ten_hours() -> None:
+    assert {plan.max_duration_ms for plan in read_plans(None).plans.values()} == {10 * 3600 * 1000}
+
+
 def test_unknown_plan_is_refused() -> None:
     with pytest.raises(UnknownPlan):
         read_plans(None).get("gold")
