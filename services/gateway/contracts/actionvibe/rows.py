@@ -1,6 +1,7 @@
 """Transcriptions as the ActionVibe contract shows them."""
 
 from services.gateway.domain import Json
+from services.gateway.endings import error_message
 from services.gateway.pages import JobPage, PageQuery
 from services.gateway.units import rfc3339_second
 from steno.jobs.v1.job_pb2 import Job
@@ -40,7 +41,7 @@ def full_row(job: Job, content: str | None, summary: str | None, file_size: int 
         "language": job.language or job.config.language or None,
         "file_size": file_size,
         "duration": round(job.audio_duration_ms / 1000) if job.audio_duration_ms else None,
-        "error_message": _error_message(job),
+        "error_message": error_message(job, _CANCELLED),
         "created_at": rfc3339_second(job, "create_time"),
         "updated_at": _updated(job),
     }
@@ -64,12 +65,6 @@ def estimated_time(audio_duration_ms: int) -> str:
     least = max(1, -(-audio_duration_ms // (_FASTEST * _MS_PER_MINUTE)))
     most = max(least + 1, -(-audio_duration_ms // _MS_PER_MINUTE))
     return f"{least}-{most} minutes"
-
-
-def _error_message(job: Job) -> str | None:
-    if job.state == Job.STATE_CANCELLED:
-        return _CANCELLED
-    return (job.error.message or job.error.reason) if job.HasField("error") else None
 
 
 def _updated(job: Job) -> str | None:

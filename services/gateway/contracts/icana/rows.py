@@ -5,6 +5,7 @@ from datetime import UTC, timedelta
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.gateway.domain import Json
+from services.gateway.endings import error_message
 from services.gateway.formats.dialogue import to_dialogue
 from services.gateway.units import minutes, rfc3339_second
 from steno.billing.v1.ledger_pb2 import Usage
@@ -33,16 +34,10 @@ def job_row(job: Job, transcript: Transcript | None) -> dict[str, Json]:
         "audio_duration_minutes": minutes(job.audio_duration_ms) if done else None,
         "transcription": transcript.text if transcript is not None else None,
         "diarization": to_dialogue(transcript) if transcript is not None else None,
-        "error_message": _error_message(job),
+        "error_message": error_message(job, _CANCELLED),
         "created_at": rfc3339_second(job, "create_time"),
         "completed_at": rfc3339_second(job, "complete_time"),
     }
-
-
-def _error_message(job: Job) -> str | None:
-    if job.state == Job.STATE_CANCELLED:
-        return _CANCELLED
-    return (job.error.message or job.error.reason) if job.HasField("error") else None
 
 
 def usage_row(usage: Usage) -> dict[str, Json]:

@@ -4,6 +4,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.gateway.domain import Client, Json
+from services.gateway.endings import failure_of
 from steno.billing.v1.api_key_pb2 import ApiKey
 from steno.jobs.v1.job_pb2 import Job
 
@@ -39,7 +40,7 @@ def job_row(job: Job, client: Client) -> dict[str, Json]:
         "source": _SOURCE_NAMES.get(job.source, "upload"),
         "speech_detected": job.speech_detected if job.HasField("speech_detected") else None,
         "speech_ratio": round(job.speech_ratio, 4) if job.HasField("speech_ratio") else None,
-        "error": job.error.message or job.error.reason if job.HasField("error") else None,
+        "error": failure_of(job),
         "created_at": epoch(job, "create_time"),
         "error_code": job.error.reason if job.HasField("error") else None,
         "started_at": epoch(job, "start_time"),
