@@ -20,7 +20,7 @@ def read_order(fields: Fields) -> Order:
 
 
 def _title(fields: Fields) -> str:
-    title = single(fields, "title", "").strip()
+    title = single(fields, "title").strip()
     if len(title) > MAX_TITLE_CHARACTERS or _CONTROL.search(title):
         raise Refusal(Reason.BAD_FIELD, f"title is one line of at most {MAX_TITLE_CHARACTERS} characters.", field="title")
     return title or DEFAULT_TITLE

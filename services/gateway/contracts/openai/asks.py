@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from services.gateway.contracts.openai.fields import boolean, bracketed, choices, language_code, many, number, single
+from services.gateway.contracts.openai.fields import boolean, bracketed, choices, many, number
 from services.gateway.domain import Reason, Refusal
+from services.gateway.form_fields import language_code, single
 from services.gateway.formats.verbose import SEGMENT, WORD
 from services.gateway.multipart import FormLimits
 from services.gateway.submissions import Fields
@@ -117,8 +118,8 @@ def _format(fields: Fields, allowed: set[Format]) -> Format:
 
 def _language(fields: Fields) -> str:
     """The language asked for; of several possible ones none, for it is found out anyway."""
-    possible = {language_code(text, "languages") for text in many(fields, "languages")}
-    language = language_code(single(fields, "language"), "language")
+    possible = {language_code(text.lower(), "languages") for text in many(fields, "languages")}
+    language = language_code(single(fields, "language").lower())
     return language or (possible.pop() if len(possible) == 1 else "")
 
 

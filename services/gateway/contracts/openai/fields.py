@@ -4,19 +4,11 @@ import re
 from collections.abc import Collection
 
 from services.gateway.domain import Reason, Refusal
+from services.gateway.form_fields import single
 from services.gateway.submissions import Fields
 
-_LANGUAGE = re.compile(r"[a-z]{2}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _BOOLEANS = {"": False, "true": True, "1": True, "false": False, "0": False}
-
-
-def single(fields: Fields, name: str) -> str:
-    """A value sent once; empty when it was not. Raises Refusal."""
-    values = fields.get(name, ())
-    if len(values) > 1:
-        raise Refusal(Reason.BAD_FIELD, f"Send {name} once.", field=name)
-    return values[0] if values else ""
 
 
 def many(fields: Fields, name: str) -> tuple[str, ...]:
@@ -58,13 +50,3 @@ def number(fields: Fields, name: str, *, least: float, most: float) -> float | N
     if not _NUMBER.fullmatch(text) or not least <= float(text) <= most:
         raise Refusal(Reason.BAD_FIELD, f"{name} is a number from {least:g} to {most:g}.", field=name)
     return float(text)
-
-
-def language_code(text: str, name: str) -> str:
-    """An ISO 639-1 code in lower case; empty for none and for auto. Raises Refusal."""
-    code = text.lower()
-    if code in ("", "auto"):
-        return ""
-    if not _LANGUAGE.fullmatch(code):
-        raise Refusal(Reason.BAD_LANGUAGE, field=name)
-    return code
