@@ -86,6 +86,13 @@ def no_headers(told: Told) -> Mapping[str, str]:
     return {}
 
 
+def _shown(metadata: Mapping[str, str], scope: Scope) -> Mapping[str, str]:
+    """What a service said beside its reason; not what a workspace has left, to guests whom it pays for."""
+    client = scope.get("state", {}).get("client")
+    paid_for = client is not None and client.guest and not client.caller.wallet_id
+    return {name: value for name, value in metadata.items() if not (paid_for and name == "available_ms")}
+
+
 def when_to_come_back(told: Told) -> Mapping[str, str]:
     """For contracts without a 503: a busy server answers 500 there, and still says when to come back."""
     busy = told.reason in (Reason.OVERLOADED, Reason.STORE_FULL)
@@ -131,7 +138,7 @@ class ContractErrors:
         if isinstance(error, Refusal):
             return self._refusal(error)
         if isinstance(error, RemoteError):
-            return self._remote(error)
+            return self._remote(error, scope)
         if isinstance(error, InsufficientScope | InvalidUrl):
             return self._told(error.reason(), self.answer(error.reason()), field=FIELD_OF.get(error.reason(), ""))
         if isinstance(error, HTTPException):
@@ -144,7 +151,7 @@ class ContractErrors:
         name = error.field or FIELD_OF.get(error.reason, "")
         return self._told(error.reason, answer, error.message, field=name, extra=error.extra, retry_after_seconds=error.retry_after_seconds)
 
-    def _remote(self, error: RemoteError) -> Told:
+    def _remote(self, error: RemoteError, scope: Scope) -> Told:
         reason = error.reason_name
         late = error.code is grpc.StatusCode.DEADLINE_EXCEEDED
         answer = self.internal if late else self.answer(reason)
@@ -153,7 +160,7 @@ class ContractErrors:
         name = FIELD_OF.get(reason) or error.metadata.get("field", "").rpartition(".")[2]
         message = error.message if reason in _TOLD_AS_IT_IS else ""
         known = reason if reason in self.answers and not late else "INTERNAL"
-        return self._told(known, answer, message, field=name, metadata=error.metadata)
+        return self._told(known, answer, message, field=name, metadata=_shown(error.metadata, scope))
 
     def _http(self, error: HTTPException) -> Told:
         """What Starlette's router raises: no such path, no such method."""

@@ -66,6 +66,13 @@ async def test_no_credits_carries_snapshot_and_upgrade_url(gateway: Running, cli
     assert gateway.world.media_of(client.headers["x-api-key"]) == []
 
 
+async def test_guest_is_not_told_what_its_workspace_has_left(gateway: Running, client: httpx2.AsyncClient) -> None:
+    secret = gateway.world.new_key(ApiKey.KIND_APP)
+    gateway.world.poor.add(gateway.world.workspace_of(secret))
+    body = assert_error(await submit(client, headers={"x-api-key": secret}), 402, "NO_CREDITS")
+    assert body["credits"] == {"required_hours": 1.0}
+
+
 @pytest.mark.parametrize(
     ("content", "status", "code"),
     [(b"", 400, "EMPTY_FILE"), (b"TEXT", 415, "BAD_MIME"), (b"BROKEN", 415, "BAD_MIME"), (b"LONG", 413, "DURATION_TOO_LONG")],

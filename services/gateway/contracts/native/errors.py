@@ -109,5 +109,6 @@ def _body(told: Told, upgrade_url: str) -> Mapping[str, Json]:
 
 
 def _credits(told: Told) -> Json:
-    """The snapshot that the refusal carried, in hours of audio."""
-    return {f"{name}_hours": hours(int(told.metadata.get(f"{name}_ms", "0"))) for name in ("available", "required")}
+    """The snapshot that the refusal carried, in hours of audio; guests are not told what the workspace has."""
+    told_ms = {name: int(told.metadata[f"{name}_ms"]) for name in ("available", "required") if f"{name}_ms" in told.metadata}
+    return {f"{name}_hours": hours(milliseconds) for name, milliseconds in told_ms.items()}
