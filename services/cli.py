@@ -28,6 +28,15 @@ class Kind(StrEnum):
     APP = "app"
 
 
+class Scope(StrEnum):
+    """What an API key may be limited to."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+    ACT_AS_USER = "act_as_user"
+
+
 class Engine(StrEnum):
     """Where the models run."""
 
@@ -125,12 +134,15 @@ def create_key(
     kind: Annotated[Kind, typer.Option(help="workspace: acts as the workspace. app: acts for its signed-in callers.")] = Kind.WORKSPACE,
     test: Annotated[bool, typer.Option("--test", help="Make an sk_test_ key.")] = False,
     expires_at: Annotated[str, typer.Option(help="When it stops working, in RFC 3339, such as 2030-01-31T00:00:00Z.")] = "",
+    scope: Annotated[
+        list[Scope] | None, typer.Option(help="What it may do; give it once for each. Without: read, write and admin.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make an API key; its secret is shown once."""
     from services.client import keys
 
-    keys.create_key(name, kind.value, test, expires_at, as_json)
+    keys.create_key(name, kind.value, test, expires_at, [one.value for one in scope or ()], as_json)
 
 
 def list_keys(as_json: JsonOption = False) -> None:

@@ -43,11 +43,6 @@ def default_of(field: FieldInfo) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-def section(service: str) -> str:
-    """A service's heading and table."""
-    return "\n".join(["", f"## {service}", "", "| setting | default | meaning |", "|---|---|---|", *rows(service), ""])
-
-
 def main() -> None:
     """Write the page."""
     tables = [

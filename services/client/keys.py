@@ -9,11 +9,13 @@ _PATH = "/auth/api-keys"
 _COLUMNS = ("KEY", "NAME", "KIND", "STARTS WITH", "CREATED", "EXPIRES", "LAST USED")
 
 
-def create_key(name: str, kind: str, test: bool, expires_at: str, as_json: bool) -> None:
+def create_key(name: str, kind: str, test: bool, expires_at: str, scopes: list[str], as_json: bool) -> None:
     """Make a key and print its secret, the only time that it is shown. Raises CommandFailed."""
     body: Row = {"name": name, "kind": kind, "test": test}
     if expires_at:
         body["expires_at"] = expires_at
+    if scopes:
+        body["scopes"] = scopes
     with open_api() as api:
         key = api.post(_PATH, body)
     if as_json:

@@ -92,6 +92,13 @@ def test_new_key_goes_to_standard_output_alone(steno: Steno, server: Server) -> 
     assert server.gateway.bodies == [{"name": "laptop", "kind": "app", "test": True, "expires_at": "2030-01-31T00:00:00Z"}]
 
 
+def test_new_key_has_the_asked_scopes(steno: Steno, server: Server) -> None:
+    server.answers["POST", "/auth/api-keys"] = JSONResponse({**KEY_ROW, "key": "sk_live_secret"}, 201)
+    assert steno("keys", "create", "--name", "server", "--scope", "read", "--scope", "act_as_user").status == 0
+    assert server.gateway.bodies == [{"name": "server", "kind": "workspace", "test": False, "scopes": ["read", "act_as_user"]}]
+    assert steno("keys", "create", "--name", "server", "--scope", "everything").status == 2
+
+
 def test_new_key_as_json_is_the_answer_of_the_server(steno: Steno, server: Server) -> None:
     server.answers["POST", "/auth/api-keys"] = JSONResponse({**KEY_ROW, "key": "sk_live_secret"}, 201)
     assert json.loads(steno("keys", "create", "--name", "laptop", "--json").out)["key"] == "sk_live_secret"
