@@ -6,7 +6,7 @@ from services.gateway.domain import Reason
 
 _BAD_FIELD = "A field has a value that is not allowed."
 _BAD_KEY = "An Idempotency-Key is sent once and has 1 to 255 letters, digits or characters of _ . : / and -."
-_BAD_LANGUAGE = "The language is not a two-letter ISO 639-1 code in lower case."
+_BAD_LANGUAGE = "The language is not a known two-letter code of ISO 639-1 in lower case."
 _BAD_MIME = "The file is not audio or video that can be transcribed."
 _BUSY = "The server has its hands full. Try again in a moment."
 _FORBIDDEN = "This API key may not do that."

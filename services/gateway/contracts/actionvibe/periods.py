@@ -60,13 +60,21 @@ def calendar_period(period: str, day: date) -> DaySpan:
     return DaySpan(first, (first + timedelta(days=31)).replace(day=1) - _DAY)
 
 
+def _day(text: str) -> date:
+    """The day of a date, or that of a time in UTC, as `period` answers it. Raises ValueError, OverflowError."""
+    if len(text) <= len("2025-01-31"):
+        return date.fromisoformat(text)
+    moment = datetime.fromisoformat(text)
+    return (moment.astimezone(UTC) if moment.tzinfo else moment).date()
+
+
 def _date(request: Request, name: str) -> date | None:
     text = read_query(request, name, "")
     if not text:
         return None
     try:
-        day = date.fromisoformat(text)
-    except ValueError as error:
+        day = _day(text)
+    except (ValueError, OverflowError) as error:
         raise Refusal(Reason.BAD_REQUEST, f"{name} is an ISO 8601 date such as 2025-01-31.") from error
     if not _FIRST <= day <= _LAST:
         raise Refusal(Reason.BAD_REQUEST, f"{name} lies between {_FIRST} and {_LAST}.")
