@@ -1,7 +1,6 @@
 """One gateway over one set of peers for the whole session; every test has keys of its own."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from services.mesh.lifecycle import Lifecycle
 from tests.gateway.identity_bench import Bench, open_bench
 from tests.gateway.peers.serving import Addresses, open_world
 from tests.gateway.peers.world import World
+from tests.servers import free_port
 
 
 @dataclass
@@ -49,13 +49,6 @@ class Running:
                 return await reader.read()
         finally:
             writer.close()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

@@ -11,11 +11,11 @@ from services.mesh.errors import ServiceUnavailable
 from services.mesh.ids import new_id
 from services.mesh.streams import event_subject
 from steno.billing.v1.billing_events_pb2 import KeyRevoked
-from tests.gateway.conftest import Running, free_port, open_gateway
+from tests.gateway.conftest import Running, open_gateway
 from tests.gateway.native import assert_error, submit
 from tests.gateway.test_protocol import UPLOAD, wait_until
 from tests.gateway.test_uploads import SOUND
-from tests.servers import nats_server
+from tests.servers import free_port, nats_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
