@@ -5,7 +5,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST = echo "== $@" && $(BIN)/pytest -q -p no:cacheprovider
+# A limit of time that a busy machine breaks is no defect: what fails is tried once more, and the last lines name it as RERUN.
+PYTEST = echo "== $@" && $(BIN)/pytest -q -p no:cacheprovider --reruns 1 --reruns-delay 5 -raR
 STAMP := $(VENV)/.set-up
 PROTOS := $(shell find protos/steno -name '*.proto')
 ENGINE ?= local

@@ -167,9 +167,9 @@ def running_issuer(algorithm: str = "RS256") -> Iterator[OidcIssuer]:
 
     thread = Thread(target=asyncio.run, args=(serve(),), name="issuer")
     thread.start()
-    issuer, loop, ended = started.result(timeout=10)
+    issuer, loop, ended = started.result(timeout=60)
     try:
         yield issuer
     finally:
         loop.call_soon_threadsafe(ended.set)
-        thread.join(timeout=10)
+        thread.join(timeout=60)

@@ -47,7 +47,7 @@ async def open_peers(settings: GatewaySettings, signer: TokenSigner) -> AsyncIte
         channels: dict[str, grpc.aio.Channel] = {}
         for name, (address, modules) in places.items():
             services = [service for module in modules for service in module.DESCRIPTOR.services_by_name.values()]
-            opened = open_channel(address, audience=name, signer=signer, services=services)
+            opened = open_channel(address, audience=name, signer=signer, services=services, timeout_seconds=settings.rpc_timeout_seconds)
             channels[name] = await stack.enter_async_context(opened)
         yield Peers(
             AccountsServiceStub(channels["billing"]),

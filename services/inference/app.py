@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import httpx2
 
@@ -48,8 +49,9 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
         engine = await enter(open_local_engine(settings.engine_processes or os.cpu_count() or 1))
         get_logger("inference").info("engine opened", engine=engine.name, model=engine.model)
         bus = await enter(open_bus(settings.nats_url, name="inference"))
-        jobs = await enter(open_channel(settings.jobs_address, audience="jobs", signer=signer, services=_WORK))
-        storage = await enter(open_channel(settings.storage_address, audience="storage", signer=signer, services=_STORAGE))
+        connect = partial(open_channel, signer=signer, timeout_seconds=settings.rpc_timeout_seconds)
+        jobs = await enter(connect(settings.jobs_address, audience="jobs", services=_WORK))
+        storage = await enter(connect(settings.storage_address, audience="storage", services=_STORAGE))
         bench = Workbench(
             work=WorkServiceStub(jobs),
             storage=StorageServiceStub(storage),
@@ -73,7 +75,7 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
             InferenceRpc(engine, await enter(_open_voices(settings, sandbox))),
             inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"],
         )
-        authenticate = await enter(open_authentication(settings.billing_address, signer, bus))
+        authenticate = await enter(open_authentication(settings.billing_address, signer, bus, settings.rpc_timeout_seconds))
         server = await enter(open_server(settings, TokenVerifier(key, "inference"), authenticate=authenticate, servicers=[registration]))
         lifecycle.spawn(watch_engine(engine, server, lifecycle.stopping), "engine watch")
         yield

@@ -59,7 +59,9 @@ async def app(settings: JobsSettings, lifecycle: Lifecycle) -> AsyncIterator[Non
         resources = await _open_resources(stack, settings, signer, database, relay)
         await stack.enter_async_context(lifecycle.working())
         _spawn_workers(settings, lifecycle, resources, bus, relay)
-        authenticate = await stack.enter_async_context(open_authentication(settings.billing_address, signer, bus))
+        authenticate = await stack.enter_async_context(
+            open_authentication(settings.billing_address, signer, bus, settings.rpc_timeout_seconds)
+        )
         server = await stack.enter_async_context(
             open_server(settings, TokenVerifier(key, SCHEMA), authenticate=authenticate, servicers=_servicers(resources))
         )
@@ -71,7 +73,7 @@ async def _open_resources(
     stack: AsyncExitStack, settings: JobsSettings, signer: TokenSigner, database: Database, relay: OutboxRelay
 ) -> Resources:
     async def channel(address: str, audience: str, *services: ServiceDescriptor) -> Channel:
-        opening = open_channel(address, audience=audience, signer=signer, services=services)
+        opening = open_channel(address, audience=audience, signer=signer, services=services, timeout_seconds=settings.rpc_timeout_seconds)
         return await stack.enter_async_context(opening)
 
     ledger = billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"]

@@ -65,9 +65,10 @@ def caller_of(answer: AuthenticateResponse, service: str) -> Caller:
 
 
 @asynccontextmanager
-async def open_authentication(billing_address: str, signer: TokenSigner, bus: Bus) -> AsyncIterator[Authenticate]:
+async def open_authentication(billing_address: str, signer: TokenSigner, bus: Bus, timeout_seconds: float) -> AsyncIterator[Authenticate]:
     """What `open_server` asks about API keys."""
-    async with open_channel(billing_address, audience="billing", signer=signer, services=[_ACCOUNTS]) as channel:
+    opened = open_channel(billing_address, audience="billing", signer=signer, services=[_ACCOUNTS], timeout_seconds=timeout_seconds)
+    async with opened as channel:
         keys = ApiKeys(AccountsServiceStub(channel))
 
         async def authenticate(secret: str) -> Caller:

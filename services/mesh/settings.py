@@ -31,6 +31,9 @@ class ServiceSettings(BaseSettings):
         "auto", description="Form of the log lines; auto means console on a terminal, else json."
     )
     metrics_port: int = Field(0, ge=0, le=65535, description="Port of the Prometheus endpoint; 0 turns it off.")
+    rpc_timeout_seconds: float = Field(
+        5.0, gt=0, le=300, description="Seconds that another service may take to answer a call; some calls have limits of their own."
+    )
     shutdown_grace_seconds: float = Field(
         10.0, gt=0, le=300, description="Seconds that requests and work in hand get to finish after SIGTERM."
     )

@@ -45,7 +45,8 @@ class RemoteError(MeshError):
         self.reason_name = reason_name
 
     def __str__(self) -> str:
-        return f"{self.code.name} {self.reason_name}: {self.message}"
+        known = "".join(f" {name}={value}" for name, value in self.metadata.items())
+        return f"{self.code.name} {self.reason_name}: {self.message}{known}"
 
 
 def code_of(error: MeshError) -> grpc.StatusCode:

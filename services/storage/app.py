@@ -68,7 +68,9 @@ async def app(settings: StorageSettings, lifecycle: Lifecycle) -> AsyncIterator[
         lifecycle.spawn(relay.run(lifecycle.stopping), "storage-outbox")
         data_plane = make_data_plane(depot, settings.max_transfers)
         await stack.enter_async_context(open_data_plane(data_plane, listener, settings.shutdown_grace_seconds))
-        authenticate = await stack.enter_async_context(open_authentication(settings.billing_address, TokenSigner(key, SCHEMA), bus))
+        authenticate = await stack.enter_async_context(
+            open_authentication(settings.billing_address, TokenSigner(key, SCHEMA), bus, settings.rpc_timeout_seconds)
+        )
         server = await stack.enter_async_context(
             open_server(settings, verifier, authenticate=authenticate, servicers=[registration(depot, fetcher)])
         )

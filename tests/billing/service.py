@@ -26,7 +26,7 @@ from steno.billing.v1.payments_service_pb2_grpc import PaymentsServiceAsyncStub,
 from tests.billing.stage import MINUTE_MS, PLANS
 from tests.servers import free_port, nats_server
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 
 
 @dataclass
@@ -105,7 +105,7 @@ async def _stubs(settings: BillingSettings, identity: Path) -> AsyncIterator[Run
     key, address = load_key(identity), f"127.0.0.1:{settings.port}"
 
     def channel(service: str) -> Any:
-        return open_channel(address, audience="billing", signer=TokenSigner(key, service), timeout_seconds=10.0)
+        return open_channel(address, audience="billing", signer=TokenSigner(key, service), timeout_seconds=60.0)
 
     async with channel("jobs") as jobs, channel("operator") as operator, channel("gateway") as gateway:
         stubs: list[Any] = [stub(opened) for opened in (jobs, operator, gateway) for stub in (AccountsServiceStub, BillingServiceStub)]

@@ -108,12 +108,12 @@ async def test_an_internal_caller_may_present_an_api_key(service: Running) -> No
     secret = (await service.new_key(workspace_id)).secret
     async with grpc.aio.insecure_channel(f"127.0.0.1:{service.settings.port}") as channel:
         stub: Any = AccountsServiceStub(channel)
-        answer = await stub.GetWorkspace(accounts.GetWorkspaceRequest(), metadata=(("x-api-key", secret),), timeout=5)
+        answer = await stub.GetWorkspace(accounts.GetWorkspaceRequest(), metadata=(("x-api-key", secret),), timeout=60)
         assert (answer.workspace.id, answer.plan.tier) == (workspace_id, "free")
         ledger: Any = BillingServiceStub(channel)
         for metadata, reason in (((("x-api-key", secret),), "ACCESS_DENIED"), ((), "MISSING_CREDENTIALS")):
             with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await ledger.Reserve(billing.ReserveRequest(), metadata=metadata, timeout=5)
+                await ledger.Reserve(billing.ReserveRequest(), metadata=metadata, timeout=60)
             assert from_rpc_error(refused.value).reason_name == reason
 
 
@@ -122,9 +122,9 @@ async def test_an_app_key_presented_inside_the_mesh_is_a_guest(service: Running)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{service.settings.port}") as channel:
         stub: Any = AccountsServiceStub(channel)
         metadata = (("x-api-key", secret),)
-        assert (await stub.GetPlan(accounts.GetPlanRequest(), metadata=metadata, timeout=5)).plan.name == "guest"
+        assert (await stub.GetPlan(accounts.GetPlanRequest(), metadata=metadata, timeout=60)).plan.name == "guest"
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await stub.ListApiKeys(accounts.ListApiKeysRequest(), metadata=metadata, timeout=5)
+            await stub.ListApiKeys(accounts.ListApiKeysRequest(), metadata=metadata, timeout=60)
         assert from_rpc_error(refused.value).reason_name == "ACCESS_DENIED"
 
 
@@ -140,7 +140,7 @@ async def test_an_app_key_tells_guests_nothing_of_what_its_workspace_has_and_spe
         }
         for method, request in asked.items():
             with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await method(request, metadata=metadata, timeout=5)
+                await method(request, metadata=metadata, timeout=60)
             assert from_rpc_error(refused.value).reason_name == "ACCESS_DENIED"
 
 

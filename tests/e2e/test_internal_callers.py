@@ -25,7 +25,7 @@ def test_every_method_but_health_refuses_a_call_with_neither_token_nor_key(serve
     async def codes() -> set[grpc.StatusCode]:
         found: set[grpc.StatusCode] = set()
         async with grpc.aio.insecure_channel(embedded.ready["grpc"][server]) as channel:
-            answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+            answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
             for service in SERVERS[server]:
                 for method in service.methods:
@@ -39,9 +39,9 @@ async def refusal(channel: grpc.aio.Channel, path: str, streaming: bool) -> grpc
     """The status of an empty request to a method."""
     try:
         if streaming:
-            await channel.unary_stream(path)(b"", timeout=5).read()  # type: ignore[arg-type]
+            await channel.unary_stream(path)(b"", timeout=60).read()  # type: ignore[arg-type]
         else:
-            await channel.unary_unary(path)(b"", timeout=5)  # type: ignore[arg-type]
+            await channel.unary_unary(path)(b"", timeout=60)  # type: ignore[arg-type]
     except grpc.aio.AioRpcError as error:
         return error.code()
     return grpc.StatusCode.OK
@@ -54,7 +54,7 @@ def test_api_key_reads_its_own_jobs_over_grpc(embedded: Mesh) -> None:
         async with grpc.aio.insecure_channel(embedded.ready["grpc"]["jobs"]) as channel:
             stub = JobsServiceStub(channel)
             metadata = (("x-api-key", embedded.ready["api_key"]),)
-            return await stub.GetJob(jobs_service_pb2.GetJobRequest(job_id=job_id), metadata=metadata, timeout=10)
+            return await stub.GetJob(jobs_service_pb2.GetJobRequest(job_id=job_id), metadata=metadata, timeout=60)
 
     assert asyncio.run(read()).job.id == job_id
 
@@ -66,7 +66,7 @@ def test_revoked_key_stops_working_everywhere_before_its_answer_would_be_forgott
     async def refused() -> bool:
         async with grpc.aio.insecure_channel(embedded.ready["grpc"]["jobs"]) as channel:
             try:
-                await JobsServiceStub(channel).ListJobs(jobs_service_pb2.ListJobsRequest(), metadata=metadata, timeout=10)
+                await JobsServiceStub(channel).ListJobs(jobs_service_pb2.ListJobsRequest(), metadata=metadata, timeout=60)
             except grpc.aio.AioRpcError as error:
                 return error.code() is grpc.StatusCode.UNAUTHENTICATED
             return False

@@ -61,4 +61,4 @@ def running_web(host: str = "127.0.0.1") -> Iterator[Web]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(timeout=10)
+        thread.join(timeout=60)

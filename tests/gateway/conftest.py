@@ -39,7 +39,7 @@ class Running:
         """A raw connection."""
         return await asyncio.open_connection("127.0.0.1", self.settings.port, limit=2**20)
 
-    async def exchange(self, request: bytes, seconds: float = 5) -> bytes:
+    async def exchange(self, request: bytes, seconds: float = 60) -> bytes:
         """Everything that is answered to raw bytes until the connection closes."""
         reader, writer = await self.connect()
         try:
@@ -84,7 +84,7 @@ async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
 @pytest_asyncio.fixture(loop_scope="session")
 async def client(gateway: Running) -> AsyncIterator[httpx2.AsyncClient]:
     """An HTTP client with a fresh workspace key."""
-    async with httpx2.AsyncClient(base_url=gateway.url, headers={"x-api-key": gateway.world.new_key()}, timeout=10, verify=False) as opened:
+    async with httpx2.AsyncClient(base_url=gateway.url, headers={"x-api-key": gateway.world.new_key()}, timeout=60, verify=False) as opened:
         yield opened
 
 

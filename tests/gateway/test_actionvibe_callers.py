@@ -29,7 +29,7 @@ class Signed:
     def client(self, **headers: str) -> httpx2.AsyncClient:
         """A client that sends these headers."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx2.AsyncClient(base_url=self.gateway.url, headers=named, timeout=10)
+        return httpx2.AsyncClient(base_url=self.gateway.url, headers=named, timeout=60)
 
 
 def issuer_table(issuer: OidcIssuer) -> str:
@@ -92,7 +92,7 @@ async def test_guest_of_an_app_key_proves_its_icana_job_by_its_claim_token(signe
 async def test_host_name_stands_for_the_contract(tmp_path: Path) -> None:
     hosts = "icana.example.com=icana,vibe.example.com=actionvibe,relay.example.com=relay"
     async with open_gateway(tmp_path, contract_hosts=hosts) as gateway:
-        async with httpx2.AsyncClient(base_url=gateway.url, headers={"x-api-key": gateway.world.new_key()}, timeout=10) as client:
+        async with httpx2.AsyncClient(base_url=gateway.url, headers={"x-api-key": gateway.world.new_key()}, timeout=60) as client:
             icana = await client.get("/api/v1/jobs", headers={"host": "icana.example.com"})
             vibe = await client.get("/api/transcriptions-list", headers={"host": "vibe.example.com"})
             relay = await client.get("/api/v1/nothing", headers={"host": "relay.example.com"})

@@ -134,7 +134,7 @@ async def test_rates_are_10_uploads_100_reads_and_20_token_calls_a_minute(tmp_pa
     async with open_gateway(tmp_path, shared_rates=False) as gateway:
         gateway.world.rates = rates_of("actionvibe")
         headers = {"authorization": f"Bearer {gateway.world.new_key()}"}
-        async with httpx2.AsyncClient(base_url=gateway.url, headers=headers, timeout=10) as client:
+        async with httpx2.AsyncClient(base_url=gateway.url, headers=headers, timeout=60) as client:
             uploads = [await upload(client) for _ in range(11)]
             reads = [await client.get("/api/usage") for _ in range(101)]
             calls = [await client.post("/api-tokens", json={"action": "list"}) for _ in range(21)]

@@ -33,7 +33,7 @@ async def test_readyz_names_every_dependency_and_the_engine(client: httpx2.Async
 async def test_only_needed_services_make_the_gateway_unready(tmp_path: Path, service: str, status: int) -> None:
     async with open_gateway(tmp_path, **{f"{service}_address": f"127.0.0.1:{free_port()}"}) as gateway:
         async with httpx2.AsyncClient(base_url=gateway.url, verify=False) as client:
-            response = await client.get("/readyz", timeout=10)
+            response = await client.get("/readyz", timeout=60)
             assert response.status_code == status
             assert response.json()["dependencies"][service]["state"] == "down"
             assert (await client.get("/healthz")).json() == {"status": "ok"}
@@ -85,7 +85,7 @@ async def test_key_is_asked_once_while_remembered(gateway: Running, client: http
 
 async def test_unavailable_is_retried_no_longer_than_a_request_may_take(gateway: Running, client: httpx2.AsyncClient) -> None:
     gateway.world.create_failures += [ServiceUnavailable()] * 3
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert_error(await submit(client), 502, "BACKEND_UNREACHABLE")
 
 
@@ -101,7 +101,7 @@ async def test_revoked_key_stops_working_when_the_bus_tells(tmp_path: Path) -> N
                 assert (await client.get("/api/v1/me")).status_code == 200
                 event = KeyRevoked(api_key_id=key.id, workspace_id=key.workspace_id)
                 await bus.publish(event_subject("billing", KeyRevoked), event, event_id=new_id())
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     while (response := await client.get("/api/v1/me")).status_code == 200:
                         await asyncio.sleep(0.005)
                 assert_error(response, 401, "INVALID_API_KEY")
@@ -109,6 +109,6 @@ async def test_revoked_key_stops_working_when_the_bus_tells(tmp_path: Path) -> N
 
 async def wait_for_state(client: httpx2.AsyncClient, state: str) -> None:
     """Wait until /readyz says so of the bus."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await client.get("/readyz")).json()["dependencies"]["nats"]["state"] != state:
             await asyncio.sleep(0.05)

@@ -33,7 +33,7 @@ async def events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
 
 async def test_events_follow_a_job_to_its_end(gateway: Running, client: httpx2.AsyncClient) -> None:
     job_id = (await submit(client)).json()["job_id"]
-    async with client.stream("GET", f"/api/v1/jobs/{job_id}/events") as response, asyncio.timeout(5):
+    async with client.stream("GET", f"/api/v1/jobs/{job_id}/events") as response, asyncio.timeout(60):
         assert response.headers["content-type"].startswith("text/event-stream")
         stream = events(response)
         first = await anext(stream)
@@ -60,7 +60,7 @@ async def test_resumed_stream_sends_only_what_is_new(gateway: Running, client: h
     job_id = (await submit(client)).json()["job_id"]
     await gateway.world.update(job_id, state=Job.STATE_PROCESSING)
     seen = {"last-event-id": "2"}
-    async with client.stream("GET", f"/api/v1/jobs/{job_id}/events", headers=seen) as response, asyncio.timeout(5):
+    async with client.stream("GET", f"/api/v1/jobs/{job_id}/events", headers=seen) as response, asyncio.timeout(60):
         stream = events(response)
         assert "comment" in await anext(stream)
         await gateway.world.finish(job_id, TRANSCRIPT)
@@ -71,7 +71,7 @@ async def test_resumed_stream_sends_only_what_is_new(gateway: Running, client: h
 
 async def test_deleted_job_ends_its_stream(gateway: Running, client: httpx2.AsyncClient) -> None:
     job_id = (await submit(client)).json()["job_id"]
-    async with client.stream("GET", f"/api/v1/jobs/{job_id}/events") as response, asyncio.timeout(5):
+    async with client.stream("GET", f"/api/v1/jobs/{job_id}/events") as response, asyncio.timeout(60):
         stream = events(response)
         await anext(stream)
         job = gateway.world.jobs[job_id]

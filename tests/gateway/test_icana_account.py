@@ -143,7 +143,7 @@ async def test_read_only_key_may_not_submit(gateway: Running, client: httpx2.Asy
 async def test_rates_are_10_uploads_and_60_others_a_minute_then_429_with_retry_after(tmp_path: Path) -> None:
     async with open_gateway(tmp_path, shared_rates=False) as gateway:
         gateway.world.rates = rates_of("icana")
-        async with httpx2.AsyncClient(base_url=gateway.url, headers={"x-api-key": gateway.world.new_key()}, timeout=10) as client:
+        async with httpx2.AsyncClient(base_url=gateway.url, headers={"x-api-key": gateway.world.new_key()}, timeout=60) as client:
             uploads = [await submit(client) for _ in range(11)]
             reads = [await client.get(f"{ROOT}/jobs") for _ in range(61)]
     assert [response.status_code for response in uploads] == [200] * 10 + [429]

@@ -40,7 +40,7 @@ async def signing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sig
         settings = {"oidc_issuers_file": folder / "issuers.toml", "egress_allowed_networks": "127.0.0.0/8"}
         async with open_gateway(folder, **settings) as gateway:
             secret = gateway.world.new_key(ApiKey.KIND_APP)
-            async with httpx2.AsyncClient(base_url=gateway.url, headers={"x-api-key": secret}, timeout=10, verify=False) as client:
+            async with httpx2.AsyncClient(base_url=gateway.url, headers={"x-api-key": secret}, timeout=60, verify=False) as client:
                 yield Signing(gateway, issuer, stranger, secret, client)
 
 

@@ -133,7 +133,7 @@ async def test_keys_are_there_before_the_first_request_and_stay_fresh(issuer: Oi
 async def run_until_asked(issuer: OidcIssuer, keys: PublishedKeys, times: int) -> None:
     """Let the task that keeps the keys fresh work until the issuer was asked so often."""
     stopping = asyncio.Event()
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(keys.run(stopping))
         while issuer.keys_asked < times or keys._lock.locked():
             await asyncio.sleep(0.005)

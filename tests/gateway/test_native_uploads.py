@@ -206,7 +206,7 @@ async def test_first_bytes_of_an_upload_reach_storage_before_the_last_are_sent(g
     media_id = gateway.world.jobs[announced["job_id"]].media_id
     reader, writer = await gateway.connect()
     writer.write(f"PUT {announced['upload_url']} HTTP/1.1\r\nhost: x\r\ncontent-length: 8\r\n\r\nRIFF".encode())
-    async with asyncio.timeout(5), gateway.world.changed:
+    async with asyncio.timeout(60), gateway.world.changed:
         await gateway.world.changed.wait_for(lambda: bytes(gateway.world.blobs.get(media_id, b"")) == b"RIFF")
     writer.write(b"WAVE")
     assert b"204 " in await asyncio.wait_for(reader.readline(), 5)

@@ -108,7 +108,7 @@ async def test_dripping_body_is_closed_in_time_and_leaves_nothing(gateway: Runni
     writer.write(UPLOAD % secret.encode() + b"Content-Length: 100000\r\n\r\n")
     writer.write(b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nabc')
     started = time.monotonic()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         status, _, body = read_answer(await reader.read())
     assert (status, body["code"]) == (408, "REQUEST_TIMEOUT")
     assert time.monotonic() - started < 10
@@ -127,7 +127,7 @@ async def wait_until(true: object, seconds: float = 5) -> None:
 async def test_401_comes_before_any_body_byte_is_read(gateway: Running) -> None:
     reader, writer = await gateway.connect()
     writer.write(UPLOAD % b"sk_live_wrong" + b"Content-Length: 100000\r\n\r\n")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         status, headers, body = read_answer(await reader.read())
     assert (status, body["code"], headers["connection"]) == (401, "INVALID_API_KEY", "close")
     writer.close()
@@ -148,7 +148,7 @@ async def test_expect_continue_is_answered_only_to_a_known_key(gateway: Running)
     assert refused.startswith(b"HTTP/1.1 401 ")
     reader, writer = await gateway.connect()
     writer.write(UPLOAD % gateway.world.new_key().encode() + expecting)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
     writer.close()
 
@@ -160,7 +160,7 @@ async def test_refused_sender_can_read_the_answer_while_it_still_sends(gateway: 
     for _ in range(30):
         writer.write(b"x" * 100_000)
         await writer.drain()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert (await reader.read()).startswith(b"HTTP/1.1 401 ")
     writer.close()
 

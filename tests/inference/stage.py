@@ -32,7 +32,7 @@ from tests.inference.peers import StoragePeer, WorkPeer, open_data_plane
 from tests.inference.troubled import TroubledEngine
 from tests.servers import NatsServer, nats_server
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 HELLO = SAMPLES / "clips" / "hello.flac"
 TWO_VOICES = SAMPLES / "clips" / "two_voices.ogg"
 SILENCE = SAMPLES / "clips" / "silence.flac"
@@ -144,7 +144,7 @@ async def open_stage(house: House, directory: Path) -> AsyncIterator[Stage]:
             storage=StorageServiceStub(
                 await enter(open_channel(addresses["storage"], audience="storage", signer=signer, services=[storage_service]))
             ),
-            client=await enter(httpx2.AsyncClient(timeout=5.0, trust_env=False)),
+            client=await enter(httpx2.AsyncClient(timeout=30.0, trust_env=False)),
             bus=bus,
             engine=engine,
             pipeline=Pipeline(engine, SpeechFloor(0.05, 0.5), get_logger("inference.pipeline")),

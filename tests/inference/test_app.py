@@ -85,7 +85,7 @@ async def test_no_work_is_taken_while_the_scratch_disk_is_full(stage: Stage) -> 
     job = stage.job(SILENCE)
     async with consuming(stage, min_free_bytes=1 << 62):
         await dispatch(stage, job)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await stage.bench.bus.pending(TRANSCRIPTION)).outstanding == 0:
                 pass
     assert stage.work.workers == []
@@ -123,7 +123,7 @@ async def watched(stage: Stage) -> AsyncIterator[health_pb2_grpc.HealthStub]:
 async def states(stub: health_pb2_grpc.HealthStub, wanted: int) -> None:
     """Waits for the state of the inference service."""
     request = health_pb2.HealthCheckRequest(service="steno.inference.v1.InferenceService")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for answer in stub.Watch(request):
             if answer.status == wanted:
                 return

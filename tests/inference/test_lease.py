@@ -26,7 +26,7 @@ async def claimed(stage: Stage, lease_seconds: float = QUICK_SECONDS) -> Lease:
 
 
 async def keep_until_lost(lease: Lease) -> None:
-    async with asyncio.timeout(10), kept(lease, asyncio.Event()):
+    async with asyncio.timeout(60), kept(lease, asyncio.Event()):
         await asyncio.Event().wait()
 
 
@@ -71,7 +71,7 @@ async def test_stopping_ends_the_work(stage: Stage) -> None:
     lease, stopping = await claimed(stage, 30), asyncio.Event()
     stopping.set()
     with pytest.raises(Stopped):
-        async with asyncio.timeout(10), kept(lease, stopping):
+        async with asyncio.timeout(60), kept(lease, stopping):
             await asyncio.Event().wait()
 
 

@@ -37,7 +37,8 @@ from steno.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer
 from tests.jobs.peers import AccountsPeer, BillingPeer, StoragePeer
 from tests.servers import NatsServer, free_port, nats_server
 
-DEADLINE_SECONDS = 15.0
+# A guard against hanging, not a promise: a machine with other work may need a good part of it.
+DEADLINE_SECONDS = 60.0
 CLAIM_KEY = "0123456789abcdef" * 4
 QUICK: dict[str, Any] = {
     "dispatch_interval_seconds": 0.1,
@@ -52,6 +53,7 @@ QUICK: dict[str, Any] = {
     "retry_delay_seconds": 0.05,
     "max_retry_delay_seconds": 0.1,
     "shutdown_grace_seconds": 3.0,
+    "rpc_timeout_seconds": DEADLINE_SECONDS,
 }
 
 

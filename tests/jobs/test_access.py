@@ -132,5 +132,5 @@ async def test_an_app_key_by_itself_finds_no_guests_job_by_guessing_its_key(stag
         async with grpc.aio.insecure_channel(f"127.0.0.1:{mesh.settings.port}") as channel:
             stub: JobsServiceAsyncStub = JobsServiceStub(channel)
             with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await stub.FindJob(FindJobRequest(idempotency_key="1"), metadata=(("x-api-key", "sk_live_app"),), timeout=10)
+                await stub.FindJob(FindJobRequest(idempotency_key="1"), metadata=(("x-api-key", "sk_live_app"),), timeout=60)
         assert from_rpc_error(refused.value).reason_name == "JOB_NOT_FOUND"

@@ -103,7 +103,7 @@ async def test_pending_counts_what_waits_and_what_is_in_hand(bus: Bus) -> None:
         await entered.wait()
         assert await bus.pending(WORK_CONSUMER) == Pending(waiting=2, outstanding=1)
         release.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await bus.pending(WORK_CONSUMER) != Pending(waiting=0, outstanding=0):
                 await asyncio.sleep(0.01)
 

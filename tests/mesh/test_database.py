@@ -107,7 +107,7 @@ async def test_a_cancelled_transaction_rolls_back_and_frees_the_writer(database:
     await entered.wait()
     task.cancel()
     await asyncio.wait([task])
-    async with asyncio.timeout(5), database.transaction() as session:
+    async with asyncio.timeout(60), database.transaction() as session:
         session.add(Account(id=3))
     assert await balance(database, 2) is None
     assert await balance(database, 3) == 0

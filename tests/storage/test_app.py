@@ -127,7 +127,7 @@ async def take_media(stub: "StorageServiceAsyncStub", nats_url: str) -> str:
         assert (await stub.GetMedia(messages.GetMediaRequest(media_id=committed.id))).media == committed
         address = (await stub.SignMediaUrl(messages.SignMediaUrlRequest(media_id=committed.id))).download_url
         assert (await http.get(address.url)).content == SAMPLE.read_bytes()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             event = await announced.get()
         assert (event.media_id, event.duration_ms) == (committed.id, committed.probe.duration_ms)
     return committed.id

@@ -53,10 +53,10 @@ async def test_an_app_key_by_itself_reads_signs_and_deletes_no_media(storehouse:
         async def answers(secret: str) -> list[str]:
             metadata = (("x-api-key", secret),)
             return [
-                await reason_of(stub.GetMedia(messages.GetMediaRequest(media_id=media.id), metadata=metadata, timeout=10)),
-                await reason_of(stub.SignMediaUrl(messages.SignMediaUrlRequest(media_id=media.id), metadata=metadata, timeout=10)),
-                await reason_of(stub.CommitUpload(messages.CommitUploadRequest(media_id=media.id), metadata=metadata, timeout=10)),
-                await reason_of(stub.DeleteMedia(messages.DeleteMediaRequest(media_id=media.id), metadata=metadata, timeout=10)),
+                await reason_of(stub.GetMedia(messages.GetMediaRequest(media_id=media.id), metadata=metadata, timeout=60)),
+                await reason_of(stub.SignMediaUrl(messages.SignMediaUrlRequest(media_id=media.id), metadata=metadata, timeout=60)),
+                await reason_of(stub.CommitUpload(messages.CommitUploadRequest(media_id=media.id), metadata=metadata, timeout=60)),
+                await reason_of(stub.DeleteMedia(messages.DeleteMediaRequest(media_id=media.id), metadata=metadata, timeout=60)),
             ]
 
         assert await answers("sk_live_app") == ["ACCESS_DENIED"] * 4

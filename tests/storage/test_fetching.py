@@ -309,6 +309,6 @@ async def has_state(site: Site, media_id: str, state: State) -> bool:
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Wait for it, ten seconds at most."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await condition():
             await asyncio.sleep(0.01)

@@ -30,7 +30,7 @@ async def raw_exchange(port: int, request: bytes) -> bytes:
     writer.write(request)
     answer = b""
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while piece := await reader.read(65536):
                 answer += piece
                 if b"\r\n\r\n" in answer and answer.endswith(b"}"):

@@ -90,7 +90,7 @@ class World:
 
     async def submitted(self, secret: str, count: int = 1) -> Job:
         """The newest job of a key's workspace, once it has so many."""
-        async with asyncio.timeout(10), self.changed:
+        async with asyncio.timeout(60), self.changed:
             await self.changed.wait_for(lambda: len(self.jobs_of(secret)) >= count)
         return self.jobs_of(secret)[0]
 
