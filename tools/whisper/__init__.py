@@ -1,0 +1,1 @@
+"""The recipe of the test Whisper: a small model of the real architecture, trained on generated speech."""
