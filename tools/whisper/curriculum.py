@@ -29,10 +29,10 @@ class Stage(NamedTuple):
 
 
 STAGES = (
-    Stage("sentence", 0.45, 1.0, (Kind(1.0, (2.8, 3.4, 4.0), many=False, moved=0.7),)),
+    Stage("sentence", 0.35, 1.0, (Kind(1.0, (2.8, 3.4, 4.0), many=False, moved=0.7),)),
     Stage(
         "paragraph",
-        0.75,
+        0.6,
         0.5,
         (
             Kind(0.4, (3.0, 4.0), many=False, moved=0.6),
