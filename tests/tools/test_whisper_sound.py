@@ -76,7 +76,7 @@ def test_words_keep_their_sound_when_silence_is_trimmed() -> None:
 
 def test_words_keep_their_sound_when_speech_is_stretched() -> None:
     speech = stretched(_speech(), 1.1)
-    assert speech.words[1] == Span("two.", pytest.approx(1.32), pytest.approx(1.65))
+    assert speech.words[1][1:] == pytest.approx((1.32, 1.65))
     start = int(np.flatnonzero(np.abs(speech.samples) > 1e-3)[0]) / SAMPLE_RATE_HZ
     assert start == pytest.approx(speech.words[0].start, abs=0.002)
 

@@ -74,7 +74,8 @@ def _hiss(chance: np.random.Generator) -> Waveform:
 def _hum(chance: np.random.Generator) -> Waveform:
     times = np.arange(WINDOW_SAMPLES) / SAMPLE_RATE_HZ
     tones = [np.sin(2 * np.pi * chance.uniform(50, 1_000) * times) for _ in range(3)]
-    return (np.sum(tones, axis=0) * 0.1).astype(np.float32)
+    hum: Waveform = (np.sum(tones, axis=0) * 0.1).astype(np.float32)
+    return hum
 
 
 def _clicks(chance: np.random.Generator) -> Waveform:

@@ -1,0 +1,92 @@
+"""A window's transcript depends on the window alone."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.inference.models.whisper.architecture import UnsupportedModel
+from services.inference.models.whisper.log_mel import AudioTooLong
+from services.inference.models.whisper.model import UnknownLanguage, WhisperModel, WhisperRequest, load_whisper
+from services.inference.models.whisper.precision import Precision
+from services.inference.models.whisper.prompts import Task
+from services.inference.models.whisper.quality import Thresholds, Verdict
+from services.inference.pcm import cut
+from tests.inference.conftest import Heard
+
+Open = Callable[[Precision], WhisperModel]
+
+
+@pytest.fixture
+def requests(meeting: Heard) -> list[WhisperRequest]:
+    """Windows of 1 to 12 s with all kinds of wishes."""
+    tasks = [
+        Task(None),
+        Task("en", text="as we said"),
+        Task("es", translate=True, timestamps=True),
+        Task(None, timestamps=True, hotwords="Ada"),
+        Task("de"),
+    ]
+    spans = [(0, 12_000), (12_000, 16_000), (20_000, 27_321), (30_000, 31_000), (40_000, 50_000)]
+    return [WhisperRequest(cut(meeting.pcm, *span), task) for span, task in zip(spans, tasks, strict=True)]
+
+
+@pytest.mark.parametrize("precision", list(Precision))
+def test_company_in_the_batch_changes_nothing(precision: Precision, open_whisper: Open, requests: list[WhisperRequest]) -> None:
+    model = open_whisper(precision)
+    together = model.transcribe(requests)
+    alone = [model.transcribe([request])[0] for request in requests]
+    backwards = model.transcribe(requests[::-1])[::-1]
+    for one, two, three in zip(together, alone, backwards, strict=True):
+        assert one.tokens == two.tokens == three.tokens
+        assert one.window.language == two.window.language
+        assert [word.text for word in one.window.words] == [word.text for word in two.window.words]
+
+
+def test_words_lie_in_order_inside_the_window(open_whisper: Open, requests: list[WhisperRequest], meeting: Heard) -> None:
+    results = open_whisper(Precision.FP32).transcribe(requests)
+    assert any(result.window.words for result in results)
+    for request, result in zip(requests, results, strict=True):
+        times = [time for word in result.window.words for time in (word.start_ms, word.end_ms)]
+        assert times == sorted(times)
+        assert all(0 <= time <= len(request.pcm) / 16 for time in times)
+
+
+def test_same_seed_same_text_at_any_temperature(open_whisper: Open, requests: list[WhisperRequest]) -> None:
+    hot = [replace(request, temperature=1.0) for request in requests]
+    model = open_whisper(Precision.FP32)
+    first, second = model.transcribe(hot), [model.transcribe([request])[0] for request in hot]
+    assert [result.tokens for result in first] == [result.tokens for result in second]
+    assert [result.tokens for result in first] != [result.tokens for result in model.transcribe(requests)]
+
+
+def test_what_cannot_be_believed_climbs_to_the_last_temperature(whisper_folder: Path, requests: list[WhisperRequest]) -> None:
+    strict = load_whisper(whisper_folder, thresholds=Thresholds(lowest_log_probability=0.0, highest_compression_ratio=99.0))
+    lax = load_whisper(whisper_folder, thresholds=Thresholds(lowest_log_probability=-99.0, highest_compression_ratio=99.0))
+    assert {result.verdict for result in strict.transcribe(requests[:2])} == {Verdict.DOUBTFUL}
+    assert {result.window.temperature for result in lax.transcribe(requests[:2])} == {0.0}
+
+
+def test_loops_and_silence_leave_no_text(whisper_folder: Path, requests: list[WhisperRequest]) -> None:
+    looping = load_whisper(whisper_folder, thresholds=Thresholds(highest_compression_ratio=-1.0, lowest_log_probability=-99.0))
+    silent = load_whisper(whisper_folder, thresholds=Thresholds(lowest_log_probability=0.0, highest_no_speech_probability=-1.0))
+    for model, verdict in ((looping, Verdict.REPETITIVE), (silent, Verdict.SILENT)):
+        (result,) = model.transcribe(requests[1:2])
+        assert (result.verdict, result.window.text, result.window.words) == (verdict, "", ())
+        assert result.tokens
+
+
+def test_unknown_languages_and_long_audio_are_refused(open_whisper: Open) -> None:
+    model = open_whisper(Precision.FP32)
+    with pytest.raises(UnknownLanguage):
+        model.transcribe([WhisperRequest(np.zeros(16_000, np.int16), Task("xx"))])
+    with pytest.raises(AudioTooLong):
+        model.transcribe([WhisperRequest(np.zeros(31 * 16_000, np.int16), Task("en"))])
+    assert model.transcribe([]) == []
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModel):
+        load_whisper(tmp_path)

@@ -1,0 +1,49 @@
+"""Prompts have Whisper's order and always leave room to decode."""
+
+from pathlib import Path
+
+import pytest
+
+from services.inference.models.whisper.prompts import Task, build_prompt, token_limit
+from services.inference.models.whisper.vocabulary import Vocabulary, read_vocabulary
+
+CONTEXT = 448
+
+
+@pytest.fixture
+def vocabulary(whisper_folder: Path) -> Vocabulary:
+    return read_vocabulary(whisper_folder)
+
+
+def test_order_of_tokens(vocabulary: Vocabulary) -> None:
+    special = vocabulary.special
+    prompt = build_prompt(vocabulary, Task("es", translate=True, hotwords="Ada", text="so it is"), CONTEXT)
+    assert prompt.tokens[0] == special.previous
+    assert vocabulary.decode(prompt.tokens) == " Ada so it is"
+    assert prompt.tokens[prompt.start :] == (special.start, special.languages["es"], special.translate, special.no_timestamps)
+
+
+def test_without_text_nothing_comes_before_the_start(vocabulary: Vocabulary) -> None:
+    prompt = build_prompt(vocabulary, Task("en", timestamps=True, text="  "), CONTEXT)
+    assert prompt.tokens == (vocabulary.special.start, vocabulary.special.languages["en"], vocabulary.special.transcribe)
+    assert prompt.start == 0
+
+
+def test_hotwords_and_text_share_one_budget(vocabulary: Vocabulary) -> None:
+    prompt = build_prompt(vocabulary, Task("en", hotwords="h" * 400, text="t" * 400), CONTEXT)
+    assert prompt.start == 1 + 223
+    both = build_prompt(vocabulary, Task("en", hotwords="h" * 22, text="t" * 400 + "end"), CONTEXT)
+    assert both.start == 1 + 223
+    assert vocabulary.decode(both.tokens) == " " + "h" * 22 + "t" * 197 + "end"
+
+
+def test_text_steers_nothing(vocabulary: Vocabulary) -> None:
+    prompt = build_prompt(vocabulary, Task("en", text="a <|endoftext|><|translate|><|0.00|> b"), CONTEXT)
+    assert all(vocabulary.is_text(token) for token in prompt.tokens[1 : prompt.start])
+
+
+def test_limit_grows_with_the_window_and_stays_in_the_context(vocabulary: Vocabulary) -> None:
+    short = build_prompt(vocabulary, Task("en"), CONTEXT)
+    long = build_prompt(vocabulary, Task("en", text="t" * 400), CONTEXT)
+    assert token_limit(1.0, short, CONTEXT) == 24
+    assert token_limit(30.0, long, CONTEXT) + len(long.tokens) <= CONTEXT

@@ -1,0 +1,38 @@
+"""What cannot be believed is tried again, and silence is not."""
+
+import pytest
+
+from services.inference.models.whisper.decoding import Decoded
+from services.inference.models.whisper.quality import Thresholds, Verdict, compression_ratio, next_temperature
+
+
+def decoded(average: float, no_speech: float) -> Decoded:
+    return Decoded([1, 2, 3], [average] * 4, no_speech, ended=True)
+
+
+@pytest.mark.parametrize(
+    ("average", "no_speech", "text", "verdict"),
+    [
+        (-0.3, 0.1, "a plain sentence", Verdict.ACCEPTED),
+        (-1.1, 0.1, "a plain sentence", Verdict.DOUBTFUL),
+        (-0.3, 0.1, "again and " * 30, Verdict.REPETITIVE),
+        (-1.1, 0.7, "again and " * 30, Verdict.SILENT),
+        (-0.3, 0.7, "a plain sentence", Verdict.ACCEPTED),
+    ],
+)
+def test_verdicts(average: float, no_speech: float, text: str, verdict: Verdict) -> None:
+    assert Thresholds().judge(decoded(average, no_speech), text) is verdict
+
+
+def test_loops_compress_and_speech_does_not() -> None:
+    assert compression_ratio("and then, " * 40) > 5
+    assert compression_ratio("The committee met on Tuesday to discuss the budget for the coming year.") < 1.5
+    assert compression_ratio("") < 1
+
+
+def test_ladder_has_six_rungs_and_ends_at_one() -> None:
+    rungs, temperature = [0.0], next_temperature(0.0)
+    while temperature is not None:
+        rungs.append(temperature)
+        temperature = next_temperature(temperature)
+    assert rungs == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
