@@ -52,7 +52,6 @@ class Reference:
 
     def __init__(self, folder: Path) -> None:
         self._model: Any = WhisperForConditionalGeneration.from_pretrained(folder, attn_implementation="eager")
-        self._model.eval()
         self._features = WhisperFeatureExtractor.from_pretrained(folder)
         self._vocabulary = read_vocabulary(folder)
         self._rules = read_generation_config(folder)

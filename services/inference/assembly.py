@@ -45,6 +45,7 @@ def to_window_transcript(window: Window, engine: Engine, result: WindowResult | 
         ("avg_logprob", result.average_log_probability),
         ("no_speech_prob", result.no_speech_probability),
         ("compression_ratio", result.compression_ratio),
+        ("temperature", result.temperature),
     ):
         if value is not None:
             setattr(transcript, name, value)

@@ -26,7 +26,7 @@ class WindowResult:
     """What an engine says about one window; word times count from the window's start.
 
     None means that the engine does not know: average_log_probability is per token, no_speech_probability
-    and compression_ratio are Whisper's, language is an ISO 639-1 code.
+    and compression_ratio are Whisper's, language is an ISO 639-1 code, temperature is the one that it was sampled with.
     """
 
     text: str
@@ -35,6 +35,7 @@ class WindowResult:
     average_log_probability: float | None = None
     no_speech_probability: float | None = None
     compression_ratio: float | None = None
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from services.inference.models.mel_filters import FFT_SAMPLES, mel_filters
 from services.inference.models.session import open_session
-from services.inference.pcm import SAMPLE_RATE_HZ, Floats, Pcm, to_floats
+from services.inference.pcm import Floats, Pcm, to_floats
 
-FFT_SAMPLES = 400
 HOP_SAMPLES = 160
 HOP_MS = 10
 MEL_BANDS = 40
@@ -21,11 +21,6 @@ EMBEDDING_SIZE = 256
 BATCH_SPANS = 64
 MEL_BLOCK_FRAMES = 6_000
 SHORTEST_SPAN_FRAMES = 20
-
-SLANEY_LINEAR_HZ = 200 / 3
-SLANEY_BREAK_HZ = 1_000.0
-SLANEY_BREAK_MEL = SLANEY_BREAK_HZ / SLANEY_LINEAR_HZ
-SLANEY_LOG_STEP = np.log(6.4) / 27
 
 MODEL_PATH = Path(__file__).parent / "data" / "speaker_dvector.onnx"
 
@@ -35,7 +30,7 @@ class SpeakerEncoder:
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
-        self._filters = mel_filters()
+        self._filters = mel_filters(MEL_BANDS).astype(np.float32)
 
     def embed(self, pcm: Pcm, spans: Sequence[tuple[int, int]], gain: float) -> Floats:
         """One embedding per span of the audio.
@@ -80,28 +75,6 @@ def mel_power(samples: Floats, filters: Floats) -> Floats:
         power = np.square(spectrum.real) + np.square(spectrum.imag)
         mels[start : start + MEL_BLOCK_FRAMES] = power.astype(np.float32) @ filters.T
     return mels
-
-
-def mel_filters() -> Floats:
-    """(40, 201) triangles of equal area on Slaney's mel scale from 0 to 8 kHz."""
-    bins_hz = np.linspace(0, SAMPLE_RATE_HZ / 2, FFT_SAMPLES // 2 + 1)
-    edges_hz = mel_to_hz(np.linspace(0, float(hz_to_mel(SAMPLE_RATE_HZ / 2)), MEL_BANDS + 2))
-    widths = np.diff(edges_hz)[:, None]
-    distances = edges_hz[:, None] - bins_hz[None, :]
-    rising, falling = -distances[:-2] / widths[:-1], distances[2:] / widths[1:]
-    areas = (edges_hz[2:] - edges_hz[:-2])[:, None]
-    return np.asarray(np.maximum(0, np.minimum(rising, falling)) * 2 / areas, np.float32)
-
-
-def hz_to_mel(hz: float) -> float:
-    """Slaney's scale at or above its break at 1 kHz."""
-    return float(SLANEY_BREAK_MEL + np.log(hz / SLANEY_BREAK_HZ) / SLANEY_LOG_STEP)
-
-
-def mel_to_hz(mels: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Slaney's scale: linear below 1 kHz, logarithmic above."""
-    logarithmic = SLANEY_BREAK_HZ * np.exp(SLANEY_LOG_STEP * (mels - SLANEY_BREAK_MEL))
-    return np.where(mels >= SLANEY_BREAK_MEL, logarithmic, mels * SLANEY_LINEAR_HZ)
 
 
 def load_speaker_encoder(path: Path = MODEL_PATH) -> SpeakerEncoder:

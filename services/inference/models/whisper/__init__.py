@@ -1,0 +1,1 @@
+"""Whisper on ONNX Runtime: from samples to words, many windows at a time."""

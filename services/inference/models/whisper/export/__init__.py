@@ -1,0 +1,1 @@
+"""From a Whisper checkpoint in Hugging Face layout to the ONNX graphs that this package runs."""

@@ -1,0 +1,129 @@
+"""A model's three graphs on a processor or a GPU; what passes between them never leaves it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from onnxruntime import OrtValue
+
+from services.inference.models.session import ERRORS_ONLY
+from services.inference.models.whisper.architecture import Architecture
+from services.inference.models.whisper.precision import DECODER_FILE, ENCODER_FILE, ROWS_FILE
+from services.inference.pcm import Floats
+
+CUDA_PROVIDER = "CUDAExecutionProvider"
+CPU_PROVIDER = "CPUExecutionProvider"
+CPU = "cpu"
+# Far below any score, and inside what half precision can say.
+FORBIDDEN = -1e4
+
+Integers = npt.NDArray[np.int64]
+Tensors = Sequence[OrtValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the decoder reads: tokens and positions (rows, length), reads (rows, reads), bias (rows, 1, length, past + length)."""
+
+    tokens: Integers
+    positions: Integers
+    bias: Floats
+    reads: Integers
+
+
+class Graphs:
+    """Sessions over one precision of one model."""
+
+    def __init__(self, architecture: Architecture, folder: Path, providers: Sequence[str], threads: int) -> None:
+        options = _options(threads)
+        self._encoder, self._decoder, self._rows = (
+            onnxruntime.InferenceSession(str(folder / name), sess_options=options, providers=list(providers))
+            for name in (ENCODER_FILE, DECODER_FILE, ROWS_FILE)
+        )
+        self.architecture = architecture
+        self._device = "cuda" if CUDA_PROVIDER in self._encoder.get_providers() else CPU
+        self._type = np.float16 if "float16" in self._encoder.get_inputs()[0].type else np.float32
+        layers = range(architecture.decoder_layers)
+        self._past_names = [name for layer in layers for name in (f"past_key_{layer}", f"past_value_{layer}")]
+        self._cross_names = [name for layer in layers for name in (f"cross_key_{layer}", f"cross_value_{layer}")]
+        self._present_names = [name for layer in layers for name in (f"present_key_{layer}", f"present_value_{layer}")]
+
+    def encode(self, mels: Floats) -> list[OrtValue]:
+        """Keys and values of every decoder layer, (rows, heads, frames, head size) each.
+
+        mels: (rows, bands, 2 * frames). On a processor one row at a time: batches are no faster there, hold more memory, and
+        rounded activations would depend on each other.
+        """
+        mels = mels.astype(self._type, copy=False)
+        if self._device != CPU:
+            return self._run(self._encoder, {"mel": self._place(mels)}, self._cross_names)
+        sizes = self.architecture
+        shape = (len(mels), sizes.decoder_heads, sizes.frames, sizes.head_size)
+        crossed = [np.empty(shape, self._type) for _ in self._cross_names]
+        for row in range(len(mels)):
+            binding = self._encoder.io_binding()
+            binding.bind_cpu_input("mel", mels[row : row + 1])
+            for name, tensor in zip(self._cross_names, crossed, strict=True):
+                binding.bind_output(name, CPU, 0, self._type, (1, *shape[1:]), tensor[row].ctypes.data)
+            self._encoder.run_with_iobinding(binding)
+        return [OrtValue.ortvalue_from_numpy(tensor) for tensor in crossed]
+
+    def decode(self, step: Step, past: Tensors, crossed: Tensors) -> tuple[Floats, list[OrtValue]]:
+        """Logits (rows, reads, vocabulary) float32 where asked for, and the past of the next step."""
+        feeds = self._feeds(step, past, crossed, align=False)
+        logits, *present = self._run(self._decoder, feeds, ["logits", *self._present_names])
+        return logits.numpy(), present
+
+    def attention(self, step: Step, crossed: Tensors) -> Floats:
+        """Cross-attention (rows, alignment heads, length, frames) float32 of whole sequences."""
+        feeds = self._feeds(step, self.no_past(len(step.tokens)), crossed, align=True)
+        return np.asarray(self._run(self._decoder, feeds, ["attention"])[0].numpy(), np.float32)
+
+    def no_past(self, rows: int) -> list[OrtValue]:
+        """The past of a first step."""
+        shape = (rows, self.architecture.decoder_heads, 0, self.architecture.head_size)
+        return [self._place(np.empty(shape, self._type))] * len(self._past_names)
+
+    def select(self, tensors: Tensors, rows: Sequence[int]) -> list[OrtValue]:
+        """These rows of each tensor, in this order; one may appear twice."""
+        wanted = self._place(np.array(rows, np.int64))
+        return [self._run(self._rows, {"tensor": tensor, "rows": wanted}, ["selected"])[0] for tensor in tensors]
+
+    def _feeds(self, step: Step, past: Tensors, crossed: Tensors, align: bool) -> dict[str, OrtValue]:
+        arrays = {
+            "tokens": step.tokens,
+            "positions": step.positions,
+            "bias": step.bias.astype(self._type, copy=False),
+            "reads": step.reads,
+        }
+        feeds = {name: self._place(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        feeds["align"] = OrtValue.ortvalue_from_numpy(np.array(align))
+        feeds.update(zip(self._past_names, past, strict=True))
+        feeds.update(zip(self._cross_names, crossed, strict=True))
+        return feeds
+
+    def _place(self, array: npt.NDArray[Any]) -> OrtValue:
+        return OrtValue.ortvalue_from_numpy(array, self._device, 0)
+
+    def _run(self, session: onnxruntime.InferenceSession, feeds: Mapping[str, OrtValue], names: Sequence[str]) -> list[OrtValue]:
+        if self._device == CPU:
+            return list(session.run_with_ort_values(names, feeds))
+        binding = session.io_binding()
+        for name, value in feeds.items():
+            binding.bind_ortvalue_input(name, value)
+        for name in names:
+            binding.bind_output(name, CPU if name in ("logits", "attention") else self._device)
+        session.run_with_iobinding(binding)
+        return list(binding.get_outputs())
+
+
+def _options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = ERRORS_ONLY
+    return options

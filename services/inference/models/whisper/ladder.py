@@ -1,0 +1,75 @@
+"""Tries of one window at rising temperatures, together with the other windows that need them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.inference.models.whisper.decoding import Decoded, Decoder, DecodingRequest
+from services.inference.models.whisper.graphs import Tensors
+from services.inference.models.whisper.prompts import Prompt
+from services.inference.models.whisper.quality import Thresholds, Verdict, next_temperature
+from services.inference.models.whisper.vocabulary import Vocabulary
+
+FINAL = (Verdict.ACCEPTED, Verdict.SILENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """What one temperature gave."""
+
+    temperature: float
+    decoded: Decoded
+    text: str
+    verdict: Verdict
+
+    @property
+    def rank(self) -> tuple[bool, bool, float]:
+        """Greater is better."""
+        return self.verdict in FINAL, self.verdict is not Verdict.REPETITIVE, self.decoded.average_log_probability
+
+
+@dataclass(frozen=True, slots=True)
+class Climb:
+    """What one window starts from."""
+
+    prompt: Prompt
+    most_tokens: int
+    temperature: float
+    seed: int
+
+
+class Ladder:
+    """One model's decoder and what it takes to believe it."""
+
+    def __init__(self, decoder: Decoder, vocabulary: Vocabulary, thresholds: Thresholds) -> None:
+        self._decoder = decoder
+        self._vocabulary = vocabulary
+        self._thresholds = thresholds
+
+    def climb(self, crossed: Tensors, climbs: Sequence[Climb]) -> list[Try]:
+        """The first try of each window that can be believed, else its best."""
+        best: dict[int, Try] = {}
+        waiting: dict[int, float] = {row: climb.temperature for row, climb in enumerate(climbs)}
+        while waiting:
+            rows = list(waiting)
+            for row, found in zip(rows, self._try(crossed, climbs, waiting), strict=True):
+                best[row] = max(best.get(row, found), found, key=lambda one: one.rank)
+                higher = next_temperature(waiting.pop(row))
+                if found.verdict not in FINAL and higher is not None:
+                    waiting[row] = higher
+        return [best[row] for row in range(len(climbs))]
+
+    def _try(self, crossed: Tensors, climbs: Sequence[Climb], temperatures: dict[int, float]) -> list[Try]:
+        rows = list(temperatures)
+        requests = [
+            DecodingRequest(climbs[row].prompt, climbs[row].most_tokens, temperature, climbs[row].seed)
+            for row, temperature in temperatures.items()
+        ]
+        heard = crossed if len(rows) == len(climbs) else self._decoder.graphs.select(crossed, rows)
+        return [
+            self._judged(decoded, temperature)
+            for decoded, temperature in zip(self._decoder.decode(heard, requests), temperatures.values(), strict=True)
+        ]
+
+    def _judged(self, decoded: Decoded, temperature: float) -> Try:
+        text = self._vocabulary.decode(decoded.tokens).strip()
+        return Try(temperature, decoded, text, self._thresholds.judge(decoded, text))

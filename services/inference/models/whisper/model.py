@@ -1,0 +1,130 @@
+"""Windows in, words out: the whole path of one model over a batch."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from services.inference.models.whisper.architecture import read_architecture
+from services.inference.models.whisper.decoding import Decoder
+from services.inference.models.whisper.graphs import CPU_PROVIDER, Graphs, Tensors
+from services.inference.models.whisper.ladder import Climb, Ladder, Try
+from services.inference.models.whisper.log_mel import LogMel
+from services.inference.models.whisper.precision import Precision, graphs_folder
+from services.inference.models.whisper.prompts import Task, build_prompt, token_limit
+from services.inference.models.whisper.quality import Thresholds, Verdict, compression_ratio
+from services.inference.models.whisper.rules import TokenRules
+from services.inference.models.whisper.timing import Utterance, WordTimer
+from services.inference.models.whisper.vocabulary import Vocabulary, read_generation_config, read_vocabulary
+from services.inference.pcm import SAMPLE_RATE_HZ, Pcm, duration_ms
+from services.inference.transcript import WindowResult, Word
+
+DROPPED = (Verdict.SILENT, Verdict.REPETITIVE)
+ENGLISH = "en"
+
+
+class UnknownLanguage(ValueError):
+    """The model does not know the language."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhisperRequest:
+    """One window of at most 30 s. task.language: None to find out. temperature: of the first try."""
+
+    pcm: Pcm
+    task: Task
+    temperature: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WhisperResult:
+    """What was heard. tokens: all that were decoded, also where silence or a loop left no text of them."""
+
+    window: WindowResult
+    verdict: Verdict
+    tokens: tuple[int, ...]
+
+
+class WhisperModel:
+    """One model at one precision; not for several threads at once."""
+
+    def __init__(self, graphs: Graphs, vocabulary: Vocabulary, rules: TokenRules, thresholds: Thresholds) -> None:
+        self._graphs = graphs
+        self._vocabulary = vocabulary
+        self._decoder = Decoder(graphs, rules, vocabulary.special)
+        self._ladder = Ladder(self._decoder, vocabulary, thresholds)
+        self._timer = WordTimer(graphs, vocabulary)
+        self._log_mel = LogMel(graphs.architecture.mel_bands)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes it transcribes."""
+        return tuple(self._vocabulary.special.languages) or (ENGLISH,)
+
+    def transcribe(self, requests: Sequence[WhisperRequest]) -> list[WhisperResult]:
+        """One result per request, in their order; what else is in the batch changes none of them.
+
+        Windows that cannot be believed are decoded again at higher temperatures, without the others. Raises AudioTooLong,
+        UnknownLanguage.
+        """
+        for request in requests:
+            if request.task.language not in (None, *self.languages):
+                raise UnknownLanguage(str(request.task.language))
+        if not requests:
+            return []
+        crossed = self._graphs.encode(np.stack([self._log_mel(request.pcm) for request in requests]))
+        tasks = self._with_languages(crossed, [request.task for request in requests])
+        tries = self._ladder.climb(crossed, [self._climb(*pair) for pair in zip(requests, tasks, strict=True)])
+        utterances = [
+            Utterance(replace(task, timestamps=False), found.decoded, duration_ms(request.pcm))
+            for request, task, found in zip(requests, tasks, tries, strict=True)
+        ]
+        words = self._timer.words(crossed, utterances)
+        return [_result(*parts) for parts in zip(tasks, tries, words, strict=True)]
+
+    def _with_languages(self, crossed: Tensors, tasks: Sequence[Task]) -> list[Task]:
+        """Tasks that name their language."""
+        if not self._vocabulary.special.languages:
+            return [replace(task, language=ENGLISH) for task in tasks]
+        rows = [row for row, task in enumerate(tasks) if task.language is None]
+        if not rows:
+            return list(tasks)
+        probabilities = self._decoder.language_probabilities(self._graphs.select(crossed, rows), len(rows))
+        found = {row: self.languages[int(likeliest)] for row, likeliest in zip(rows, probabilities.argmax(axis=1), strict=True)}
+        return [replace(task, language=found.get(row, task.language)) for row, task in enumerate(tasks)]
+
+    def _climb(self, request: WhisperRequest, task: Task) -> Climb:
+        context = self._graphs.architecture.context
+        prompt = build_prompt(self._vocabulary, task, context)
+        most_tokens = token_limit(len(request.pcm) / SAMPLE_RATE_HZ, prompt, context)
+        return Climb(prompt, most_tokens, request.temperature, seed=zlib.crc32(request.pcm.tobytes()))
+
+
+def _result(task: Task, found: Try, words: tuple[Word, ...]) -> WhisperResult:
+    dropped = found.verdict in DROPPED
+    window = WindowResult(
+        text="" if dropped else found.text,
+        words=() if dropped else words,
+        language=task.language,
+        average_log_probability=found.decoded.average_log_probability,
+        no_speech_probability=found.decoded.no_speech_probability,
+        compression_ratio=compression_ratio(found.text),
+        temperature=found.temperature,
+    )
+    return WhisperResult(window, found.verdict, tuple(found.decoded.tokens))
+
+
+def load_whisper(
+    folder: Path,
+    precision: Precision = Precision.FP32,
+    providers: Sequence[str] = (CPU_PROVIDER,),
+    threads: int = 1,
+    thresholds: Thresholds | None = None,
+) -> WhisperModel:
+    """The model of a folder in Hugging Face layout that was exported at this precision. Raises UnsupportedModel."""
+    vocabulary = read_vocabulary(folder)
+    rules = TokenRules(vocabulary.special, read_generation_config(folder))
+    graphs = Graphs(read_architecture(folder), graphs_folder(folder, precision), providers, threads)
+    return WhisperModel(graphs, vocabulary, rules, thresholds or Thresholds())

@@ -1,0 +1,50 @@
+"""Whether what was decoded can be believed, and what to try when it cannot."""
+
+import zlib
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.inference.models.whisper.decoding import Decoded
+
+TEMPERATURE_STEP = 0.2
+HIGHEST_TEMPERATURE = 1.0
+TOLERANCE = 1e-6
+
+
+class Verdict(StrEnum):
+    """accepted; doubtful: another temperature may help; repetitive: doubtful, and the text is a loop; silent: nobody speaks."""
+
+    ACCEPTED = "accepted"
+    DOUBTFUL = "doubtful"
+    REPETITIVE = "repetitive"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Bounds of belief. Source of the numbers: Radford et al. 2022, sec. 4.5."""
+
+    highest_compression_ratio: float = 2.4
+    lowest_log_probability: float = -1.0
+    highest_no_speech_probability: float = 0.6
+
+    def judge(self, decoded: Decoded, text: str) -> Verdict:
+        """Silence needs both: no speech is likely, and the text is not."""
+        unlikely = decoded.average_log_probability < self.lowest_log_probability
+        if unlikely and decoded.no_speech_probability > self.highest_no_speech_probability:
+            return Verdict.SILENT
+        if compression_ratio(text) > self.highest_compression_ratio:
+            return Verdict.REPETITIVE
+        return Verdict.DOUBTFUL if unlikely else Verdict.ACCEPTED
+
+
+def compression_ratio(text: str) -> float:
+    """Length of the text over its length compressed: above 2.4 it repeats itself."""
+    encoded = text.encode()
+    return len(encoded) / len(zlib.compress(encoded))
+
+
+def next_temperature(temperature: float) -> float | None:
+    """The next rung of the ladder, None after the last."""
+    higher = temperature + TEMPERATURE_STEP
+    return None if higher > HIGHEST_TEMPERATURE + TOLERANCE else min(higher, HIGHEST_TEMPERATURE)
