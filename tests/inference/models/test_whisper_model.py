@@ -9,7 +9,7 @@ import pytest
 
 from services.inference.models.whisper.architecture import UnsupportedModel
 from services.inference.models.whisper.log_mel import AudioTooLong
-from services.inference.models.whisper.model import UnknownLanguage, WhisperModel, WhisperRequest, load_whisper
+from services.inference.models.whisper.model import UnknownLanguage, WhisperModel, WhisperRequest, WhisperSettings, load_whisper
 from services.inference.models.whisper.precision import Precision
 from services.inference.models.whisper.prompts import Task
 from services.inference.models.whisper.quality import Thresholds, Verdict
@@ -63,19 +63,35 @@ def test_same_seed_same_text_at_any_temperature(open_whisper: Open, requests: li
 
 
 def test_what_cannot_be_believed_climbs_to_the_last_temperature(whisper_folder: Path, requests: list[WhisperRequest]) -> None:
-    strict = load_whisper(whisper_folder, thresholds=Thresholds(lowest_log_probability=0.0, highest_compression_ratio=99.0))
-    lax = load_whisper(whisper_folder, thresholds=Thresholds(lowest_log_probability=-99.0, highest_compression_ratio=99.0))
+    strict = load_whisper(whisper_folder, settings=WhisperSettings(Thresholds(lowest_log_probability=0.0, highest_compression_ratio=99.0)))
+    lax = load_whisper(whisper_folder, settings=WhisperSettings(Thresholds(lowest_log_probability=-99.0, highest_compression_ratio=99.0)))
     assert {result.verdict for result in strict.transcribe(requests[:2])} == {Verdict.DOUBTFUL}
     assert {result.window.temperature for result in lax.transcribe(requests[:2])} == {0.0}
 
 
 def test_loops_and_silence_leave_no_text(whisper_folder: Path, requests: list[WhisperRequest]) -> None:
-    looping = load_whisper(whisper_folder, thresholds=Thresholds(highest_compression_ratio=-1.0, lowest_log_probability=-99.0))
-    silent = load_whisper(whisper_folder, thresholds=Thresholds(lowest_log_probability=0.0, highest_no_speech_probability=-1.0))
+    looping = load_whisper(
+        whisper_folder, settings=WhisperSettings(Thresholds(highest_compression_ratio=-1.0, lowest_log_probability=-99.0))
+    )
+    silent = load_whisper(
+        whisper_folder, settings=WhisperSettings(Thresholds(lowest_log_probability=0.0, highest_no_speech_probability=-1.0))
+    )
     for model, verdict in ((looping, Verdict.REPETITIVE), (silent, Verdict.SILENT)):
         (result,) = model.transcribe(requests[1:2])
         assert (result.verdict, result.window.text, result.window.words) == (verdict, "", ())
         assert result.tokens
+
+
+def test_a_search_is_as_good_alone_as_in_a_batch_and_better_than_greed(whisper_folder: Path, requests: list[WhisperRequest]) -> None:
+    lenient = Thresholds(lowest_log_probability=-99.0, highest_compression_ratio=99.0)
+    greedy, searching = (load_whisper(whisper_folder, settings=WhisperSettings(lenient, beams)) for beams in (1, 4))
+    together, alone = searching.transcribe(requests), [searching.transcribe([request])[0] for request in requests]
+    assert [result.tokens for result in together] == [result.tokens for result in alone]
+
+    def mean(model: WhisperModel) -> float:
+        return float(np.mean([result.window.average_log_probability for result in model.transcribe(requests)]))
+
+    assert mean(searching) > mean(greedy)
 
 
 def test_unknown_languages_and_long_audio_are_refused(open_whisper: Open) -> None:

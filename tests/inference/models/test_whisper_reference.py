@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from services.inference.models.whisper.architecture import read_architecture
+from services.inference.models.whisper.beams import BeamDecoder
 from services.inference.models.whisper.decoding import Decoded, Decoder, DecodingRequest
 from services.inference.models.whisper.graphs import CPU_PROVIDER, Graphs
 from services.inference.models.whisper.log_mel import LogMel
@@ -65,6 +66,15 @@ def test_tokens_are_the_references_in_batches_of_mixed_prompts(size: int, runtim
             assert decoded.tokens == answer["tokens"], CASES[case]
             assert sum(decoded.log_probabilities) == pytest.approx(answer["log_probability"], abs=2e-3)
             assert decoded.no_speech_probability == pytest.approx(answer["no_speech_probability"], rel=1e-3)
+
+
+def test_one_beam_is_greedy(runtime: Runtime) -> None:
+    prompts = [build_prompt(runtime.vocabulary, case.task, runtime.architecture.context) for case in CASES]
+    requests = [DecodingRequest(prompt, 40) for prompt in prompts]
+    greedy = runtime.decoder.decode(runtime.crossed, requests)
+    searched = BeamDecoder(runtime.decoder, width=1).decode(runtime.crossed, requests)
+    assert [found.tokens for found in searched] == [found.tokens for found in greedy]
+    assert [found.ended for found in searched] == [found.ended for found in greedy]
 
 
 def test_reference_holds_ends_and_full_lengths_with_and_without_times(whisper_reference: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
 """Tries of one window at rising temperatures, together with the other windows that need them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from services.inference.models.whisper.beams import BeamDecoder
 from services.inference.models.whisper.decoding import Decoded, Decoder, DecodingRequest
 from services.inference.models.whisper.graphs import Tensors
 from services.inference.models.whisper.prompts import Prompt
@@ -38,10 +39,11 @@ class Climb:
 
 
 class Ladder:
-    """One model's decoder and what it takes to believe it."""
+    """One model's decoder and what it takes to believe it. beams: the search at temperature 0, None to be greedy."""
 
-    def __init__(self, decoder: Decoder, vocabulary: Vocabulary, thresholds: Thresholds) -> None:
+    def __init__(self, decoder: Decoder, vocabulary: Vocabulary, thresholds: Thresholds, beams: BeamDecoder | None = None) -> None:
         self._decoder = decoder
+        self._beams = beams
         self._vocabulary = vocabulary
         self._thresholds = thresholds
 
@@ -58,18 +60,23 @@ class Ladder:
                     waiting[row] = higher
         return [best[row] for row in range(len(climbs))]
 
-    def _try(self, crossed: Tensors, climbs: Sequence[Climb], temperatures: dict[int, float]) -> list[Try]:
-        rows = list(temperatures)
-        requests = [
-            DecodingRequest(climbs[row].prompt, climbs[row].most_tokens, temperature, climbs[row].seed)
-            for row, temperature in temperatures.items()
-        ]
-        heard = crossed if len(rows) == len(climbs) else self._decoder.graphs.select(crossed, rows)
-        return [
-            self._judged(decoded, temperature)
-            for decoded, temperature in zip(self._decoder.decode(heard, requests), temperatures.values(), strict=True)
-        ]
+    def _try(self, crossed: Tensors, climbs: Sequence[Climb], temperatures: Mapping[int, float]) -> list[Try]:
+        searched = [row for row, temperature in temperatures.items() if self._beams and temperature <= 0]
+        sampled = [row for row in temperatures if row not in searched]
+        found: dict[int, Try] = {}
+        for decoder, rows in ((self._beams, searched), (self._decoder, sampled)):
+            if not rows or decoder is None:
+                continue
+            requests = [_request(climbs[row], temperatures[row]) for row in rows]
+            heard = crossed if rows == list(range(len(climbs))) else self._decoder.graphs.select(crossed, rows)
+            for row, decoded in zip(rows, decoder.decode(heard, requests), strict=True):
+                found[row] = self._judged(decoded, temperatures[row])
+        return [found[row] for row in temperatures]
 
     def _judged(self, decoded: Decoded, temperature: float) -> Try:
         text = self._vocabulary.decode(decoded.tokens).strip()
         return Try(temperature, decoded, text, self._thresholds.judge(decoded, text))
+
+
+def _request(climb: Climb, temperature: float) -> DecodingRequest:
+    return DecodingRequest(climb.prompt, climb.most_tokens, temperature, climb.seed)

@@ -2,12 +2,13 @@
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from services.inference.models.whisper.architecture import read_architecture
+from services.inference.models.whisper.beams import BeamDecoder
 from services.inference.models.whisper.decoding import Decoder
 from services.inference.models.whisper.graphs import CPU_PROVIDER, Graphs, Tensors
 from services.inference.models.whisper.ladder import Climb, Ladder, Try
@@ -47,14 +48,23 @@ class WhisperResult:
     tokens: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class WhisperSettings:
+    """How to decode. beams: 1 is greedy; more cost as many times the decoder's work."""
+
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    beams: int = 1
+
+
 class WhisperModel:
     """One model at one precision; not for several threads at once."""
 
-    def __init__(self, graphs: Graphs, vocabulary: Vocabulary, rules: TokenRules, thresholds: Thresholds) -> None:
+    def __init__(self, graphs: Graphs, vocabulary: Vocabulary, rules: TokenRules, settings: WhisperSettings) -> None:
         self._graphs = graphs
         self._vocabulary = vocabulary
         self._decoder = Decoder(graphs, rules, vocabulary.special)
-        self._ladder = Ladder(self._decoder, vocabulary, thresholds)
+        beams = BeamDecoder(self._decoder, settings.beams) if settings.beams > 1 else None
+        self._ladder = Ladder(self._decoder, vocabulary, settings.thresholds, beams)
         self._timer = WordTimer(graphs, vocabulary)
         self._log_mel = LogMel(graphs.architecture.mel_bands)
 
@@ -121,10 +131,10 @@ def load_whisper(
     precision: Precision = Precision.FP32,
     providers: Sequence[str] = (CPU_PROVIDER,),
     threads: int = 1,
-    thresholds: Thresholds | None = None,
+    settings: WhisperSettings | None = None,
 ) -> WhisperModel:
     """The model of a folder in Hugging Face layout that was exported at this precision. Raises UnsupportedModel."""
     vocabulary = read_vocabulary(folder)
     rules = TokenRules(vocabulary.special, read_generation_config(folder))
     graphs = Graphs(read_architecture(folder), graphs_folder(folder, precision), providers, threads)
-    return WhisperModel(graphs, vocabulary, rules, thresholds or Thresholds())
+    return WhisperModel(graphs, vocabulary, rules, settings or WhisperSettings())
