@@ -12,6 +12,7 @@ import uvloop
 from rich.console import Console
 
 from bench import footprint, lifecycle, reads, submit, upload
+from bench.asr import run as asr
 from bench.benchmark import LONG, SHORT, Benchmark, Effort
 from bench.report import show
 from services.mesh.telemetry import configure_logging
@@ -22,6 +23,7 @@ BENCHMARKS = (
     Benchmark("reads", "reading a job through the gateway, beside a plain Starlette route", reads.run),
     Benchmark("footprint", "memory and time to ready of the idle mesh", footprint.run),
     Benchmark("lifecycle", "a second of silence from submit to done, beside the same work without the platform", lifecycle.run),
+    Benchmark("asr", "Whisper's sizes with random weights on one thread, beside CTranslate2 and transformers", asr.run),
 )
 
 

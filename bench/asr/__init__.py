@@ -1,0 +1,1 @@
+"""Our Whisper runtime beside transformers and CTranslate2."""
