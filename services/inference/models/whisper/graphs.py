@@ -20,6 +20,7 @@ CPU_PROVIDER = "CPUExecutionProvider"
 CPU = "cpu"
 # Far below any score, and inside what half precision can say.
 FORBIDDEN = -1e4
+TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
 
 Integers = npt.NDArray[np.int64]
 Tensors = Sequence[OrtValue]
@@ -46,31 +47,29 @@ class Graphs:
         )
         self.architecture = architecture
         self._device = "cuda" if CUDA_PROVIDER in self._encoder.get_providers() else CPU
-        self._type = np.float16 if "float16" in self._encoder.get_inputs()[0].type else np.float32
+        self._type = TYPES[self._encoder.get_inputs()[0].type]
         layers = range(architecture.decoder_layers)
         self._past_names = [name for layer in layers for name in (f"past_key_{layer}", f"past_value_{layer}")]
-        self._cross_names = [name for layer in layers for name in (f"cross_key_{layer}", f"cross_value_{layer}")]
+        self._crosses = {output.name: (output.shape[1:], TYPES[output.type]) for output in self._encoder.get_outputs()}
         self._present_names = [name for layer in layers for name in (f"present_key_{layer}", f"present_value_{layer}")]
 
     def encode(self, mels: Floats) -> list[OrtValue]:
-        """Keys and values of every decoder layer, (rows, heads, frames, head size) each.
+        """What every decoder layer's cross-attention reads, a row per window.
 
         mels: (rows, bands, 2 * frames). On a processor one row at a time: batches are no faster there, hold more memory, and
         rounded activations would depend on each other.
         """
         mels = mels.astype(self._type, copy=False)
         if self._device != CPU:
-            return self._run(self._encoder, {"mel": self._place(mels)}, self._cross_names)
-        sizes = self.architecture
-        shape = (len(mels), sizes.decoder_heads, sizes.frames, sizes.head_size)
-        crossed = [np.empty(shape, self._type) for _ in self._cross_names]
+            return self._run(self._encoder, {"mel": self._place(mels)}, list(self._crosses))
+        crossed = {name: np.empty((len(mels), *shape), kind) for name, (shape, kind) in self._crosses.items()}
         for row in range(len(mels)):
             binding = self._encoder.io_binding()
             binding.bind_cpu_input("mel", mels[row : row + 1])
-            for name, tensor in zip(self._cross_names, crossed, strict=True):
-                binding.bind_output(name, CPU, 0, self._type, (1, *shape[1:]), tensor[row].ctypes.data)
+            for name, tensor in crossed.items():
+                binding.bind_output(name, CPU, 0, tensor.dtype, (1, *tensor.shape[1:]), tensor[row].ctypes.data)
             self._encoder.run_with_iobinding(binding)
-        return [OrtValue.ortvalue_from_numpy(tensor) for tensor in crossed]
+        return [OrtValue.ortvalue_from_numpy(tensor) for tensor in crossed.values()]
 
     def decode(self, step: Step, past: Tensors, crossed: Tensors) -> tuple[Floats, list[OrtValue]]:
         """Logits (rows, reads, vocabulary) float32 where asked for, and the past of the next step."""
@@ -90,6 +89,8 @@ class Graphs:
 
     def select(self, tensors: Tensors, rows: Sequence[int]) -> list[OrtValue]:
         """These rows of each tensor, in this order; one may appear twice."""
+        if self._device == CPU:
+            return [OrtValue.ortvalue_from_numpy(np.take(tensor.numpy(), rows, axis=0)) for tensor in tensors]
         wanted = self._place(np.array(rows, np.int64))
         return [self._run(self._rows, {"tensor": tensor, "rows": wanted}, ["selected"])[0] for tensor in tensors]
 
@@ -103,7 +104,7 @@ class Graphs:
         feeds = {name: self._place(np.ascontiguousarray(array)) for name, array in arrays.items()}
         feeds["align"] = OrtValue.ortvalue_from_numpy(np.array(align))
         feeds.update(zip(self._past_names, past, strict=True))
-        feeds.update(zip(self._cross_names, crossed, strict=True))
+        feeds.update(zip(self._crosses, crossed, strict=True))
         return feeds
 
     def _place(self, array: npt.NDArray[Any]) -> OrtValue:

@@ -1,27 +1,17 @@
 """The decoder: one graph for prompts and for single steps, with the attention of the alignment heads on demand."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, helper
 
 from services.inference.models.whisper.architecture import Architecture
 from services.inference.models.whisper.export.builder import GraphBuilder, Shape
+from services.inference.models.whisper.export.cross import Cross
 from services.inference.models.whisper.export.embedding import Embedding
 from services.inference.models.whisper.export.weights import Weights
 
 STEP_SHAPE = ("batch", "length")
-
-
-@dataclass(frozen=True)
-class Memory:
-    """The tensors that a decoder layer reads besides its input."""
-
-    past_key: str
-    past_value: str
-    cross_key: str
-    cross_value: str
 
 
 class DecoderGraph:
@@ -33,13 +23,13 @@ class DecoderGraph:
     (batch, alignment heads, length, frames) float32, empty unless wanted.
     """
 
-    def __init__(self, builder: GraphBuilder, weights: Weights, architecture: Architecture, embedding: Embedding) -> None:
+    def __init__(self, builder: GraphBuilder, weights: Weights, architecture: Architecture, embedding: Embedding, cross: Cross) -> None:
         self._builder = builder
         self._weights = weights.under("decoder")
         self._architecture = architecture
         self._embedding = embedding
+        self._cross = cross
         self._queries: list[str] = []
-        self._memories: list[Memory] = []
 
     def build(self, alignment_heads: Sequence[tuple[int, int]]) -> None:
         """Fill the builder."""
@@ -58,26 +48,22 @@ class DecoderGraph:
 
     def _layer(self, x: str, bias: str, layer: int) -> str:
         builder, weights, heads = self._builder, self._weights.under(f"layers.{layer}"), self._architecture.decoder_heads
-        memory = self._memory(layer)
+        past_key, past_value = self._past(layer)
+        self._cross.declare(builder, layer)
         own, cross = weights.under("self_attn"), weights.under("encoder_attn")
         normed = builder.layer_norm(x, weights.under("self_attn_layer_norm"))
         projected = builder.joined_linear(normed, [own.under(name) for name in ("q_proj", "k_proj", "v_proj")])
-        attended, *present = builder.attention(heads, 3, *projected, "", "", bias, memory.past_key, memory.past_value)
+        attended, *present = builder.attention(heads, 3, *projected, "", "", bias, past_key, past_value)
         self._present(layer, present)
         x = builder.add("Add", x, builder.linear(attended, own.under("out_proj")))
         query = builder.linear(builder.layer_norm(x, weights.under("encoder_attn_layer_norm")), cross.under("q_proj"))
         self._queries.append(query)
-        (heard,) = builder.attention(heads, 1, query, memory.cross_key, memory.cross_value)
+        heard = self._cross.attend(builder, layer, query)
         return builder.feed_forward(builder.add("Add", x, builder.linear(heard, cross.under("out_proj"))), weights)
 
-    def _memory(self, layer: int) -> Memory:
-        sizes = self._architecture
-        past: Shape = ("batch", sizes.decoder_heads, "past", sizes.head_size)
-        cross: Shape = ("batch", sizes.decoder_heads, sizes.frames, sizes.head_size)
-        shapes = {"past_key": past, "past_value": past, "cross_key": cross, "cross_value": cross}
-        memory = Memory(**{name: self._builder.input(f"{name}_{layer}", shape) for name, shape in shapes.items()})
-        self._memories.append(memory)
-        return memory
+    def _past(self, layer: int) -> tuple[str, str]:
+        shape: Shape = ("batch", self._architecture.decoder_heads, "past", self._architecture.head_size)
+        return self._builder.input(f"past_key_{layer}", shape), self._builder.input(f"past_value_{layer}", shape)
 
     def _present(self, layer: int, present: Sequence[str]) -> None:
         shape = ("batch", self._architecture.decoder_heads, "total", self._architecture.head_size)
@@ -114,8 +100,7 @@ class DecoderGraph:
     def _layer_attention(self, layer: int, heads: str, scale: str) -> str:
         builder, sizes = self._builder, self._architecture
         query = builder.add("Gather", builder.heads(self._queries[layer], sizes.decoder_heads, sizes.head_size), heads, axis=1)
-        key = builder.add("Transpose", builder.add("Gather", self._memories[layer].cross_key, heads, axis=1), perm=[0, 1, 3, 2])
-        scores = builder.add("MatMul", builder.add("Mul", query, scale), key)
+        scores = builder.add("MatMul", builder.add("Mul", query, scale), self._cross.keys(builder, layer, heads))
         return builder.add("Softmax", builder.add("Cast", scores, to=TensorProto.FLOAT), axis=-1)
 
 

@@ -2,11 +2,12 @@
 
 from services.inference.models.whisper.architecture import Architecture
 from services.inference.models.whisper.export.builder import GraphBuilder
+from services.inference.models.whisper.export.cross import Cross
 from services.inference.models.whisper.export.weights import Weights
 
 
-def build_encoder(builder: GraphBuilder, weights: Weights, architecture: Architecture) -> None:
-    """mel (batch, bands, 2 * frames) to cross_key_i and cross_value_i (batch, heads, frames, head size) per decoder layer."""
+def build_encoder(builder: GraphBuilder, weights: Weights, architecture: Architecture, cross: Cross) -> None:
+    """mel (batch, bands, 2 * frames) to the keys and values of every decoder layer."""
     mel = builder.input("mel", ("batch", architecture.mel_bands, 2 * architecture.frames))
     encoder = weights.under("encoder")
     x = builder.add("Transpose", _convolutions(builder, mel, encoder), perm=[0, 2, 1])
@@ -14,7 +15,12 @@ def build_encoder(builder: GraphBuilder, weights: Weights, architecture: Archite
     for layer in range(architecture.encoder_layers):
         x = _block(builder, x, encoder.under(f"layers.{layer}"), architecture.encoder_heads)
     x = builder.layer_norm(x, encoder.under("layer_norm"))
-    _cross_outputs(builder, x, weights.under("decoder"), architecture)
+    decoder, sizes = weights.under("decoder"), (architecture.decoder_heads, architecture.head_size)
+    for layer in range(architecture.decoder_layers):
+        attention = decoder.under(f"layers.{layer}.encoder_attn")
+        key = builder.linear(x, attention.under("k_proj"), bias=False)
+        value = builder.linear(x, attention.under("v_proj"))
+        cross.store(builder, layer, builder.heads(key, *sizes), builder.heads(value, *sizes))
 
 
 def _convolutions(builder: GraphBuilder, mel: str, encoder: Weights) -> str:
@@ -31,14 +37,3 @@ def _block(builder: GraphBuilder, x: str, weights: Weights, heads: int) -> str:
     projected = builder.joined_linear(normed, [own.under(name) for name in ("q_proj", "k_proj", "v_proj")])
     (attended,) = builder.attention(heads, 1, *projected)
     return builder.feed_forward(builder.add("Add", x, builder.linear(attended, own.under("out_proj"))), weights)
-
-
-def _cross_outputs(builder: GraphBuilder, x: str, decoder: Weights, architecture: Architecture) -> None:
-    heads, head_size = architecture.decoder_heads, architecture.head_size
-    shape = ("batch", heads, architecture.frames, head_size)
-    for layer in range(architecture.decoder_layers):
-        cross = decoder.under(f"layers.{layer}.encoder_attn")
-        key = builder.linear(x, cross.under("k_proj"), bias=False)
-        value = builder.linear(x, cross.under("v_proj"))
-        builder.output(builder.heads(key, heads, head_size), f"cross_key_{layer}", shape)
-        builder.output(builder.heads(value, heads, head_size), f"cross_value_{layer}", shape)

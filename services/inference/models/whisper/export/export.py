@@ -6,8 +6,9 @@ from pathlib import Path
 
 from onnx import TensorProto
 
-from services.inference.models.whisper.architecture import read_alignment_heads, read_architecture
+from services.inference.models.whisper.architecture import Architecture, read_alignment_heads, read_architecture
 from services.inference.models.whisper.export.builder import GraphBuilder, Linear
+from services.inference.models.whisper.export.cross import Cross, FloatCross, Int8Cross
 from services.inference.models.whisper.export.decoder import DecoderGraph
 from services.inference.models.whisper.export.embedding import Embedding, FloatEmbedding, Int8Embedding
 from services.inference.models.whisper.export.encoder import build_encoder
@@ -31,6 +32,11 @@ EMBEDDINGS: dict[Precision, Callable[[GraphBuilder, Floats], Embedding]] = {
     Precision.FP16: FloatEmbedding,
     Precision.INT8: Int8Embedding,
 }
+CROSSES: dict[Precision, Callable[[Architecture], Cross]] = {
+    Precision.FP32: FloatCross,
+    Precision.FP16: FloatCross,
+    Precision.INT8: Int8Cross,
+}
 
 
 def export_whisper(folder: Path, precision: Precision) -> Path:
@@ -53,7 +59,8 @@ def export_whisper(folder: Path, precision: Precision) -> Path:
 
 def _encoder(folder: Path, weights: Weights, precision: Precision) -> GraphBuilder:
     builder = GraphBuilder(ENCODER_LINEARS[precision], _float_type(precision))
-    build_encoder(builder, weights, read_architecture(folder))
+    architecture = read_architecture(folder)
+    build_encoder(builder, weights, architecture, CROSSES[precision](architecture))
     return builder
 
 
@@ -61,7 +68,8 @@ def _decoder(folder: Path, weights: Weights, precision: Precision) -> GraphBuild
     architecture = read_architecture(folder)
     builder = GraphBuilder(DECODER_LINEARS[precision], _float_type(precision))
     embedding = EMBEDDINGS[precision](builder, weights["decoder.embed_tokens.weight"])
-    DecoderGraph(builder, weights, architecture, embedding).build(read_alignment_heads(folder, architecture))
+    graph = DecoderGraph(builder, weights, architecture, embedding, CROSSES[precision](architecture))
+    graph.build(read_alignment_heads(folder, architecture))
     return builder
 
 
