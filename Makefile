@@ -17,7 +17,7 @@ E2E_CONTRACTS := $(wildcard tests/e2e/test_contract_*.py tests/e2e/test_examples
 DATA ?= .steno
 PORT ?= 8080
 
-.PHONY: help setup demo up test test-faults check format lock bench clean $(addprefix test-,$(AREAS))
+.PHONY: help setup demo up test test-faults check format lock bench bench-asr clean $(addprefix test-,$(AREAS))
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ lock: ## Resolve requirements.lock anew from pyproject.toml
 
 bench: setup ## Print speed and memory as ratios against a baseline run beside it
 	@GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m bench
+
+bench-asr: setup ## Measure the Whisper runtime, beside CTranslate2 and transformers where the extra whisper-reference is installed
+	@$(BIN)/python -m bench --only asr
 
 clean: ## Remove the virtual environment and generated modules (not your data)
 	rm -rf $(VENV) build dist *.egg-info
