@@ -45,10 +45,10 @@ def _costs(weights: Costs) -> Costs:
 
 
 def token_starts(costs: Costs) -> NDArray[np.int64]:
-    """First frame of each token on the cheapest monotonic path, (tokens,)."""
+    """First frame of each token on the cheapest monotonic path, which need not begin at the first frame; (tokens,)."""
     tokens, frames = costs.shape
     total = np.full((tokens + 1, frames + 1), np.inf, np.float32)
-    total[0, 0] = 0
+    total[0] = 0  # the first token may start anywhere, as speech does
     came = np.zeros((tokens + 1, frames + 1), np.int8)
     for diagonal in range(2, tokens + frames + 1):
         rows = np.arange(max(1, diagonal - frames), min(tokens, diagonal - 1) + 1)
