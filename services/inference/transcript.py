@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import count
 
 
@@ -21,12 +22,22 @@ class Word:
     overlap: bool = False
 
 
+class Verdict(StrEnum):
+    """accepted; doubtful: another temperature may help; repetitive: doubtful, and the text is a loop; silent: nobody speaks."""
+
+    ACCEPTED = "accepted"
+    DOUBTFUL = "doubtful"
+    REPETITIVE = "repetitive"
+    SILENT = "silent"
+
+
 @dataclass(frozen=True, slots=True)
 class WindowResult:
     """What an engine says about one window; word times count from the window's start.
 
     None means that the engine does not know: average_log_probability is per token, no_speech_probability
-    and compression_ratio are Whisper's, language is an ISO 639-1 code, temperature is the one that it was sampled with.
+    and compression_ratio are Whisper's, language is an ISO 639-1 code, temperature is the one that it was sampled with, verdict is
+    on the last try. language_probabilities: of the likeliest languages by their codes, 0 to 1; empty where none was looked for.
     """
 
     text: str
@@ -36,6 +47,8 @@ class WindowResult:
     no_speech_probability: float | None = None
     compression_ratio: float | None = None
     temperature: float | None = None
+    verdict: Verdict | None = None
+    language_probabilities: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

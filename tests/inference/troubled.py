@@ -20,6 +20,7 @@ class TroubledEngine:
         self.inner = engine
         self.name, self.model = engine.name, engine.model
         self.max_window_seconds = max_window_seconds
+        self.windows_in_flight = engine.windows_in_flight
         self.trouble: Callable[[int], Exception | None] = lambda number: None
         self.hanging: set[int] = set()
         self.dead = False
@@ -27,6 +28,9 @@ class TroubledEngine:
         self.windows_heard = 0
         self.at_work = asyncio.Event()
         self.checking = asyncio.Event()
+
+    def on_capacity(self, changed: Callable[[], None]) -> None:
+        """It never changes."""
 
     async def transcribe_window(self, pcm: Pcm, parameters: WindowParameters) -> WindowResult:
         """As the engine, unless in trouble."""

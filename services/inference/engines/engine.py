@@ -1,6 +1,6 @@
 """The port between the pipeline and whatever runs the models."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,13 +26,16 @@ class WindowParameters:
     """What the caller wants of a window.
 
     language: ISO 639-1, None to let the engine find out. prompt: words and phrases that help to spell, see `prepare_prompt`.
-    translate: into English. temperature: to start sampling from, 0 to 1; None is the engine's own.
+    translate: into English. temperature: to start sampling from, 0 to 1; None is the engine's own. priority: 0 before 1 before 2,
+    where an engine has a queue of its own. hotwords: names and terms, the most important first.
     """
 
     language: str | None = None
     prompt: str = ""
     translate: bool = False
     temperature: float | None = None
+    priority: int = 0
+    hotwords: tuple[str, ...] = ()
 
 
 class Engine(Protocol):
@@ -61,6 +64,13 @@ class Engine(Protocol):
     @property
     def punctuates(self) -> bool:
         """Whether its words carry capitals and punctuation."""
+
+    @property
+    def windows_in_flight(self) -> int:
+        """How many windows are worth having under way at once, all jobs together; at least 1, and it may change."""
+
+    def on_capacity(self, changed: Callable[[], None]) -> None:
+        """Call this whenever `windows_in_flight` changed."""
 
     async def transcribe_window(self, pcm: Pcm, parameters: WindowParameters) -> WindowResult:
         """Words of one window.

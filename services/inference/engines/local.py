@@ -1,7 +1,7 @@
 """The engine of an installation without a model server: bundled models in processes of our own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -38,6 +38,14 @@ class LocalEngine:
 
     def __init__(self, pool: WorkerPool) -> None:
         self._pool = pool
+
+    @property
+    def windows_in_flight(self) -> int:
+        """One per process, and one that is cut while they work."""
+        return self._pool.size + 1
+
+    def on_capacity(self, changed: Callable[[], None]) -> None:
+        """It never changes."""
 
     async def transcribe_window(self, pcm: Pcm, parameters: WindowParameters) -> WindowResult:
         """Raises LanguageUnsupported for any language but English, WindowFailed when tries are spent."""

@@ -78,6 +78,11 @@ class WorkerPool:
             self._free.put_nowait(slot)
 
     @property
+    def size(self) -> int:
+        """How many processes may run."""
+        return len(self._slots)
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """Ids of the processes that run now."""
         return tuple(slot.worker.pid for slot in self._slots if slot.worker)

@@ -12,8 +12,9 @@ from services.inference.models.whisper.log_mel import AudioTooLong
 from services.inference.models.whisper.model import UnknownLanguage, WhisperModel, WhisperRequest, WhisperSettings, load_whisper
 from services.inference.models.whisper.precision import Precision
 from services.inference.models.whisper.prompts import Task
-from services.inference.models.whisper.quality import Thresholds, Verdict
+from services.inference.models.whisper.quality import Thresholds
 from services.inference.pcm import cut
+from services.inference.transcript import Verdict
 from tests.inference.conftest import Heard
 
 Open = Callable[[Precision], WhisperModel]

@@ -7,8 +7,9 @@ from services.inference.models.whisper.beams import BeamDecoder
 from services.inference.models.whisper.decoding import Decoded, Decoder, DecodingRequest
 from services.inference.models.whisper.graphs import Tensors
 from services.inference.models.whisper.prompts import Prompt
-from services.inference.models.whisper.quality import Thresholds, Verdict, next_temperature
+from services.inference.models.whisper.quality import Thresholds, next_temperature
 from services.inference.models.whisper.vocabulary import Vocabulary
+from services.inference.transcript import Verdict
 
 FINAL = (Verdict.ACCEPTED, Verdict.SILENT)
 

@@ -1,7 +1,7 @@
 """Windows in, words out: the whole path of one model over a batch."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,15 +15,16 @@ from services.inference.models.whisper.ladder import Climb, Ladder, Try
 from services.inference.models.whisper.log_mel import LogMel
 from services.inference.models.whisper.precision import Precision, graphs_folder
 from services.inference.models.whisper.prompts import Task, build_prompt, token_limit
-from services.inference.models.whisper.quality import Thresholds, Verdict, compression_ratio
+from services.inference.models.whisper.quality import Thresholds, compression_ratio
 from services.inference.models.whisper.rules import TokenRules
 from services.inference.models.whisper.timing import Utterance, WordTimer
 from services.inference.models.whisper.vocabulary import Vocabulary, read_generation_config, read_vocabulary
 from services.inference.pcm import SAMPLE_RATE_HZ, Pcm, duration_ms
-from services.inference.transcript import WindowResult, Word
+from services.inference.transcript import Verdict, WindowResult, Word
 
 DROPPED = (Verdict.SILENT, Verdict.REPETITIVE)
 ENGLISH = "en"
+LANGUAGES_TOLD = 5
 
 
 class UnknownLanguage(ValueError):
@@ -85,25 +86,32 @@ class WhisperModel:
         if not requests:
             return []
         crossed = self._graphs.encode(np.stack([self._log_mel(request.pcm) for request in requests]))
-        tasks = self._with_languages(crossed, [request.task for request in requests])
+        heard = self._languages(crossed, [request.task for request in requests])
+        tasks = [self._named(request.task, probabilities) for request, probabilities in zip(requests, heard, strict=True)]
         tries = self._ladder.climb(crossed, [self._climb(*pair) for pair in zip(requests, tasks, strict=True)])
         utterances = [
             Utterance(replace(task, timestamps=False), found.decoded, duration_ms(request.pcm))
             for request, task, found in zip(requests, tasks, tries, strict=True)
         ]
         words = self._timer.words(crossed, utterances)
-        return [_result(*parts) for parts in zip(tasks, tries, words, strict=True)]
+        return [_result(*parts) for parts in zip(tasks, heard, tries, words, strict=True)]
 
-    def _with_languages(self, crossed: Tensors, tasks: Sequence[Task]) -> list[Task]:
-        """Tasks that name their language."""
-        if not self._vocabulary.special.languages:
-            return [replace(task, language=ENGLISH) for task in tasks]
+    def _languages(self, crossed: Tensors, tasks: Sequence[Task]) -> list[dict[str, float]]:
+        """Probabilities of the likeliest languages, falling, for each task that does not name its own."""
+        found: list[dict[str, float]] = [{} for _ in tasks]
         rows = [row for row, task in enumerate(tasks) if task.language is None]
-        if not rows:
-            return list(tasks)
-        probabilities = self._decoder.language_probabilities(self._graphs.select(crossed, rows), len(rows))
-        found = {row: self.languages[int(likeliest)] for row, likeliest in zip(rows, probabilities.argmax(axis=1), strict=True)}
-        return [replace(task, language=found.get(row, task.language)) for row, task in enumerate(tasks)]
+        if rows and self._vocabulary.special.languages:
+            probabilities = self._decoder.language_probabilities(self._graphs.select(crossed, rows), len(rows))
+            for row, share in zip(rows, probabilities, strict=True):
+                likeliest = np.argsort(-share, kind="stable")[:LANGUAGES_TOLD]
+                found[row] = {self.languages[int(index)]: float(share[index]) for index in likeliest}
+        return found
+
+    def _named(self, task: Task, probabilities: Mapping[str, float]) -> Task:
+        """The task with its language: asked for, else the likeliest, else the only one."""
+        if not self._vocabulary.special.languages:
+            return replace(task, language=ENGLISH)
+        return task if task.language else replace(task, language=next(iter(probabilities)))
 
     def _climb(self, request: WhisperRequest, task: Task) -> Climb:
         context = self._graphs.architecture.context
@@ -112,7 +120,7 @@ class WhisperModel:
         return Climb(prompt, most_tokens, request.temperature, seed=zlib.crc32(request.pcm.tobytes()))
 
 
-def _result(task: Task, found: Try, words: tuple[Word, ...]) -> WhisperResult:
+def _result(task: Task, languages: Mapping[str, float], found: Try, words: tuple[Word, ...]) -> WhisperResult:
     dropped = found.verdict in DROPPED
     window = WindowResult(
         text="" if dropped else found.text,
@@ -122,6 +130,8 @@ def _result(task: Task, found: Try, words: tuple[Word, ...]) -> WhisperResult:
         no_speech_probability=found.decoded.no_speech_probability,
         compression_ratio=compression_ratio(found.text),
         temperature=found.temperature,
+        verdict=found.verdict,
+        language_probabilities=languages,
     )
     return WhisperResult(window, found.verdict, tuple(found.decoded.tokens))
 

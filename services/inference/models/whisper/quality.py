@@ -2,22 +2,13 @@
 
 import zlib
 from dataclasses import dataclass
-from enum import StrEnum
 
 from services.inference.models.whisper.decoding import Decoded
+from services.inference.transcript import Verdict
 
 TEMPERATURE_STEP = 0.2
 HIGHEST_TEMPERATURE = 1.0
 TOLERANCE = 1e-6
-
-
-class Verdict(StrEnum):
-    """accepted; doubtful: another temperature may help; repetitive: doubtful, and the text is a loop; silent: nobody speaks."""
-
-    ACCEPTED = "accepted"
-    DOUBTFUL = "doubtful"
-    REPETITIVE = "repetitive"
-    SILENT = "silent"
 
 
 @dataclass(frozen=True, slots=True)
