@@ -6,7 +6,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +24,13 @@ _TAIL_BYTES = 16_000
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """A program to keep running. stop_seconds: how long it gets after SIGTERM before SIGKILL."""
+    """A program to keep running. stop_seconds: how long it gets after SIGTERM before SIGKILL. tidy: removes what an ended one left."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     stop_seconds: float
+    tidy: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -60,6 +61,7 @@ class Child:
                 process = await self._start()
             status = await process.wait()
             kill_group(process.pid)
+            self.spec.tidy()
             if stopping.is_set():
                 return
             delay = _FIRST_DELAY_SECONDS if time.monotonic() - started > _STEADY_SECONDS else delay

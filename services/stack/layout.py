@@ -51,13 +51,13 @@ class Ports:
 def choose_ports(gateway_port: int) -> Ports:
     """Free ports for everything; the gateway's is the given one unless 0. Raises OSError when that is taken."""
     with ExitStack() as stack:
-        gateway = _hold(stack, gateway_port) if gateway_port else _hold_free(stack)
-        free = [_hold_free(stack) for _ in range(2 + len(SERVICES) - 1)]
+        gateway = _hold(stack, gateway_port) if gateway_port else hold_free_port(stack)
+        free = [hold_free_port(stack) for _ in range(2 + len(SERVICES) - 1)]
     services = dict(zip(SERVICES, [*free[2:], gateway], strict=True))
     return Ports(nats=free[0], storage_data=free[1], services=services)
 
 
-def _hold_free(stack: ExitStack) -> int:
+def hold_free_port(stack: ExitStack) -> int:
     """A free port outside the ephemeral range, whose connections could take it while its service restarts."""
     for _ in range(_PORT_TRIES):
         port = random.randrange(_LOWEST_PORT, _lowest_ephemeral_port())  # noqa: S311 (so that two meshes seldom try the same)

@@ -1,0 +1,1 @@
+"""The tritonserver that `steno up --engine triton` runs: its interpreter, its command line, its end."""

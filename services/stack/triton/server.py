@@ -1,0 +1,108 @@
+"""The command and environment of the wheel's tritonserver."""
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import services
+from services.stack.children import ChildSpec
+from services.stack.triton import shared_memory
+from services.stack.triton.failures import TritonUnavailable
+from services.stack.triton.python import Python
+
+HOST = "127.0.0.1"
+MODELS = ("whisper", "vad", "speaker")
+STOP_SECONDS = 8.0
+_EXIT_SECONDS = 5
+_REGION_BYTES = 4 * 1024 * 1024
+_LEAST_PING_MS = 5_000
+# A NumPy 2 on PYTHONPATH would win over the interpreter's own.
+_DROPPED = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "VIRTUAL_ENV"})
+
+
+@dataclass(frozen=True)
+class TritonServer:
+    """What to run. folder: its own, for links. variables: environment of the models."""
+
+    folder: Path
+    python: Python
+    repository: Path
+    grpc_port: int
+    metrics_port: int
+    models: Sequence[str] = MODELS
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """host:port of its gRPC."""
+        return f"{HOST}:{self.grpc_port}"
+
+    @property
+    def _distribution(self) -> Path:
+        return self.python.packages_folder / "pytriton" / "tritonserver"
+
+    @property
+    def _libraries(self) -> Path:
+        return self.python.packages_folder / "nvidia_pytriton.libs"
+
+    def prepare(self) -> None:
+        """Put the links in the folder and remove what a killed server left. Raises TritonUnavailable."""
+        backend = self.folder / "backends" / "python"
+        for made in ("backends", "source"):
+            shutil.rmtree(self.folder / made, ignore_errors=True)
+        backend.mkdir(parents=True)
+        for target in self._backend_files():
+            if not target.is_file():
+                raise TritonUnavailable(
+                    f"{target} is missing: install nvidia-pytriton==0.7.0 in {self.python.executable.parent.parent} again"
+                )
+            (backend / target.name).symlink_to(target)
+        # A folder with the services alone: beside them may lie packages that the models must not see.
+        (self.folder / "source").mkdir()
+        (self.folder / "source" / "services").symlink_to(Path(services.__file__).parent)
+        shared_memory.tidy(self.folder)
+
+    def _backend_files(self) -> Iterable[Path]:
+        yield self._distribution / "backends" / "python" / "libtriton_python.so"
+        yield self._distribution / "backends" / "python" / "triton_python_backend_utils.py"
+        yield self._distribution / "python_backend_stubs" / self.python.version / "triton_python_backend_stub"
+
+    def child(self) -> ChildSpec:
+        """The server as a child of the supervisor; `prepare` comes first."""
+        return ChildSpec("triton", list(self._command()), self._environment(), STOP_SECONDS, partial(shared_memory.tidy, self.folder))
+
+    def _command(self) -> Iterable[str]:
+        yield str(self._distribution / "bin" / "tritonserver")
+        yield f"--model-repository={self.repository}"
+        yield f"--backend-directory={self.folder / 'backends'}"
+        yield "--model-control-mode=explicit"
+        yield from (f"--load-model={model}" for model in self.models)
+        yield from ("--allow-http=false", f"--grpc-address={HOST}", f"--grpc-port={self.grpc_port}")
+        yield from (f"--metrics-address={HOST}", f"--metrics-port={self.metrics_port}", "--allow-gpu-metrics=false")
+        yield from ("--grpc-keepalive-permit-without-calls=1", f"--grpc-http2-min-recv-ping-interval-without-data={_LEAST_PING_MS}")
+        yield f"--backend-config=python,shm-region-prefix-name={shared_memory.name_prefix(self.folder)}"
+        yield f"--backend-config=python,shm-default-byte-size={_REGION_BYTES}"
+        yield f"--backend-config=python,shm-growth-byte-size={_REGION_BYTES}"
+        # Completion would start every model's process twice.
+        yield "--disable-auto-complete-config"
+        # A model that does not load at start ends the server with its reason; one that fails later leaves the others serving.
+        yield from ("--exit-on-error=true", "--strict-readiness=false")
+        yield from (f"--exit-timeout-secs={_EXIT_SECONDS}", "--log-format=ISO8601")
+
+    def _environment(self) -> Mapping[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if name not in _DROPPED}
+        libraries = [str(self._libraries), self.python.library_folder, inherited.get("LD_LIBRARY_PATH", "")]
+        return {
+            # Each model is a process of its own, with its threads told to the runtime.
+            "OMP_NUM_THREADS": "1",
+            **inherited,
+            # The stub takes the first python3 of PATH for its home.
+            "PATH": f"{self.python.executable.parent}{os.pathsep}{inherited.get('PATH', os.defpath)}",
+            "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
+            "PYTHONPATH": str(self.folder / "source"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **self.variables,
+        }

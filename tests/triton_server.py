@@ -1,0 +1,71 @@
+"""A real tritonserver for tests, supervised as `steno up --engine triton` does."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.stack.children import Child
+from services.stack.layout import hold_free_port
+from services.stack.triton.deployment import find_deployment
+from services.stack.triton.health import is_ready
+from services.stack.triton.interpreter import VARIABLE, validated
+from services.stack.triton.python import Python
+from services.stack.triton.server import MODELS, TritonServer
+
+START_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class RunningTriton:
+    """A server under supervision: kill `child.pid`, and it comes back."""
+
+    server: TritonServer
+    child: Child
+
+    @property
+    def address(self) -> str:
+        """host:port of its gRPC."""
+        return self.server.address
+
+    async def until_ready(self) -> None:
+        """Wait until it answers. Fails with its log."""
+        until = time.monotonic() + START_SECONDS
+        while not await is_ready(self.address):
+            assert time.monotonic() < until and self.child.starts < 4, self.child.tail()[-4000:]
+            await asyncio.sleep(0.05)
+
+
+def interpreter() -> Python:
+    """The one that `make setup-triton` prepared."""
+    folder = Path(os.environ.get(VARIABLE) or Path(sys.prefix) / "triton")
+    assert folder.is_dir(), "make setup-triton prepares the interpreter of Triton's models"
+    return validated(folder)
+
+
+@asynccontextmanager
+async def triton_server(
+    folder: Path, *, repository: Path | None = None, models: Sequence[str] = MODELS, variables: Mapping[str, str] | None = None
+) -> AsyncIterator[RunningTriton]:
+    """A ready server with these models; it ends with the block. variables: environment of the models."""
+    with ExitStack() as held:
+        ports = [hold_free_port(held) for _ in range(2)]
+    server = TritonServer(
+        folder, interpreter(), repository or find_deployment() / "model_repository", *ports, models=models, variables=variables or {}
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    server.prepare()
+    running = RunningTriton(server, Child(server.child(), folder / "triton.log"))
+    stopping = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(running.child.keep_running(stopping), name="triton")
+        try:
+            await running.until_ready()
+            yield running
+        finally:
+            stopping.set()
+            await running.child.stop()
