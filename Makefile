@@ -8,6 +8,10 @@ BIN := $(VENV)/bin
 # A limit of time that a busy machine breaks is no defect: what fails is tried once more, and the last lines name it as RERUN.
 PYTEST = echo "== $@" && $(BIN)/pytest -q -p no:cacheprovider --reruns 1 --reruns-delay 5 -raR
 STAMP := $(VENV)/.set-up
+TRITON := $(VENV)/triton
+TRITON_STAMP := $(TRITON)/steno.lock.sha256
+# The interpreter of Triton's models, for `steno up --engine triton` and the tests.
+export STENO_TRITON_INTERPRETER ?= $(abspath $(TRITON))
 PROTOS := $(shell find protos/steno -name '*.proto')
 ENGINE ?= local
 # Areas of the tests, the slowest first.
@@ -17,7 +21,7 @@ E2E_CONTRACTS := $(wildcard tests/e2e/test_contract_*.py tests/e2e/test_examples
 DATA ?= .steno
 PORT ?= 8080
 
-.PHONY: help setup demo up test test-faults check format lock bench bench-asr clean $(addprefix test-,$(AREAS))
+.PHONY: help setup setup-triton demo up test test-faults check format lock bench bench-asr clean $(addprefix test-,$(AREAS))
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,22 +37,28 @@ $(STAMP): requirements.lock pyproject.toml protos/generate.py protos/build_hook.
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup ## Start the mesh, transcribe the sample meeting through REST, print it, stop (about 1 minute after setup)
+setup-triton: $(TRITON_STAMP) ## Make the interpreter of Triton's models in .venv/triton (100 MB of packages)
+
+$(TRITON_STAMP): $(STAMP) deploy/triton/requirements.lock
+	@$(BIN)/python -m services.stack.triton.interpreter $(TRITON)
+	@touch $@
+
+demo: setup $(if $(filter triton,$(ENGINE)),setup-triton) ## Start the mesh, transcribe the sample meeting through REST, print it, stop (about 1 minute after setup)
 	@$(BIN)/python -m tools.demo --engine $(ENGINE)
 
-up: setup ## Run Steno on this machine (DATA=.steno PORT=8080)
+up: setup $(if $(filter triton,$(ENGINE)),setup-triton) ## Run Steno on this machine (DATA=.steno PORT=8080 ENGINE=local|triton)
 	@$(BIN)/steno up --data $(DATA) --port $(PORT) --engine $(ENGINE)
 
 # Each area in a process of its own, two at a time: gRPC's asyncio does not bear the event loops of a thousand tests in one process.
 
-test: setup ## Run the tests (starts its own NATS, Postgres and S3 servers; 12-15 minutes)
+test: setup-triton ## Run the tests (starts its own NATS, Postgres and S3 servers; 12-15 minutes)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going $(addprefix test-,$(AREAS))
 
-test-e2e: setup ; @$(PYTEST) tests/e2e $(addprefix --ignore ,tests/e2e/test_kills.py $(E2E_CONTRACTS))
+test-e2e: setup-triton ; @$(PYTEST) tests/e2e $(addprefix --ignore ,tests/e2e/test_kills.py $(E2E_CONTRACTS))
 test-e2e-contracts: setup ; @$(PYTEST) $(E2E_CONTRACTS)
 test-e2e-kills: setup ; @$(PYTEST) tests/e2e/test_kills.py
 test-completeness: setup ; @$(PYTEST) $(wildcard tests/test_*.py)
-$(foreach area,$(filter-out e2e e2e-contracts e2e-kills completeness,$(AREAS)),test-$(area)): test-%: setup ; @$(PYTEST) tests/$*
+$(foreach area,$(filter-out e2e e2e-contracts e2e-kills completeness,$(AREAS)),test-$(area)): test-%: setup-triton ; @$(PYTEST) tests/$*
 
 test-faults: setup ## Kill every process of the mesh at random moments over 30 jobs, then check that nothing is lost
 	@$(PYTEST) --faults=long tests/e2e/test_kills.py
@@ -67,8 +77,9 @@ format: setup ## Format the code and the protos
 	$(BIN)/ruff format .
 	$(BIN)/buf format --write
 
-lock: ## Resolve requirements.lock anew from pyproject.toml
+lock: ## Resolve requirements.lock and deploy/triton/requirements.lock anew
 	@test -x $(BIN)/uv || ($(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv)
+	$(BIN)/uv pip compile --quiet deploy/triton/requirements.in --no-deps --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --output-file deploy/triton/requirements.lock
 	$(BIN)/uv pip compile --quiet pyproject.toml --extra all --extra dev --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
 
 bench: setup ## Print speed and memory as ratios against a baseline run beside it

@@ -36,7 +36,8 @@ class RunningTriton:
         """Wait until it answers. Fails with its log."""
         until = time.monotonic() + START_SECONDS
         while not await is_ready(self.address):
-            assert time.monotonic() < until and self.child.starts < 4, self.child.tail()[-4000:]
+            assert time.monotonic() < until, self.child.tail()[-4000:]
+            assert self.child.starts < 4, self.child.tail()[-4000:]
             await asyncio.sleep(0.05)
 
 
@@ -53,10 +54,9 @@ async def triton_server(
 ) -> AsyncIterator[RunningTriton]:
     """A ready server with these models; it ends with the block. variables: environment of the models."""
     with ExitStack() as held:
-        ports = [hold_free_port(held) for _ in range(2)]
-    server = TritonServer(
-        folder, interpreter(), repository or find_deployment() / "model_repository", *ports, models=models, variables=variables or {}
-    )
+        grpc_port, metrics_port = hold_free_port(held), hold_free_port(held)
+    repository = repository or find_deployment() / "model_repository"
+    server = TritonServer(folder, interpreter(), repository, grpc_port, metrics_port, models, variables or {})
     folder.mkdir(parents=True, exist_ok=True)
     server.prepare()
     running = RunningTriton(server, Child(server.child(), folder / "triton.log"))
