@@ -1,5 +1,7 @@
 """Prompts have Whisper's order and always leave room to decode."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,15 @@ def test_without_text_nothing_comes_before_the_start(vocabulary: Vocabulary) -> 
     prompt = build_prompt(vocabulary, Task("en", timestamps=True, text="  "), CONTEXT)
     assert prompt.tokens == (vocabulary.special.start, vocabulary.special.languages["en"], vocabulary.special.transcribe)
     assert prompt.start == 0
+
+
+def test_a_model_of_english_only_is_told_no_language_though_its_tokens_have_them(whisper_folder: Path, tmp_path: Path) -> None:
+    for name in ("tokenizer.json", "generation_config.json"):
+        shutil.copy(whisper_folder / name, tmp_path)
+    config = json.loads((tmp_path / "generation_config.json").read_text())
+    (tmp_path / "generation_config.json").write_text(json.dumps(config | {"is_multilingual": False}))
+    vocabulary = read_vocabulary(tmp_path)
+    assert build_prompt(vocabulary, Task("en"), CONTEXT).tokens == (vocabulary.special.start, vocabulary.special.no_timestamps)
 
 
 def test_hotwords_and_text_share_one_budget(vocabulary: Vocabulary) -> None:

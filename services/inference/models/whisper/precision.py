@@ -7,6 +7,8 @@ GRAPHS_FOLDER = "onnx"
 ENCODER_FILE = "encoder.onnx"
 DECODER_FILE = "decoder.onnx"
 ROWS_FILE = "rows.onnx"
+# Counts the changes that keep older graphs from running; raise it with each, and installed models ask to be exported again.
+GRAPHS_VERSION = 1
 
 
 class Precision(StrEnum):

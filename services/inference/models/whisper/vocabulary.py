@@ -1,14 +1,13 @@
 """A model's tokens: text, and those that steer it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from services.inference.models.whisper.architecture import GENERATION_FILE, UnsupportedModel, read_json
+from services.inference.models.whisper.architecture import GENERATION_FILE, TOKENIZER_FILE, UnsupportedModel, read_json
 
-TOKENIZER_FILE = "tokenizer.json"
 NO_SPEECH_NAMES = ("<|nospeech|>", "<|nocaptions|>")
 TIMESTAMP_MS = 20
 
@@ -69,7 +68,11 @@ def read_vocabulary(folder: Path) -> Vocabulary:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises Exception itself
         raise UnsupportedModel(f"{path} cannot be read: {error}") from error
-    return Vocabulary(tokenizer, _special_tokens(tokenizer, path))
+    special = _special_tokens(tokenizer, path)
+    if not read_json(folder / GENERATION_FILE).get("is_multilingual", True):
+        # The vocabularies of Whisper's English models have the languages' tokens, which those models never learned.
+        special = replace(special, languages={})
+    return Vocabulary(tokenizer, special)
 
 
 def read_generation_config(folder: Path) -> GenerationConfig:

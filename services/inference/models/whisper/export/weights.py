@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 
-from services.inference.models.whisper.architecture import UnsupportedModel, read_json
+from services.inference.models.whisper.architecture import INDEX_FILE, SINGLE_FILE, UnsupportedModel, read_json
 from services.inference.pcm import Floats
 
-SINGLE_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
 PREFIX = "model."
 
 

@@ -1,0 +1,37 @@
+"""Exports, kept in step with the manifest. Needs the extra whisper-export when it runs."""
+
+from pathlib import Path
+
+from services.inference.models.catalogue.errors import ModelBroken, ModelError
+from services.inference.models.catalogue.folders import locked
+from services.inference.models.catalogue.installed import InstalledModel, find_model
+from services.inference.models.catalogue.manifest import read_manifest, record_export, write_manifest
+from services.inference.models.whisper.architecture import UnsupportedModel
+from services.inference.models.whisper.precision import Precision
+
+NEEDS = "exporting needs the packages onnx and safetensors: install steno[inference,whisper-export]"
+
+
+def export_model(directory: Path, name: str, precision: Precision) -> InstalledModel:
+    """Write one precision of an installed model; an earlier export of it counts as absent meanwhile. Raises ModelError."""
+    found = find_model(directory, name)
+    with locked(directory, found.name):
+        manifest = read_manifest(found.folder)
+        write_manifest(found.folder, manifest.without_export(precision))
+        export_folder(found.folder, precision)
+        write_manifest(found.folder, manifest.with_export(precision, record_export(found.folder, precision)))
+    return find_model(directory, found.name)
+
+
+def export_folder(folder: Path, precision: Precision) -> None:
+    """Write the graphs of a folder that is nobody else's. Raises ModelError."""
+    try:
+        from services.inference.models.whisper.export.export import export_whisper
+    except ImportError as error:
+        raise ModelError(f"{NEEDS} ({error})") from error
+    try:
+        export_whisper(folder, precision)
+    except (UnsupportedModel, KeyError) as error:
+        raise ModelBroken(f"{folder.name} cannot be exported: {error}") from error
+    except OSError as error:
+        raise ModelError(f"{folder.name} was not exported: {error.strerror or error}") from error
