@@ -43,6 +43,10 @@ class TranscriptionFailed(FailedPrecondition):
     """The speech model failed on every window of the audio."""
 
 
+class TranscriptIncomplete(FailedPrecondition):
+    """Part of the speech could not be transcribed, and the order was strict about that."""
+
+
 class EngineUnavailable(Unavailable):
     """The speech models cannot be reached; the job waits."""
 
