@@ -107,3 +107,28 @@ def test_unknown_languages_and_long_audio_are_refused(open_whisper: Open) -> Non
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModel):
         load_whisper(tmp_path)
+
+
+def test_one_try_is_the_first_rung_of_the_ladder(whisper_folder: Path, requests: list[WhisperRequest]) -> None:
+    strict = load_whisper(whisper_folder, settings=WhisperSettings(Thresholds(lowest_log_probability=0.0, highest_compression_ratio=99.0)))
+    lax = load_whisper(whisper_folder, settings=WhisperSettings(Thresholds(lowest_log_probability=-99.0, highest_compression_ratio=99.0)))
+    once = [result for result in strict.transcribe_once(requests) if result]
+    assert [result.tokens for result in once] == [result.tokens for result in lax.transcribe(requests)]
+    assert {(result.window.temperature, result.verdict) for result in once} == {(0.0, Verdict.DOUBTFUL)}
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_cancelled_rows_leave_the_batch_and_change_nothing(beams: int, whisper_folder: Path, requests: list[WhisperRequest]) -> None:
+    model = load_whisper(whisper_folder, settings=WhisperSettings(beams=beams))
+    asked = 0
+
+    def cancelled() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 3
+
+    results = model.transcribe_once([replace(requests[0], cancelled=cancelled), *requests[1:]])
+    assert results[0] is None
+    assert asked == 4
+    assert results[1:] == model.transcribe_once(requests)[1:]
+    assert model.transcribe_once([replace(request, cancelled=lambda: True) for request in requests]) == [None] * len(requests)

@@ -3,7 +3,8 @@
 import pytest
 
 from services.inference.models.whisper.decoding import Decoded
-from services.inference.models.whisper.quality import Thresholds, compression_ratio, next_temperature
+from services.inference.models.whisper.quality import Thresholds, compression_ratio
+from services.inference.models.whisper.temperatures import next_temperature
 from services.inference.transcript import Verdict
 
 

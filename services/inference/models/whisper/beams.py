@@ -34,12 +34,13 @@ class Search:
     beams: list[Beam]
     no_speech_probability: float
     finished: list[Beam] = field(default_factory=list)
+    cancelled: bool = False
 
     def best(self) -> Decoded:
         """The result; of an unfinished search the likeliest beam counts too."""
         ended = bool(self.finished)
         found = max(self.finished or self.beams, key=lambda beam: beam.total / (len(beam.tokens) + 1))
-        return Decoded(list(found.tokens), list(found.log_probabilities), self.no_speech_probability, ended)
+        return Decoded(list(found.tokens), list(found.log_probabilities), self.no_speech_probability, ended, self.cancelled)
 
 
 class BeamDecoder:
@@ -76,6 +77,9 @@ class BeamDecoder:
         return batch.step(np.array([beam.tokens[-1] for _, beam in beams], np.int64)), windows
 
     def _done(self, search: Search) -> bool:
+        search.cancelled = search.request.cancelled()
+        if search.cancelled:
+            return True
         return not search.beams or len(search.finished) >= self._width or len(search.beams[0].tokens) >= search.request.most_tokens
 
     def _extend(self, logits: Floats, searches: Sequence[Search]) -> None:

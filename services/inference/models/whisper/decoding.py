@@ -1,6 +1,6 @@
 """Decoding of many windows at once: greedy, or sampled where a temperature asks for it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,24 +13,37 @@ from services.inference.models.whisper.vocabulary import SpecialTokens
 from services.inference.pcm import Floats
 
 
+def never() -> bool:
+    """For those who wait to the end."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class DecodingRequest:
-    """One window's. most_tokens: after the prompt. temperature: 0 for the likeliest. seed: of the sampling."""
+    """One window's. most_tokens: after the prompt. temperature: 0 for the likeliest. seed: of the sampling.
+
+    cancelled: asked before every step; a row that nobody waits for any more leaves the batch.
+    """
 
     prompt: Prompt
     most_tokens: int
     temperature: float = 0.0
     seed: int = 0
+    cancelled: Callable[[], bool] = never
 
 
 @dataclass(slots=True)
 class Decoded:
-    """What was said, without the end token. log_probabilities: of each token, and of the end where it came."""
+    """What was said, without the end token; the start of it where it was cancelled.
+
+    log_probabilities: of each token, and of the end where it came.
+    """
 
     tokens: list[int] = field(default_factory=list)
     log_probabilities: list[float] = field(default_factory=list)
     no_speech_probability: float = 0.0
     ended: bool = False
+    cancelled: bool = False
 
     @property
     def average_log_probability(self) -> float:
@@ -60,6 +73,8 @@ class Decoder:
         members = talks
         while True:
             self._listen(logits, members)
+            for talk in members:
+                talk.notice()
             going = [row for row, talk in enumerate(members) if not talk.finished]
             if not going:
                 return [talk.decoded for talk in talks]
@@ -97,13 +112,18 @@ class Talk:
 
     @property
     def finished(self) -> bool:
-        """Whether the end came, or as many tokens as may come."""
-        return self.decoded.ended or len(self.decoded.tokens) >= self.request.most_tokens
+        """Whether the end came, or as many tokens as may come, or nobody waits."""
+        return self.decoded.ended or self.decoded.cancelled or len(self.decoded.tokens) >= self.request.most_tokens
 
     @property
     def last(self) -> int:
         """What the model hears next; a finished row in a batch goes on with its end."""
         return self._end if self.finished else self.decoded.tokens[-1]
+
+    def notice(self) -> None:
+        """See whether somebody still waits."""
+        if not self.finished and self.request.cancelled():
+            self.decoded.cancelled = True
 
     def hear(self, logits: Floats) -> None:
         """Take the next token from (vocabulary,) logits."""

@@ -53,6 +53,11 @@ class Graphs:
         self._crosses = {output.name: (output.shape[1:], TYPES[output.type]) for output in self._encoder.get_outputs()}
         self._present_names = [name for layer in layers for name in (f"present_key_{layer}", f"present_value_{layer}")]
 
+    @property
+    def device(self) -> str:
+        """cpu or cuda."""
+        return self._device
+
     def encode(self, mels: Floats) -> list[OrtValue]:
         """What every decoder layer's cross-attention reads, a row per window.
 

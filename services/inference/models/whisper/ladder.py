@@ -1,17 +1,16 @@
 """Tries of one window at rising temperatures, together with the other windows that need them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.inference.models.whisper.beams import BeamDecoder
-from services.inference.models.whisper.decoding import Decoded, Decoder, DecodingRequest
+from services.inference.models.whisper.decoding import Decoded, Decoder, DecodingRequest, never
 from services.inference.models.whisper.graphs import Tensors
 from services.inference.models.whisper.prompts import Prompt
-from services.inference.models.whisper.quality import Thresholds, next_temperature
+from services.inference.models.whisper.quality import Thresholds
+from services.inference.models.whisper.temperatures import FINAL, next_temperature, rank
 from services.inference.models.whisper.vocabulary import Vocabulary
 from services.inference.transcript import Verdict
-
-FINAL = (Verdict.ACCEPTED, Verdict.SILENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Try:
     @property
     def rank(self) -> tuple[bool, bool, float]:
         """Greater is better."""
-        return self.verdict in FINAL, self.verdict is not Verdict.REPETITIVE, self.decoded.average_log_probability
+        return rank(self.verdict, self.decoded.average_log_probability)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,7 @@ class Climb:
     most_tokens: int
     temperature: float
     seed: int
+    cancelled: Callable[[], bool] = never
 
 
 class Ladder:
@@ -54,14 +54,18 @@ class Ladder:
         waiting: dict[int, float] = {row: climb.temperature for row, climb in enumerate(climbs)}
         while waiting:
             rows = list(waiting)
-            for row, found in zip(rows, self._try(crossed, climbs, waiting), strict=True):
+            for row, found in zip(rows, self._tries(crossed, climbs, waiting), strict=True):
                 best[row] = max(best.get(row, found), found, key=lambda one: one.rank)
                 higher = next_temperature(waiting.pop(row))
                 if found.verdict not in FINAL and higher is not None:
                     waiting[row] = higher
         return [best[row] for row in range(len(climbs))]
 
-    def _try(self, crossed: Tensors, climbs: Sequence[Climb], temperatures: Mapping[int, float]) -> list[Try]:
+    def step(self, crossed: Tensors, climbs: Sequence[Climb]) -> list[Try]:
+        """The first try of each window, whatever it is worth."""
+        return self._tries(crossed, climbs, {row: climb.temperature for row, climb in enumerate(climbs)})
+
+    def _tries(self, crossed: Tensors, climbs: Sequence[Climb], temperatures: Mapping[int, float]) -> list[Try]:
         searched = [row for row, temperature in temperatures.items() if self._beams and temperature <= 0]
         sampled = [row for row in temperatures if row not in searched]
         found: dict[int, Try] = {}
@@ -80,4 +84,4 @@ class Ladder:
 
 
 def _request(climb: Climb, temperature: float) -> DecodingRequest:
-    return DecodingRequest(climb.prompt, climb.most_tokens, temperature, climb.seed)
+    return DecodingRequest(climb.prompt, climb.most_tokens, temperature, climb.seed, climb.cancelled)

@@ -1,7 +1,7 @@
 """Windows in, words out: the whole path of one model over a batch."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from services.inference.models.whisper.architecture import read_architecture
 from services.inference.models.whisper.beams import BeamDecoder
-from services.inference.models.whisper.decoding import Decoder
+from services.inference.models.whisper.decoding import Decoded, Decoder, never
 from services.inference.models.whisper.graphs import CPU_PROVIDER, Graphs, Tensors
 from services.inference.models.whisper.ladder import Climb, Ladder, Try
 from services.inference.models.whisper.log_mel import LogMel
@@ -33,11 +33,15 @@ class UnknownLanguage(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class WhisperRequest:
-    """One window of at most 30 s. task.language: None to find out. temperature: of the first try."""
+    """One window of at most 30 s. task.language: None to find out. temperature: of the first try.
+
+    cancelled: whether nobody waits for it any more; `transcribe_once` asks.
+    """
 
     pcm: Pcm
     task: Task
     temperature: float = 0.0
+    cancelled: Callable[[], bool] = never
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,17 @@ class WhisperSettings:
     beams: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A batch behind the encoder. languages: their probabilities, for each window that does not name its own."""
+
+    requests: Sequence[WhisperRequest]
+    crossed: Tensors
+    languages: Sequence[Mapping[str, float]]
+    tasks: Sequence[Task]
+    climbs: Sequence[Climb]
+
+
 class WhisperModel:
     """One model at one precision; not for several threads at once."""
 
@@ -74,27 +89,59 @@ class WhisperModel:
         """Codes it transcribes."""
         return tuple(self._vocabulary.special.languages) or (ENGLISH,)
 
+    @property
+    def device(self) -> str:
+        """cpu or cuda."""
+        return self._graphs.device
+
+    @property
+    def translates(self) -> bool:
+        """Whether it can translate: models of English only cannot."""
+        return bool(self._vocabulary.special.languages)
+
     def transcribe(self, requests: Sequence[WhisperRequest]) -> list[WhisperResult]:
         """One result per request, in their order; what else is in the batch changes none of them.
 
         Windows that cannot be believed are decoded again at higher temperatures, without the others. Raises AudioTooLong,
         UnknownLanguage.
         """
+        if not requests:
+            return []
+        heard = self._hear(requests)
+        return self._results(heard, self._ladder.climb(heard.crossed, heard.climbs))
+
+    def transcribe_once(self, requests: Sequence[WhisperRequest]) -> list[WhisperResult | None]:
+        """One try per request at its own temperature, whatever its verdict: the caller climbs. None for those that were cancelled.
+
+        Raises AudioTooLong, UnknownLanguage.
+        """
+        results: list[WhisperResult | None] = [None] * len(requests)
+        rows = [row for row, request in enumerate(requests) if not request.cancelled()]
+        if not rows:
+            return results
+        heard = self._hear([requests[row] for row in rows])
+        tries = self._ladder.step(heard.crossed, heard.climbs)
+        for row, found, result in zip(rows, tries, self._results(heard, tries), strict=True):
+            results[row] = None if found.decoded.cancelled else result
+        return results
+
+    def _hear(self, requests: Sequence[WhisperRequest]) -> Heard:
         for request in requests:
             if request.task.language not in (None, *self.languages):
                 raise UnknownLanguage(str(request.task.language))
-        if not requests:
-            return []
         crossed = self._graphs.encode(np.stack([self._log_mel(request.pcm) for request in requests]))
-        heard = self._languages(crossed, [request.task for request in requests])
-        tasks = [self._named(request.task, probabilities) for request, probabilities in zip(requests, heard, strict=True)]
-        tries = self._ladder.climb(crossed, [self._climb(*pair) for pair in zip(requests, tasks, strict=True)])
+        languages = self._languages(crossed, [request.task for request in requests])
+        tasks = [self._named(request.task, probabilities) for request, probabilities in zip(requests, languages, strict=True)]
+        climbs = [self._climb(*pair) for pair in zip(requests, tasks, strict=True)]
+        return Heard(requests, crossed, languages, tasks, climbs)
+
+    def _results(self, heard: Heard, tries: Sequence[Try]) -> list[WhisperResult]:
         utterances = [
-            Utterance(replace(task, timestamps=False), found.decoded, duration_ms(request.pcm))
-            for request, task, found in zip(requests, tasks, tries, strict=True)
+            Utterance(replace(task, timestamps=False), Decoded() if found.decoded.cancelled else found.decoded, duration_ms(request.pcm))
+            for request, task, found in zip(heard.requests, heard.tasks, tries, strict=True)
         ]
-        words = self._timer.words(crossed, utterances)
-        return [_result(*parts) for parts in zip(tasks, heard, tries, words, strict=True)]
+        words = self._timer.words(heard.crossed, utterances)
+        return [_result(*parts) for parts in zip(heard.tasks, heard.languages, tries, words, strict=True)]
 
     def _languages(self, crossed: Tensors, tasks: Sequence[Task]) -> list[dict[str, float]]:
         """Probabilities of the likeliest languages, falling, for each task that does not name its own."""
@@ -117,7 +164,7 @@ class WhisperModel:
         context = self._graphs.architecture.context
         prompt = build_prompt(self._vocabulary, task, context)
         most_tokens = token_limit(len(request.pcm) / SAMPLE_RATE_HZ, prompt, context)
-        return Climb(prompt, most_tokens, request.temperature, seed=zlib.crc32(request.pcm.tobytes()))
+        return Climb(prompt, most_tokens, request.temperature, zlib.crc32(request.pcm.tobytes()), request.cancelled)
 
 
 def _result(task: Task, languages: Mapping[str, float], found: Try, words: tuple[Word, ...]) -> WhisperResult:

@@ -1,14 +1,10 @@
-"""Whether what was decoded can be believed, and what to try when it cannot."""
+"""Whether what was decoded can be believed."""
 
 import zlib
 from dataclasses import dataclass
 
 from services.inference.models.whisper.decoding import Decoded
 from services.inference.transcript import Verdict
-
-TEMPERATURE_STEP = 0.2
-HIGHEST_TEMPERATURE = 1.0
-TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +29,3 @@ def compression_ratio(text: str) -> float:
     """Length of the text over its length compressed: above 2.4 it repeats itself."""
     encoded = text.encode()
     return len(encoded) / len(zlib.compress(encoded))
-
-
-def next_temperature(temperature: float) -> float | None:
-    """The next rung of the ladder, None after the last."""
-    higher = temperature + TEMPERATURE_STEP
-    return None if higher > HIGHEST_TEMPERATURE + TOLERANCE else min(higher, HIGHEST_TEMPERATURE)

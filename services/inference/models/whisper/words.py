@@ -36,14 +36,18 @@ def build_words(vocabulary: Vocabulary, tokens: Sequence[SpokenToken], language:
 
 
 def _whole_characters(vocabulary: Vocabulary, tokens: Sequence[SpokenToken]) -> Iterator[Word]:
-    """A character may take several tokens."""
+    """A character may take several tokens. Source: `split_tokens_on_unicode` of openai/whisper."""
+    whole = vocabulary.decode([token.token for token in tokens])
     held: list[SpokenToken] = []
+    seen = 0
     for token in tokens:
         held.append(token)
         text = vocabulary.decode([part.token for part in held])
-        if BROKEN not in text:
-            yield _word(text, held)
+        # Half a character decodes to U+FFFD, and so does what was never one: that is in the whole text too.
+        if BROKEN not in text or whole[seen + text.index(BROKEN) :].startswith(BROKEN):
+            yield _word(text.replace(BROKEN, ""), held)
             held = []
+            seen += len(text)
     if held:
         yield _word(vocabulary.decode([part.token for part in held]).replace(BROKEN, ""), held)
 
