@@ -1,7 +1,7 @@
 """The ledger on real databases: invariants I-16 to I-21."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -77,6 +77,35 @@ async def test_repeated_reserve_answers_the_first_hold_even_without_credit(stage
     first = await _reserve(stage, workspace.id, 100, job_id)
     again = await _reserve(stage, workspace.id, 7, job_id)
     assert (again.amount_ms, again.create_time) == (first.amount_ms, first.create_time)
+
+
+async def test_a_hold_with_a_ttl_is_renewed_while_open_and_never_shortened(stage: Stage) -> None:
+    workspace, hold_id = await stage.workspace(), new_id()
+
+    async def renew(seconds: int) -> Hold:
+        ttl = timedelta(seconds=seconds)
+        return (await ledger.reserve(stage.billing, stage.batches, workspace.id, hold_id, MINUTE_MS, ttl)).hold
+
+    first = await renew(60)
+    assert first.expire_time == first.create_time + timedelta(seconds=60)
+    stage.clock.now += timedelta(seconds=50)
+    assert (await renew(60)).expire_time == first.create_time + timedelta(seconds=110)
+    await renew(1)
+    assert [hold.expire_time for hold in await ledger.list_open_holds(stage.billing, None, None, 10)] == [
+        first.create_time + timedelta(seconds=110)
+    ]
+    assert await _minutes(stage, workspace.id) == (99, 1, 0, 100)
+    await ledger.settle(stage.batches, hold_id, MINUTE_MS, workspace.id)
+    settled = await renew(60)
+    assert (settled.state, settled.expire_time) == ("SETTLED", first.create_time + timedelta(seconds=110))
+    assert await _minutes(stage, workspace.id) == (99, 0, 1, 100)
+
+
+async def test_the_hold_of_a_job_gets_no_end_by_being_repeated(stage: Stage) -> None:
+    workspace, job_id = await stage.workspace(), new_id()
+    await _reserve(stage, workspace.id, 1, job_id)
+    again = await ledger.reserve(stage.billing, stage.batches, workspace.id, job_id, MINUTE_MS, timedelta(seconds=60))
+    assert again.hold.expire_time is None
 
 
 async def test_a_job_of_another_workspace_cannot_be_reserved(stage: Stage) -> None:

@@ -60,10 +60,12 @@ class BillingPeer(BillingServiceServicer):
         """The jobs whose holds stand there."""
         return [job_id for job_id, hold in self.holds.items() if hold.state == state]
 
-    def open_hold(self, job_id: str, workspace_id: str, *, create_time: datetime) -> None:
+    def open_hold(self, job_id: str, workspace_id: str, *, create_time: datetime, expire_time: datetime | None = None) -> None:
         """A hold as an earlier Reserve left it."""
         hold = Hold(job_id=job_id, workspace_id=workspace_id, amount_ms=1000, state=Hold.STATE_OPEN)
         hold.create_time.FromDatetime(create_time)
+        if expire_time is not None:
+            hold.expire_time.FromDatetime(expire_time)
         self.holds[job_id] = hold
 
     async def Reserve(self, request: billing_pb.ReserveRequest, context: Context) -> billing_pb.ReserveResponse:

@@ -177,6 +177,16 @@ async def test_open_holds_are_closed_as_their_jobs_ended(stage: StageFactory) ->
         assert {mesh.billing.holds[job_id].settled_ms for job_id in (done, removed)} == {42_000}
 
 
+async def test_a_hold_that_its_holder_renews_stays_however_old_and_goes_once_that_stops(stage: StageFactory) -> None:
+    async with stage(open_hold_seconds=0, orphan_hold_seconds=0) as mesh, mesh.jobs():
+        renewed, forsaken, orphan, now = new_id(), new_id(), new_id(), datetime.now(UTC)
+        mesh.billing.open_hold(renewed, "ws", create_time=now - LONG_AGO, expire_time=now + timedelta(seconds=600))
+        mesh.billing.open_hold(forsaken, "ws", create_time=now - LONG_AGO, expire_time=now - timedelta(seconds=5))
+        mesh.billing.open_hold(orphan, "ws", create_time=now - LONG_AGO)
+        await until(lambda: {forsaken, orphan} <= set(mesh.billing.in_state(Hold.STATE_RELEASED)))
+        assert mesh.billing.in_state(Hold.STATE_OPEN) == [renewed]
+
+
 async def test_no_open_hold_hides_another(stage: StageFactory) -> None:
     async with stage(open_hold_seconds=0, orphan_hold_seconds=600, batch_size=1) as mesh, mesh.jobs():
         broken, *fresh, orphan = [new_id() for _ in range(32)]

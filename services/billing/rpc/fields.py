@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.billing.domain import InvalidPaymentEvent
@@ -19,6 +20,7 @@ LARGEST_AMOUNT_MS = 10**13
 """Three centuries of audio: far from where sums of 64-bit integers end."""
 DEFAULT_PAGE_SIZE, LARGEST_PAGE_SIZE = 100, 1000
 MOST_SCOPES = 32
+LONGEST_TTL = timedelta(hours=1)
 LONGEST_EMAIL = 254
 LONGEST_URL = 2048
 LARGEST_PAYMENT_EVENT_BYTES = 64 * 1024
@@ -96,6 +98,13 @@ def time(value: Timestamp, field: str) -> datetime:
         return value.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise InvalidField("Not a time.", field=field) from error
+
+
+def ttl(value: Duration, field: str) -> timedelta:
+    """How long a hold stands unless renewed: more than nothing, at most an hour."""
+    if not 0 <= value.seconds <= LONGEST_TTL.total_seconds() or not timedelta() < value.ToTimedelta() <= LONGEST_TTL:
+        raise InvalidField("Must be more than 0 and at most an hour.", field=field)
+    return value.ToTimedelta()
 
 
 def page_size(value: int) -> int:

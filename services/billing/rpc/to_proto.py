@@ -70,6 +70,7 @@ def hold(row: tables.Hold) -> Hold:
         settled_ms=row.settled_ms,
         state=Hold.State.Value(f"STATE_{row.state}"),
         create_time=_time(row.create_time),
+        expire_time=_time(row.expire_time),
     )
 
 

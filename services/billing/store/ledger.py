@@ -220,6 +220,19 @@ async def end_holds(session: AsyncSession, holds: Sequence[Hold]) -> None:
         raise ServiceUnavailable("The hold was ended meanwhile.", outcome="rolled_back")
 
 
+_RENEW_HOLD = (
+    update(_hold)
+    .where(_hold.c.job_id == bindparam("job"), _hold.c.state == HoldState.OPEN.value)
+    .values(expire_time=bindparam("until", type_=UtcDateTime()))
+)
+
+
+async def renew_holds(session: AsyncSession, holds: Sequence[Hold]) -> None:
+    """Store until when open holds stand."""
+    if holds:
+        await (await session.connection()).execute(_RENEW_HOLD, [{"job": hold.job_id, "until": hold.expire_time} for hold in holds])
+
+
 async def find_hold_workspaces(session: AsyncSession, job_ids: Sequence[str]) -> list[str]:
     """The workspaces of those jobs that have holds."""
     statement = select(_hold.c.workspace_id).where(_hold.c.job_id.in_(job_ids)).distinct()

@@ -132,6 +132,8 @@ class Hold(Base, table=True):
     state: str
     create_time: datetime = Field(sa_type=UtcDateTime)
     end_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    expire_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """Until when it stands unless it is renewed; none for the hold of a job."""
 
 
 class Checkout(Base, table=True):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from services.billing.usecases.billing import Billing
 from services.billing.usecases.book import Book, Held, open_book, write_book
@@ -16,15 +17,16 @@ MOST_WAITING = 1024
 
 @dataclass(frozen=True)
 class Reserve:
-    """Put credit of a wallet on hold for a job."""
+    """Put credit of a wallet on hold for a job, or for a while that can be renewed."""
 
     wallet_id: str
     job_id: str
     amount_ms: int
+    ttl: timedelta | None = None
 
     def apply(self, book: Book) -> Held:
         """Raises NoCredits, UploadLimitExceeded, WorkspaceNotFound, InvalidField."""
-        return book.reserve(self.wallet_id, self.job_id, self.amount_ms)
+        return book.reserve(self.wallet_id, self.job_id, self.amount_ms, self.ttl)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Sixty-four reserves cost as many statements as one. Nothing is decided by the da
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -79,6 +80,7 @@ class Book:
     legs: dict[str, list[Entry]]
     tenants: Mapping[str, str] = field(default_factory=dict)
     new_holds: list[Hold] = field(default_factory=list)
+    renewed_holds: list[Hold] = field(default_factory=list)
     ended_holds: list[Hold] = field(default_factory=list)
     new_months: list[Page] = field(default_factory=list)
 
@@ -91,24 +93,33 @@ class Book:
             self.new_months.append(page)
         return page
 
-    def reserve(self, wallet_id: str, job_id: str, amount_ms: int) -> Held:
+    def reserve(self, wallet_id: str, job_id: str, amount_ms: int, ttl: timedelta | None = None) -> Held:
         """Hold credit for a job, or answer its first hold, be it on another wallet of the tenant: a guest's job may be claimed meanwhile.
 
+        ttl: how long the hold stands from now on, if not as long as a job.
         Raises NoCredits, UploadLimitExceeded, WorkspaceNotFound, InvalidField.
         """
         page, first = self.page(wallet_id), self.holds.get(job_id)
         if first is not None:
             if self._tenant_of(first.workspace_id) != page.position.tenant_id:
                 raise InvalidField("The job is another workspace's.", field="job_id")
-            return Held(first, page.plan)
+            return Held(self._renewed(page, first, ttl), page.plan)
         page.check_uploads()
         legs = domain.hold_entries(wallet_id, job_id, amount_ms, page.funds)
         page.enter(legs)
-        hold = _new_hold(page.position, job_id, amount_ms)
+        hold = _new_hold(page.position, job_id, amount_ms, ttl)
         page.upload_count += 1
         self.new_holds.append(hold)
         self.holds[job_id], self.legs[job_id] = hold, legs
         return Held(hold, page.plan)
+
+    def _renewed(self, page: Page, hold: Hold, ttl: timedelta | None) -> Hold:
+        if ttl is None or hold.expire_time is None or hold.state != HoldState.OPEN:
+            return hold
+        renewed = hold.model_copy(update={"expire_time": max(hold.expire_time, page.position.now + ttl)})
+        self.holds[hold.job_id] = renewed
+        self.renewed_holds.append(renewed)
+        return renewed
 
     def end(self, workspace_id: str, job_id: str, billable_ms: int, *, withdraw: bool = False) -> Held:
         """Charge a hold, or give it back for 0; what is billed beyond the hold is charged as far as credit goes.
@@ -142,7 +153,7 @@ class Book:
         return page is not None and workspace_id in ("", hold.workspace_id, page.position.tenant_id)
 
 
-def _new_hold(position: Position, job_id: str, amount_ms: int) -> Hold:
+def _new_hold(position: Position, job_id: str, amount_ms: int, ttl: timedelta | None) -> Hold:
     return Hold(
         job_id=job_id,
         workspace_id=position.workspace_id,
@@ -150,6 +161,7 @@ def _new_hold(position: Position, job_id: str, amount_ms: int) -> Hold:
         amount_ms=amount_ms,
         state=HoldState.OPEN.value,
         create_time=position.now,
+        expire_time=None if ttl is None else position.now + ttl,
     )
 
 
@@ -203,4 +215,5 @@ async def write_book(session: AsyncSession, book: Book) -> None:
     writings = [Writing(key, page.position.now, page.plan.overage_limit_ms, page.entries) for key, page in pages]
     await ledger.write_entries(session, writings)
     await ledger.add_holds(session, book.new_holds)
+    await ledger.renew_holds(session, book.renewed_holds)
     await ledger.end_holds(session, book.ended_holds)

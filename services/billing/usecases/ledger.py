@@ -25,13 +25,13 @@ EXHAUSTION_INTERVAL = timedelta(hours=1)
 _logger = get_logger("billing.ledger")
 
 
-async def reserve(billing: Billing, batches: Batches, wallet_id: str, job_id: str, amount_ms: int) -> Held:
-    """Hold credit for a job; again, answers the first hold.
+async def reserve(billing: Billing, batches: Batches, wallet_id: str, job_id: str, amount_ms: int, ttl: timedelta | None = None) -> Held:
+    """Hold credit for a job; again, answers the first hold, which a ttl renews.
 
     Raises NoCredits, UploadLimitExceeded, WorkspaceNotFound, InvalidField.
     """
     try:
-        return await batches.submit(Reserve(wallet_id, job_id, amount_ms))
+        return await batches.submit(Reserve(wallet_id, job_id, amount_ms, ttl))
     except domain.NoCredits as refusal:
         await _tell_exhaustion(billing, refusal)
         raise

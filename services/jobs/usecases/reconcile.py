@@ -67,12 +67,18 @@ async def _close(resources: Resources, hold: Hold, now: datetime) -> None:
     get_logger("jobs.reconcile").warning("open hold closed", job_id=hold.job_id, verdict=verdict.name)
 
 
+def _orphan_time(resources: Resources, hold: Hold) -> datetime:
+    """From when on a hold without a job is nobody's: the time up to which its holder renewed it, else by its age."""
+    if hold.HasField("expire_time"):
+        return hold.expire_time.ToDatetime(tzinfo=UTC)
+    return hold.create_time.ToDatetime(tzinfo=UTC) + resources.policy.orphan_hold_age
+
+
 async def _judge(resources: Resources, hold: Hold, now: datetime) -> tuple[Verdict, int]:
     async with resources.database.reading() as session:
         ended = await read_job(session, hold.job_id) or await read_tombstone(session, hold.job_id)
     if ended is None:
-        age = now - hold.create_time.ToDatetime(tzinfo=UTC)
-        return (Verdict.RELEASE if age > resources.policy.orphan_hold_age else Verdict.KEEP), 0
+        return (Verdict.RELEASE if now > _orphan_time(resources, hold) else Verdict.KEEP), 0
     if ended.state not in ENDED:
         return Verdict.KEEP, 0
     return (Verdict.SETTLE, ended.billable_ms) if ended.state == DONE else (Verdict.RELEASE, 0)
