@@ -1,6 +1,5 @@
 """The inference service, put together."""
 
-import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,6 +8,7 @@ from functools import partial
 import httpx2
 
 from services.inference.engines.local import open_local_engine
+from services.inference.engines.opening import open_engine
 from services.inference.events import consume_work
 from services.inference.pipeline import Pipeline, SpeechFloor
 from services.inference.rpc import InferenceRpc
@@ -46,8 +46,7 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         sandbox = await enter(open_sandbox(concurrency=settings.job_slots + settings.voice_slots))
-        engine = await enter(open_local_engine(settings.engine_processes or os.cpu_count() or 1))
-        get_logger("inference").info("engine opened", engine=engine.name, model=engine.model)
+        engine = await enter(open_engine(settings))
         bus = await enter(open_bus(settings.nats_url, name="inference"))
         connect = partial(open_channel, signer=signer, timeout_seconds=settings.rpc_timeout_seconds)
         jobs = await enter(connect(settings.jobs_address, audience="jobs", services=_WORK))

@@ -17,8 +17,36 @@ class InferenceSettings(BusSettings, ServiceSettings):
     billing_address: str = Field("127.0.0.1:7001", description="host:port of the billing service, which resolves API keys.")
     jobs_address: str = Field("127.0.0.1:7003", description="host:port of the jobs service.")
     storage_address: str = Field("127.0.0.1:7002", description="host:port of the storage service.")
-    engine: Literal["local"] = Field("local", description="Where the models run: local is this machine's processor.")
-    engine_processes: int = Field(0, ge=0, le=256, description="Processes that run models; 0 means one per core.")
+    engine: Literal["local", "triton"] = Field(
+        "local", description="Where the models run: local is this machine's processor, triton a Triton Inference Server."
+    )
+    triton_address: str = Field("127.0.0.1:8001", description="host:port of Triton's gRPC server, for the engine triton.")
+    triton_tls: bool = Field(False, description="Whether Triton is called over TLS.")
+    triton_tls_ca_file: Path | None = Field(
+        None, description="Certificate authorities (PEM file) that Triton's certificate is checked against; empty means the machine's."
+    )
+    triton_model_control: bool = Field(
+        False,
+        description="Whether Triton may be told to load a model again whose process died; it must run with --model-control-mode=explicit.",
+    )
+    engine_processes: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Processes that run models; 0 means one per core, fewer where copies of a large model would fill half of the memory.",
+    )
+    model: str = Field(
+        "",
+        description=(
+            "Speech model: the name of one that `steno models list` shows."
+            " Empty: the bundled English demo recogniser for the local engine."
+        ),
+    )
+    models_directory: Path = Field(Path(".steno/models"), description="Directory of the installed models.")
+    precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
+        "auto", description="Form of the model's weights, which must be exported; auto takes int8 on a processor and fp16 on a GPU."
+    )
+    beams: int = Field(1, ge=1, le=8, description="Hypotheses that Whisper follows at once; more than 1 costs as many times its decoding.")
     job_slots: int = Field(2, ge=1, le=256, description="Jobs in hand at once.")
     voice_slots: int = Field(
         1, ge=1, le=64, description="Recordings of known speakers that are described at once, each in a process of its own."

@@ -11,7 +11,7 @@ import uvloop
 from prometheus_client import start_http_server
 
 from services.mesh.lifecycle import Lifecycle
-from services.mesh.settings import ServiceSettings, read_settings
+from services.mesh.settings import ServiceSettings, UnusableSettings, read_settings
 from services.mesh.telemetry import configure_logging, get_logger
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -41,6 +41,9 @@ async def _serve(app: App[S], settings: S) -> int:
             logger.info("serving")
             await lifecycle.stopping.wait()
             logger.info("stopping")
+    except UnusableSettings as error:
+        logger.error("settings cannot be used", reason=str(error))  # noqa: TRY400 (the trace tells an operator nothing)
+        return 2
     except Exception:
         logger.exception("service failed")
         return 1

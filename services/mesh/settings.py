@@ -10,6 +10,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 Settings = TypeVar("Settings", bound=BaseSettings)
 
 
+class UnusableSettings(Exception):
+    """A setting names something that is not there; the message says which and what to do."""
+
+
 def settings_config(env_prefix: str) -> SettingsConfigDict:
     """Configuration of a settings class; `env_prefix` ends with an underscore."""
     return SettingsConfigDict(env_prefix=env_prefix, frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True)

@@ -30,14 +30,19 @@ class LocalEngine:
     """
 
     name = "local"
-    model = "pocketsphinx-en-us"
-    languages = (LANGUAGE,)
+    model: str = "pocketsphinx-en-us"
+    languages: tuple[str, ...] = (LANGUAGE,)
     translates = False
     max_window_seconds = 15.0
     punctuates = False
 
     def __init__(self, pool: WorkerPool) -> None:
         self._pool = pool
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Ids of the processes that run now."""
+        return self._pool.pids
 
     @property
     def windows_in_flight(self) -> int:

@@ -29,8 +29,9 @@ class WorkerLost(Exception):
 class Worker:
     """One process and the call it has in hand."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> None:
         self._process = process
+        self._timeout_seconds = timeout_seconds
 
     @property
     def pid(self) -> int:
@@ -43,7 +44,7 @@ class Worker:
         if stdin is None or stdout is None:
             raise WorkerLost("the process has no pipes")
         try:
-            async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._timeout_seconds):
                 stdin.write(encode((name, arguments)))
                 await stdin.drain()
                 (length,) = LENGTH.unpack(await stdout.readexactly(LENGTH.size))
@@ -71,7 +72,8 @@ class Slot:
 class WorkerPool:
     """As many slots as processes may run; a call takes one, waits for its reply and gives it back."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, call_timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> None:
+        self._call_timeout_seconds = call_timeout_seconds
         self._slots = [Slot() for _ in range(workers)]
         self._free: asyncio.LifoQueue[Slot] = asyncio.LifoQueue(maxsize=workers)
         for slot in self._slots:
@@ -117,7 +119,7 @@ class WorkerPool:
     async def _call_in(self, slot: Slot, name: str, arguments: tuple[Any, ...]) -> tuple[bool, Any]:
         try:
             if slot.worker is None:
-                slot.worker = await start_worker()
+                slot.worker = await start_worker(self._call_timeout_seconds)
             return await slot.worker.call(name, arguments)
         except BaseException:
             # Half a message may be in the pipes: the process is of no more use.
@@ -135,7 +137,7 @@ class WorkerPool:
             await self._empty(slot)
 
 
-async def start_worker() -> Worker:
+async def start_worker(call_timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> Worker:
     """A fresh interpreter: forking one with threads and open connections is not safe."""
     paths = [str(SOURCE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     process = await asyncio.create_subprocess_exec(
@@ -147,13 +149,13 @@ async def start_worker() -> Worker:
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
     )
-    return Worker(process)
+    return Worker(process, call_timeout_seconds)
 
 
 @asynccontextmanager
-async def open_worker_pool(workers: int) -> AsyncIterator[WorkerPool]:
+async def open_worker_pool(workers: int, call_timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> AsyncIterator[WorkerPool]:
     """A pool whose processes end with the block."""
-    pool = WorkerPool(workers)
+    pool = WorkerPool(workers, call_timeout_seconds)
     try:
         yield pool
     finally:

@@ -1,10 +1,23 @@
-"""How the local engine and its processes frame what they say: eight bytes of length, a pickle."""
+"""What the local engine and its processes say to each other: eight bytes of length, a pickle."""
 
 import pickle
 import struct
+from dataclasses import dataclass
 from typing import Any
 
+from services.inference.models.whisper.precision import Precision
+
 LENGTH = struct.Struct("!Q")
+
+
+@dataclass(frozen=True, slots=True)
+class WhisperSetup:
+    """Which Whisper a process loads, and how it runs. folder: of an installed model."""
+
+    folder: str
+    precision: Precision
+    beams: int
+    threads: int
 
 
 def encode(message: Any) -> bytes:

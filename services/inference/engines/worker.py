@@ -10,13 +10,17 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, BinaryIO
 
-from services.inference.engines.messages import LENGTH, encode
+from services.inference.engines.engine import WindowParameters
+from services.inference.engines.messages import LENGTH, WhisperSetup, encode
 from services.inference.models.pocketsphinx import PocketSphinxModel, load_pocketsphinx
 from services.inference.models.speaker import SpeakerEncoder, load_speaker_encoder
 from services.inference.models.vad import SileroVad, load_vad
 from services.inference.models.vad_state import VadState
+from services.inference.models.whisper.model import WhisperModel, WhisperRequest, WhisperSettings, load_whisper
+from services.inference.models.whisper.prompts import Task
 from services.inference.pcm import Floats, Pcm
 from services.inference.transcript import WindowResult
 
@@ -26,6 +30,9 @@ PR_SET_PDEATHSIG = 1
 
 class Models:
     """The models of one process, each loaded by the first call that needs it."""
+
+    def __init__(self) -> None:
+        self._whispers: dict[WhisperSetup, WhisperModel] = {}
 
     @cached_property
     def _vad(self) -> SileroVad:
@@ -42,6 +49,18 @@ class Models:
     def transcribe(self, pcm: Pcm, prompt: str) -> WindowResult:
         """See PocketSphinxModel."""
         return self._recogniser.transcribe(pcm, prompt)
+
+    def transcribe_whisper(self, setup: WhisperSetup, pcm: Pcm, parameters: WindowParameters) -> WindowResult:
+        """See WhisperModel."""
+        task = Task(parameters.language, translate=parameters.translate, hotwords=", ".join(parameters.hotwords), text=parameters.prompt)
+        (result,) = self._whisper(setup).transcribe([WhisperRequest(pcm, task, parameters.temperature or 0.0)])
+        return result.window
+
+    def _whisper(self, setup: WhisperSetup) -> WhisperModel:
+        if setup not in self._whispers:
+            settings = WhisperSettings(beams=setup.beams)
+            self._whispers[setup] = load_whisper(Path(setup.folder), setup.precision, threads=setup.threads, settings=settings)
+        return self._whispers[setup]
 
     def speech_probabilities(self, pcm: Pcm, state: VadState) -> tuple[Floats, VadState]:
         """See SileroVad."""
@@ -60,6 +79,7 @@ def calls_of(models: Models) -> dict[str, Callable[..., Any]]:
     """The calls that a process answers, by name."""
     return {
         "transcribe": models.transcribe,
+        "transcribe_whisper": models.transcribe_whisper,
         "speech_probabilities": models.speech_probabilities,
         "embed": models.embed,
         "ping": models.ping,

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-LIGHT = ["windows", "alignment", "casing", "transcript", "diarization.turns", "engines.engine", "engines.local", "models.vad_state"]
+LIGHT = [
+    "windows",
+    "alignment",
+    "casing",
+    "transcript",
+    "diarization.turns",
+    "engines.engine",
+    "engines.local",
+    "engines.opening",
+    "models.vad_state",
+]
 
 
 @pytest.mark.parametrize("module", LIGHT)

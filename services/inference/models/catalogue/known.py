@@ -60,7 +60,7 @@ class Reference:
 
 
 def resolve(reference: str) -> Reference:
-    """A name, an alias (`small`), an id on the hub (`openai/whisper-small`) or a folder (`./small`). Raises ModelMissing for anything else."""
+    """A name, an alias (`small`), an id on the hub (`openai/whisper-small`) or a folder (`./small`). Raises ModelMissing."""
     for known in KNOWN:
         if reference in (known.alias, known.name, known.repository):
             return Reference(known.name, known.repository)

@@ -1,0 +1,49 @@
+"""The engine that the settings ask for."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from services.inference.engines.engine import Engine
+from services.inference.engines.local import LocalEngine, open_local_engine
+from services.inference.engines.local_whisper import open_local_whisper
+from services.inference.models.catalogue.bundled import TEST_MODEL, install_bundled
+from services.inference.models.catalogue.errors import ModelError
+from services.inference.models.catalogue.installed import AUTO, InstalledModel, find_model
+from services.inference.models.whisper.precision import Precision
+from services.inference.settings import InferenceSettings
+from services.mesh.settings import UnusableSettings
+from services.mesh.telemetry import get_logger
+
+
+@asynccontextmanager
+async def open_engine(settings: InferenceSettings) -> AsyncIterator[Engine]:
+    """The engine, told in the log. Raises UnusableSettings for a model that is not there."""
+    async with _local(settings) as engine:
+        get_logger("inference").info("engine opened", engine=engine.name, model=engine.model)
+        yield engine
+
+
+def _local(settings: InferenceSettings) -> AbstractAsyncContextManager[Engine]:
+    if settings.model in ("", LocalEngine.model):
+        return open_local_engine(settings.engine_processes or os.cpu_count() or 1)
+    model, precision = chosen_model(settings, settings.model)
+    return open_local_whisper(model, precision, processes=settings.engine_processes, beams=settings.beams)
+
+
+def chosen_model(settings: InferenceSettings, name: str, cuda: bool = False) -> tuple[InstalledModel, Precision]:
+    """The installed model of a name and the precision to run it at. Raises UnusableSettings, with what to do."""
+    try:
+        model = _find(settings, name)
+        precision = model.choose_precision(settings.precision, cuda)
+    except ModelError as error:
+        raise UnusableSettings(f"STENO_INFERENCE_MODEL: {error}") from error
+    if model.test:
+        get_logger("inference").warning("this is a test model, of no use for real speech", model=model.name)
+    return model, precision
+
+
+def _find(settings: InferenceSettings, name: str) -> InstalledModel:
+    if name != TEST_MODEL:
+        return find_model(settings.models_directory, name)
+    return install_bundled(settings.models_directory, Precision.FP32 if settings.precision == AUTO else Precision(settings.precision))

@@ -1,0 +1,48 @@
+"""Whether a model answers, what is wrong when it does not, and waiting until it does."""
+
+import asyncio
+import time
+
+from services.mesh import semconv
+
+
+class ModelHealth:
+    """What is known of one model. trouble: a sentence, None while it is well."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.trouble: str | None = None
+        self.answered_at = float("-inf")
+        self.suspected = asyncio.Event()
+        self._changed = asyncio.Event()
+        self.ail(f"The model {model} has not answered yet.")
+
+    def answered(self) -> None:
+        """Note that it answered just now, which does not end its trouble: another of its processes may be dead."""
+        self.answered_at = time.monotonic()
+        self._tell()
+
+    def heal(self) -> None:
+        """End its trouble: it was asked, and answered."""
+        self.trouble = None
+        semconv.TRITON_MODEL_WELL.labels(self.model).set(1)
+        self.answered()
+
+    def ail(self, trouble: str) -> None:
+        """Keep calls away until it is well again."""
+        self.trouble = trouble
+        semconv.TRITON_MODEL_WELL.labels(self.model).set(0)
+        self._tell()
+
+    def suspect(self) -> None:
+        """Have it asked soon: a call went wrong."""
+        self.suspected.set()
+
+    async def well(self, since: float = float("-inf")) -> None:
+        """Wait, however long, until it has no trouble and has answered after the moment (of the monotonic clock)."""
+        while self.trouble is not None or self.answered_at <= since:
+            await self._changed.wait()
+
+    def _tell(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
