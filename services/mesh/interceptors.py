@@ -1,7 +1,8 @@
 """What happens around every RPC: who calls, may they, one log line, errors as statuses."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -34,7 +35,7 @@ class Rule:
     """Who may call a method: numbers of the access proto. The default closes it to all."""
 
     access: int = access_pb2.ACCESS_UNSPECIFIED
-    scope: Scope = Scope.ADMIN
+    scope: Scope | None = Scope.ADMIN
 
 
 _SCOPES = {access_pb2.SCOPE_READ: Scope.READ, access_pb2.SCOPE_WRITE: Scope.WRITE, access_pb2.SCOPE_ADMIN: Scope.ADMIN}
@@ -47,9 +48,10 @@ def read_rules(services: Sequence[ServiceDescriptor]) -> dict[str, Rule]:
 
 def _rule(method: MethodDescriptor) -> Rule:
     options = method.GetOptions()
+    access = options.Extensions[access_pb2.access]
     harmless = options.idempotency_level == MethodOptions.NO_SIDE_EFFECTS
-    scope = _SCOPES.get(options.Extensions[access_pb2.scope], Scope.READ if harmless else Scope.WRITE)
-    return Rule(options.Extensions[access_pb2.access], scope)
+    usual = Scope.READ if harmless else Scope.WRITE
+    return Rule(access, _SCOPES.get(options.Extensions[access_pb2.scope], usual if access == access_pb2.ACCESS_CALLER else None))
 
 
 def check_access(caller: Caller, rule: Rule) -> None:
@@ -65,7 +67,7 @@ def check_access(caller: Caller, rule: Rule) -> None:
         allowed = access == access_pb2.ACCESS_OPERATOR and caller.kind is CallerKind.OPERATOR
     if not allowed:
         raise AccessDenied
-    if access == access_pb2.ACCESS_CALLER:
+    if rule.scope is not None and access in (access_pb2.ACCESS_CALLER, access_pb2.ACCESS_IDENTIFIED):
         caller.check_scope(rule.scope)
 
 
@@ -135,17 +137,19 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
 
         return guarded
 
-    def _guard_stream(self, handler: Handler, method: str, rule: Rule) -> Callable[..., AsyncIterator[Any]]:
+    def _guard_stream(self, handler: Handler, method: str, rule: Rule) -> Callable[..., Awaitable[None]]:
         behaviour: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
 
-        async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
+        # Not a generator: the handler of a cancelled call would be left to the garbage collector, with whatever it does.
+        async def guarded(request: Any, context: Context) -> None:
             call = _Call(method, context, self._logger)
             with call.scope():
                 try:
                     caller = call.caller = await self._identify(rule, call.metadata)
                     with calling_as(caller):
-                        async for response in behaviour(request, context):
-                            yield response
+                        async with aclosing(behaviour(request, context)) as responses:
+                            async for response in responses:
+                                await context.write(response)
                 except Exception as error:
                     await call.refuse(error)
                 call.finish(grpc.StatusCode.OK)
@@ -157,7 +161,7 @@ def _text(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str]:
     return {key: value for key, value in metadata or () if isinstance(value, str)}
 
 
-def _streaming(handler: Handler, behaviour: Callable[..., AsyncIterator[Any]]) -> Handler:
+def _streaming(handler: Handler, behaviour: Callable[..., Awaitable[None]]) -> Handler:
     make: Any = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
     wrapped: Handler = make(behaviour, handler.request_deserializer, handler.response_serializer)
     return wrapped

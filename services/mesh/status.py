@@ -2,6 +2,8 @@
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -20,6 +22,8 @@ from services.mesh.errors import (
 )
 
 DOMAIN = "steno"
+# The key of an error's data that becomes a google.rpc.RetryInfo too.
+RETRY_AFTER = "retry_after_seconds"
 _ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 
 CODES: dict[type[MeshError], grpc.StatusCode] = {
@@ -65,10 +69,23 @@ def reason_of(error: MeshError) -> str:
 def to_status(error: MeshError) -> rpc_status._Status:
     """Status with its ErrorInfo, ready for `context.abort_with_status`."""
     info = error_details_pb2.ErrorInfo(reason=reason_of(error), domain=DOMAIN, metadata=error.metadata)
-    detail = any_pb2.Any()
-    detail.Pack(info)
+    details = [_packed(info), *_retry_details(error)]
     number: int = code_of(error).value[0]
-    return rpc_status.to_status(status_pb2.Status(code=code_pb2.Code.ValueType(number), message=error.message, details=[detail]))
+    return rpc_status.to_status(status_pb2.Status(code=code_pb2.Code.ValueType(number), message=error.message, details=details))
+
+
+def _retry_details(error: MeshError) -> list[any_pb2.Any]:
+    """RetryInfo for an error that says when to come back."""
+    seconds = error.metadata.get(RETRY_AFTER, "")
+    if not seconds.isdecimal():
+        return []
+    return [_packed(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=int(seconds))))]
+
+
+def _packed(message: Message) -> any_pb2.Any:
+    detail = any_pb2.Any()
+    detail.Pack(message)
+    return detail
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> RemoteError:

@@ -8,16 +8,18 @@ from typing import Any
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2, status_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from joserfc.jwk import OKPKey
 
 from services.mesh.channel import Channel, check_health, open_channel
-from services.mesh.errors import InvalidApiKey, MeshError, ResourceExhausted
-from services.mesh.identity import Caller, CallerKind, TokenSigner, TokenVerifier, acting_for, calling_as, load_key, write_new_key
-from services.mesh.interceptors import Context
+from services.mesh.errors import InsufficientScope, InvalidApiKey, MeshError, Overloaded, ResourceExhausted
+from services.mesh.identity import Caller, CallerKind, Scope, TokenSigner, TokenVerifier, acting_for, calling_as, load_key, write_new_key
+from services.mesh.interceptors import Context, Rule, check_access
 from services.mesh.server import Registration, open_server
 from services.mesh.settings import ServiceSettings, settings_config
-from services.mesh.status import RemoteError, is_remote
+from services.mesh.status import RemoteError, is_remote, to_status
+from steno.access.v1 import access_pb2
 from steno.billing.v1 import billing_service_pb2 as billing
 from steno.billing.v1.billing_service_pb2_grpc import (
     BillingServiceServicer,
@@ -74,12 +76,26 @@ class BillingRpc(BillingServiceServicer):
 
 
 class JobsRpc(JobsServiceServicer):
-    """Streams two changes, then refuses."""
+    """Streams two changes, then refuses; text it streams for ever, faster than anybody reads."""
+
+    def __init__(self) -> None:
+        self.closed = asyncio.Event()
+        self.opened_by: asyncio.Task[None] | None = None
+        self.closed_by: asyncio.Task[None] | None = None
 
     async def WatchJob(self, request: jobs.WatchJobRequest, context: Context) -> AsyncIterator[jobs.WatchJobResponse]:
         for revision in (1, 2):
             yield jobs.WatchJobResponse(job=Job(id=request.job_id, revision=revision))
         raise EmptyPurse
+
+    async def WatchText(self, request: jobs.WatchTextRequest, context: Context) -> AsyncIterator[jobs.WatchTextResponse]:
+        self.opened_by = asyncio.current_task()
+        try:
+            while True:
+                yield jobs.WatchTextResponse(text="x" * 100_000)
+        finally:
+            self.closed_by = asyncio.current_task()
+            self.closed.set()
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +113,13 @@ def servicer() -> BillingRpc:
 
 
 @pytest.fixture
-async def address(key: OKPKey, servicer: BillingRpc) -> AsyncIterator[str]:
+def watched() -> JobsRpc:
+    """The handler of streams behind the server."""
+    return JobsRpc()  # type: ignore[abstract]
+
+
+@pytest.fixture
+async def address(key: OKPKey, servicer: BillingRpc, watched: JobsRpc) -> AsyncIterator[str]:
     """A serving server."""
 
     async def authenticate(api_key: str) -> Caller:
@@ -107,7 +129,7 @@ async def address(key: OKPKey, servicer: BillingRpc) -> AsyncIterator[str]:
 
     registrations = [
         Registration(add_BillingServiceServicer_to_server, servicer, BILLING),
-        Registration(add_JobsServiceServicer_to_server, JobsRpc(), JOBS),  # type: ignore[abstract]
+        Registration(add_JobsServiceServicer_to_server, watched, JOBS),
     ]
     verifier = TokenVerifier(key, "billing")
     async with open_server(Settings(shutdown_grace_seconds=0.5), verifier, authenticate=authenticate, servicers=registrations) as server:
@@ -259,6 +281,43 @@ async def test_stream_ends_with_its_refusal(channel: Channel) -> None:
         error = await refusal(watch())
     assert seen == [1, 2]
     assert error.reason_name == "EMPTY_PURSE"
+
+
+async def test_handler_of_a_cancelled_stream_is_closed_by_its_own_task_though_nobody_reads(channel: Channel, watched: JobsRpc) -> None:
+    with acting_for("w"):
+        stream = JobsServiceStub(channel).WatchText(jobs.WatchTextRequest())
+        await anext(aiter(stream))
+    await stream.aclose()  # type: ignore[attr-defined]
+    async with asyncio.timeout(60):
+        await watched.closed.wait()
+    assert watched.closed_by is watched.opened_by
+
+
+def test_error_that_says_when_to_come_back_says_so_to_every_client() -> None:
+    status = to_status(Overloaded(retry_after_seconds="2"))
+    details = status_pb2.Status.FromString(status.trailing_metadata[0][1]).details
+    retry = error_details_pb2.RetryInfo()
+    assert [detail.TypeName() for detail in details] == ["google.rpc.ErrorInfo", "google.rpc.RetryInfo"]
+    assert details[1].Unpack(retry)
+    assert retry.retry_delay.seconds == 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "scopes", "allowed"),
+    [
+        (Rule(access_pb2.ACCESS_IDENTIFIED, None), ("admin",), True),
+        (Rule(access_pb2.ACCESS_IDENTIFIED, Scope.WRITE), ("admin",), False),
+        (Rule(access_pb2.ACCESS_IDENTIFIED, Scope.WRITE), ("write",), True),
+    ],
+)
+def test_whoever_is_identified_needs_the_scope_that_a_method_names(rule: Rule, scopes: tuple[str, ...], allowed: bool) -> None:
+    check_access(Caller(CallerKind.SERVICE, "jobs"), rule)
+    try:
+        check_access(replace(WORKSPACE_KEY, scopes=scopes), rule)
+        refused = False
+    except InsufficientScope:
+        refused = True
+    assert refused is not allowed
 
 
 async def test_port_in_use_is_said(address: str, key: OKPKey) -> None:
