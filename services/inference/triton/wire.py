@@ -35,6 +35,11 @@ MOST_SPANS = 128
 EMBEDDING_SIZE = 256
 RECORDING_SAMPLES = 4 * 3_600 * SAMPLE_RATE_HZ
 
+# How a refusal of `whisper` begins.
+UNKNOWN_LANGUAGE = "UNKNOWN_LANGUAGE"
+# Triton's priorities are 1, 2, 3, the first before the others.
+PRIORITY_LEVELS = 3
+
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 

@@ -39,14 +39,16 @@ class Step:
 class Graphs:
     """Sessions over one precision of one model."""
 
-    def __init__(self, architecture: Architecture, folder: Path, providers: Sequence[str], threads: int) -> None:
+    def __init__(self, architecture: Architecture, folder: Path, providers: Sequence[str], threads: int, device_id: int = 0) -> None:
         options = _options(threads)
+        settings = [{"device_id": str(device_id)} if provider == CUDA_PROVIDER else {} for provider in providers]
         self._encoder, self._decoder, self._rows = (
-            onnxruntime.InferenceSession(str(folder / name), sess_options=options, providers=list(providers))
+            onnxruntime.InferenceSession(str(folder / name), sess_options=options, providers=list(providers), provider_options=settings)
             for name in (ENCODER_FILE, DECODER_FILE, ROWS_FILE)
         )
         self.architecture = architecture
         self._device = "cuda" if CUDA_PROVIDER in self._encoder.get_providers() else CPU
+        self._device_id = 0 if self._device == CPU else device_id
         self._type = TYPES[self._encoder.get_inputs()[0].type]
         layers = range(architecture.decoder_layers)
         self._past_names = [name for layer in layers for name in (f"past_key_{layer}", f"past_value_{layer}")]
@@ -113,7 +115,7 @@ class Graphs:
         return feeds
 
     def _place(self, array: npt.NDArray[Any]) -> OrtValue:
-        return OrtValue.ortvalue_from_numpy(array, self._device, 0)
+        return OrtValue.ortvalue_from_numpy(array, self._device, self._device_id)
 
     def _run(self, session: onnxruntime.InferenceSession, feeds: Mapping[str, OrtValue], names: Sequence[str]) -> list[OrtValue]:
         if self._device == CPU:
@@ -122,7 +124,8 @@ class Graphs:
         for name, value in feeds.items():
             binding.bind_ortvalue_input(name, value)
         for name in names:
-            binding.bind_output(name, CPU if name in ("logits", "attention") else self._device)
+            read_here = name in ("logits", "attention")
+            binding.bind_output(name, *((CPU, 0) if read_here else (self._device, self._device_id)))
         session.run_with_iobinding(binding)
         return list(binding.get_outputs())
 

@@ -94,11 +94,6 @@ class WhisperModel:
         """cpu or cuda."""
         return self._graphs.device
 
-    @property
-    def translates(self) -> bool:
-        """Whether it can translate: models of English only cannot."""
-        return bool(self._vocabulary.special.languages)
-
     def transcribe(self, requests: Sequence[WhisperRequest]) -> list[WhisperResult]:
         """One result per request, in their order; what else is in the batch changes none of them.
 
@@ -189,9 +184,13 @@ def load_whisper(
     providers: Sequence[str] = (CPU_PROVIDER,),
     threads: int = 1,
     settings: WhisperSettings | None = None,
+    device_id: int = 0,
 ) -> WhisperModel:
-    """The model of a folder in Hugging Face layout that was exported at this precision. Raises UnsupportedModel."""
+    """The model of a folder in Hugging Face layout that was exported at this precision. Raises UnsupportedModel.
+
+    device_id: of the GPU, where the providers name one.
+    """
     vocabulary = read_vocabulary(folder)
     rules = TokenRules(vocabulary.special, read_generation_config(folder))
-    graphs = Graphs(read_architecture(folder), graphs_folder(folder, precision), providers, threads)
+    graphs = Graphs(read_architecture(folder), graphs_folder(folder, precision), providers, threads, device_id)
     return WhisperModel(graphs, vocabulary, rules, settings or WhisperSettings())

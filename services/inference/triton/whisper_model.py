@@ -1,0 +1,88 @@
+"""The model `whisper`: every request one window and one try; the ladder of temperatures is the client's to climb."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime
+
+from services.inference.models.catalogue.installed import InstalledModel, find_model
+from services.inference.models.whisper.graphs import CPU, CPU_PROVIDER, CUDA_PROVIDER
+from services.inference.models.whisper.model import WhisperModel, WhisperRequest, WhisperSettings, load_whisper
+from services.inference.models.whisper.precision import Precision
+from services.inference.models.whisper.prompts import Task
+from services.inference.pcm import SAMPLE_RATE_HZ
+from services.inference.triton.host import Answer, Cancelled, Row
+from services.inference.triton.parameters import AUTO, Parameters
+from services.inference.triton.wire import (
+    UNKNOWN_LANGUAGE,
+    BadRequest,
+    WhisperDescription,
+    asks_for_description,
+    decode_window,
+    encode_description,
+    encode_result,
+)
+
+
+class WhisperHost:
+    """A loaded Whisper and what it says of itself."""
+
+    def __init__(self, model: WhisperModel, description: WhisperDescription) -> None:
+        self._model = model
+        self._description = description
+
+    def answer(self, rows: Sequence[Row]) -> list[Answer]:
+        """See Host."""
+        answers: list[Answer] = [Cancelled() for _ in rows]
+        windows: dict[int, WhisperRequest] = {}
+        for place, row in enumerate(rows):
+            try:
+                if asks_for_description(row.inputs):
+                    answers[place] = encode_description(self._description)
+                else:
+                    windows[place] = self._request(row)
+            except BadRequest as error:
+                answers[place] = error
+        for place, result in zip(windows, self._model.transcribe_once(list(windows.values())), strict=True):
+            if result is not None:
+                answers[place] = encode_result(result.window)
+        return answers
+
+    def _request(self, row: Row) -> WhisperRequest:
+        window = decode_window(row.inputs)
+        if window.language not in (None, *self._description.languages):
+            raise BadRequest(f"{UNKNOWN_LANGUAGE}: {window.language}")
+        task = Task(window.language, window.translate, window.timestamps, window.hotwords, window.prompt)
+        return WhisperRequest(window.pcm, task, window.temperature, row.cancelled)
+
+
+def open_whisper(parameters: Parameters) -> WhisperHost:
+    """The model that the parameters name, warm. Raises ModelMissing, ModelBroken, UnsupportedModel, ValueError."""
+    installed = find_model(parameters.models_directory, parameters.text("whisper_model"))
+    model, precision = _load(installed, parameters)
+    # On a GPU the first batches of a size are slow.
+    rows = 1 if model.device == CPU else parameters.max_batch_size
+    model.transcribe_once([WhisperRequest(np.zeros(SAMPLE_RATE_HZ, np.int16), Task(model.languages[0]))] * rows)
+    return WhisperHost(model, WhisperDescription(installed.name, precision, model.device, installed.languages, installed.translates))
+
+
+def _load(installed: InstalledModel, parameters: Parameters) -> tuple[WhisperModel, Precision]:
+    """On the GPU if there is one that works."""
+    wanted, settings = parameters.text("precision") or AUTO, WhisperSettings(beams=parameters.number("beams"))
+    for providers in _providers(parameters):
+        precision = installed.choose_precision(wanted, cuda=CUDA_PROVIDER in providers)
+        model = load_whisper(installed.folder, precision, providers, parameters.threads, settings, parameters.device_id)
+        if model.device != CPU or CUDA_PROVIDER not in providers:
+            return model, precision
+    raise ValueError("providers cuda: onnxruntime found no GPU that it can use")
+
+
+def _providers(parameters: Parameters) -> list[list[str]]:
+    """Lists of execution providers, in the order in which to try them."""
+    choices = {"cuda": [[CUDA_PROVIDER, CPU_PROVIDER]], "cpu": [[CPU_PROVIDER]]}
+    wanted = parameters.text("providers") or AUTO
+    if wanted in choices:
+        return choices[wanted]
+    if wanted != AUTO:
+        raise ValueError(f"providers is auto, cpu or cuda, not {wanted!r}")
+    return (choices["cuda"] if CUDA_PROVIDER in onnxruntime.get_available_providers() else []) + choices["cpu"]
