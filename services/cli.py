@@ -41,6 +41,7 @@ class Engine(StrEnum):
     """Where the models run."""
 
     LOCAL = "local"
+    TRITON = "triton"
 
 
 class Service(StrEnum):

@@ -60,12 +60,19 @@ async def triton_server(
     folder.mkdir(parents=True, exist_ok=True)
     server.prepare()
     running = RunningTriton(server, Child(server.child(), folder / "triton.log"))
+    async with supervised(running.child):
+        await running.until_ready()
+        yield running
+
+
+@asynccontextmanager
+async def supervised(child: Child) -> AsyncIterator[None]:
+    """Keeps the child running until left, then ends it."""
     stopping = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(running.child.keep_running(stopping), name="triton")
+        tasks.create_task(child.keep_running(stopping), name=child.spec.name)
         try:
-            await running.until_ready()
-            yield running
+            yield
         finally:
             stopping.set()
-            await running.child.stop()
+            await child.stop()

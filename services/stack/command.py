@@ -11,24 +11,28 @@ from services.mesh.telemetry import configure_logging
 from services.stack.announcement import announce
 from services.stack.data_directory import DataDirectory, DataDirectoryError
 from services.stack.supervisor import StartFailed, up
+from services.stack.triton.embedded import prepare_triton
+from services.stack.triton.failures import TritonUnavailable
 
 
 def run_up(root: Path, port: int, ready_file: Path | None, engine: str, verbose: bool) -> int:
     """Run the mesh until it is stopped; returns the exit status. Raises CommandFailed when it cannot start."""
     configure_logging("stack", "warning", "auto")
-    data = DataDirectory(root)
-    run = up(
-        data,
-        port=port,
-        ready_file=ready_file,
-        overrides={"STENO_INFERENCE_ENGINE": engine},
-        progress=_say,
-        announce=lambda mesh: print(announce(mesh), flush=True),
-        show_line=_show_line if verbose else None,
-    )
+    data, overrides = DataDirectory(root), {"STENO_INFERENCE_ENGINE": engine}
     try:
+        triton = prepare_triton(data, overrides, _say) if engine == "triton" else None
+        run = up(
+            data,
+            port=port,
+            ready_file=ready_file,
+            overrides=overrides,
+            progress=_say,
+            announce=lambda mesh: print(announce(mesh), flush=True),
+            triton=triton,
+            show_line=_show_line if verbose else None,
+        )
         return asyncio.run(run)
-    except (DataDirectoryError, StartFailed, FileNotFoundError) as error:
+    except (DataDirectoryError, StartFailed, TritonUnavailable, FileNotFoundError) as error:
         raise CommandFailed(f"Steno did not start: {error}") from error
     except MeshError as error:
         raise CommandFailed(f"Steno did not start: {error.message}; the logs are in {data.logs}") from error

@@ -74,6 +74,14 @@ class DataDirectory:
         return self.root / "events"
 
     @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def triton(self) -> Path:
+        return self.root / "triton"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -10,8 +10,14 @@ _TRACE_LINES = 6
 
 def last_words(child: Child) -> str:
     """The end of a child's log, the traces in its JSON lines unfolded."""
-    lines = [text for line in child.tail().splitlines()[-_LINES:] for text in _unfold(line)]
+    lines = [text for line in _end(child.tail().splitlines()) for text in _unfold(line)]
     return "\n".join([f"{child.spec.name} did not become ready; the end of {child.log_file}:", *(f"  {line}" for line in lines)])
+
+
+def _end(lines: list[str]) -> list[str]:
+    """The last lines; those from its error on where a program says so, as tritonserver does before a trace."""
+    errors = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    return lines[errors[-1] :][:_LINES] if errors else lines[-_LINES:]
 
 
 def _unfold(line: str) -> list[str]:

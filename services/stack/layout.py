@@ -41,6 +41,8 @@ class Ports:
 
     nats: int
     storage_data: int
+    triton: int
+    triton_metrics: int
     services: Mapping[str, int]
 
     def address(self, service: str) -> str:
@@ -52,9 +54,9 @@ def choose_ports(gateway_port: int) -> Ports:
     """Free ports for everything; the gateway's is the given one unless 0. Raises OSError when that is taken."""
     with ExitStack() as stack:
         gateway = _hold(stack, gateway_port) if gateway_port else hold_free_port(stack)
-        free = [hold_free_port(stack) for _ in range(2 + len(SERVICES) - 1)]
-    services = dict(zip(SERVICES, [*free[2:], gateway], strict=True))
-    return Ports(nats=free[0], storage_data=free[1], services=services)
+        nats, storage_data, triton, triton_metrics = (hold_free_port(stack) for _ in range(4))
+        services = {service: gateway if service == "gateway" else hold_free_port(stack) for service in SERVICES}
+    return Ports(nats, storage_data, triton, triton_metrics, services)
 
 
 def hold_free_port(stack: ExitStack) -> int:
@@ -122,6 +124,7 @@ def _defaults(service: str, data: DataDirectory) -> Iterable[tuple[str, str]]:
         yield f"{prefix}DATABASE_URL", data.database_url(service)
     if service == "inference":
         yield f"{prefix}SCRATCH_DIRECTORY", str(data.scratch / service)
+        yield f"{prefix}MODELS_DIRECTORY", str(data.models)
     if service == "billing":
         yield f"{prefix}PEPPER_FILE", str(data.pepper)
     if service == "jobs":

@@ -24,13 +24,18 @@ from services.stack.first_workspace import ensure_first_workspace
 from services.stack.last_words import last_words
 from services.stack.layout import HOST, Ports, choose_ports, nats_child, service_children
 from services.stack.models import RunningModel, list_models
+from services.stack.triton.embedded import ADDRESS, EmbeddedTriton
+from services.stack.triton.health import is_ready
+from services.stack.triton.server import TritonServer
 
 READY_SECONDS = 90.0
+# A large model is read from a cold disk, and run once by its warm-up.
+TRITON_READY_SECONDS = 300.0
 _POLL_SECONDS = 0.05
 _CONNECT_SECONDS = 2.0
 _TRIES_BEFORE_READY = 4
 _BAD_SETTINGS = 2
-STOP_ORDER = (("gateway", "inference"), ("jobs", "storage", "billing"), ("nats",))
+STOP_ORDER = (("gateway", "inference"), ("jobs", "storage", "billing", "triton"), ("nats",))
 
 
 class StartFailed(Exception):
@@ -60,18 +65,19 @@ async def open_mesh(
     lifecycle: Lifecycle,
     overrides: Mapping[str, str],
     progress: Callable[[str], None],
+    triton: EmbeddedTriton | None = None,
     show_line: ShowLine | None = None,
 ) -> AsyncIterator[Mesh]:
     """Run the whole mesh until left; ready when yielded.
 
-    overrides: environment of the services that wins over the caller's. Raises StartFailed, StoppedEarly,
-    DataDirectoryError, FileNotFoundError without nats-server, and OSError when the gateway's port is taken.
+    overrides: environment of the services that wins over the caller's. Raises StartFailed, StoppedEarly, DataDirectoryError,
+    TritonUnavailable, FileNotFoundError without nats-server, and OSError when the gateway's port is taken.
     """
     with ExitStack() as stack:
         lock = await asyncio.to_thread(stack.enter_context, data.locked(progress))
         data.prepare()
         ports = choose_ports(port)
-        children = _make_children(data, ports, overrides, lock)
+        children = _make_children(data, ports, overrides, lock, triton)
         async with lifecycle.working():
             for name, child in children.items():
                 if show_line is not None:
@@ -84,11 +90,24 @@ async def open_mesh(
                 await stop_in_order(children)
 
 
-def _make_children(data: DataDirectory, ports: Ports, overrides: Mapping[str, str], lock: int) -> Mapping[str, Child]:
+def _make_children(
+    data: DataDirectory, ports: Ports, overrides: Mapping[str, str], lock: int, triton: EmbeddedTriton | None
+) -> Mapping[str, Child]:
     config = data.root / "nats.conf"
     write_config(config, ports.nats, data.events)
-    specs: list[ChildSpec] = [nats_child(config), *service_children(data, ports, overrides)]
+    specs: list[ChildSpec] = [nats_child(config)]
+    if triton is not None:
+        server = triton.server(ports.triton, ports.triton_metrics)
+        server.prepare()
+        specs.append(server.child())
+        overrides = {**overrides, **_to(server)}
+    specs.extend(service_children(data, ports, overrides))
     return {spec.name: Child(spec, data.logs / f"{spec.name}.log", inherited=[lock]) for spec in specs}
+
+
+def _to(triton: TritonServer) -> Mapping[str, str]:
+    """How inference reaches its own Triton."""
+    return {ADDRESS: triton.address, "STENO_INFERENCE_TRITON_TLS": "false", "STENO_INFERENCE_TRITON_MODEL_CONTROL": "true"}
 
 
 async def _ready(
@@ -98,6 +117,11 @@ async def _ready(
     until = time.monotonic() + READY_SECONDS
     progress("waiting for nats")
     await _wait(lambda: _listens(ports.nats), children, "nats", lifecycle, until)
+    if "triton" in children:
+        progress("waiting for triton")
+        until = time.monotonic() + TRITON_READY_SECONDS
+        await _wait(lambda: is_ready(f"{HOST}:{ports.triton}"), children, "triton", lifecycle, until)
+        until = time.monotonic() + READY_SECONDS
     for name in ("billing", "storage", "jobs", "inference"):
         progress(f"waiting for {name}")
         async with open_channel(ports.address(name), audience=name, signer=signer) as channel:
@@ -154,7 +178,7 @@ async def _answers(ask: Callable[..., Awaitable[bool]]) -> bool:
 async def stop_in_order(children: Mapping[str, Child]) -> None:
     """End the doors first, then what they call, then the bus."""
     for names in STOP_ORDER:
-        await asyncio.gather(*(children[name].stop() for name in names))
+        await asyncio.gather(*(children[name].stop() for name in names if name in children))
 
 
 async def up(
@@ -165,6 +189,7 @@ async def up(
     overrides: Mapping[str, str],
     progress: Callable[[str], None],
     announce: Callable[[Mesh], None],
+    triton: EmbeddedTriton | None = None,
     show_line: ShowLine | None = None,
 ) -> int:
     """Run the mesh until SIGTERM or SIGINT. Returns the exit status; raises what `open_mesh` does."""
@@ -173,7 +198,10 @@ async def up(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lifecycle.stop)
     try:
-        async with open_mesh(data, port=port, lifecycle=lifecycle, overrides=overrides, progress=progress, show_line=show_line) as mesh:
+        mesh_run = open_mesh(
+            data, port=port, lifecycle=lifecycle, overrides=overrides, progress=progress, triton=triton, show_line=show_line
+        )
+        async with mesh_run as mesh:
             with _there(data.addresses, _addresses(mesh)), _there(ready_file, _ready_document(mesh)):
                 announce(mesh)
                 await lifecycle.stopping.wait()
@@ -203,7 +231,16 @@ def _ready_document(mesh: Mesh) -> dict[str, object]:
         "pid": os.getpid(),
         "workspace_id": mesh.workspace.workspace_id,
         "grpc": _addresses(mesh),
+        "models": [model._asdict() for model in mesh.models],
+        "triton": _triton(mesh),
     }
+
+
+def _triton(mesh: Mesh) -> dict[str, str] | None:
+    """Where the embedded Triton listens; None without one."""
+    if "triton" not in mesh.children:
+        return None
+    return {"grpc": f"{HOST}:{mesh.ports.triton}", "metrics": f"http://{HOST}:{mesh.ports.triton_metrics}/metrics"}
 
 
 def _addresses(mesh: Mesh) -> dict[str, object]:

@@ -10,6 +10,7 @@ from services.stack.children import Child
 from services.stack.data_directory import DataDirectory
 from services.stack.layout import SERVICES, choose_ports, nats_child, service_children
 from services.stack.supervisor import STOP_ORDER, stop_in_order
+from services.stack.triton.server import STOP_SECONDS
 from tests.stack.conftest import MakeChild, until
 
 NOTES_ITS_END = """
@@ -47,8 +48,8 @@ async def test_doors_close_before_what_stands_behind_them(make_child: MakeChild,
     await _run_and_stop({name: make_child(f"NAME = {name!r}\n{NOTES_ITS_END}", name) for name in names})
     ends = (tmp_path / "ends").read_text().split()
     assert set(ends[:2]) == {"gateway", "inference"}
-    assert set(ends[2:5]) == {"jobs", "storage", "billing"}
-    assert ends[5:] == ["nats"]
+    assert set(ends[2:6]) == {"jobs", "storage", "billing", "triton"}
+    assert ends[6:] == ["nats"]
 
 
 async def test_one_deaf_child_does_not_keep_the_others(make_child: MakeChild, tmp_path: Path) -> None:
@@ -62,8 +63,8 @@ async def test_one_deaf_child_does_not_keep_the_others(make_child: MakeChild, tm
 
 def test_whole_mesh_stops_within_twenty_seconds_even_if_every_child_is_deaf(tmp_path: Path) -> None:
     specs = [nats_child(tmp_path / "nats.conf"), *service_children(DataDirectory(tmp_path), choose_ports(0), {})]
-    allowed = {spec.name: spec.stop_seconds for spec in specs}
-    assert set(allowed) == {"nats", *SERVICES}
+    allowed = {"triton": STOP_SECONDS, **{spec.name: spec.stop_seconds for spec in specs}}
+    assert set(allowed) == {"nats", "triton", *SERVICES}
     assert sum(max(allowed[name] for name in group) for group in STOP_ORDER) < 18
 
 

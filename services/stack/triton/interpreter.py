@@ -34,10 +34,10 @@ def open_interpreter(folder: Path, progress: Progress) -> Python:
 
 def ensure_interpreter(folder: Path, lock: Path, progress: Progress) -> Python:
     """The interpreter that the lock describes, made where it is missing, broken or another lock's. Raises TritonUnavailable."""
-    if _made_from(folder, lock):
+    if made_from(folder, lock):
         with suppress(TritonUnavailable):
             return validated(folder)
-    _make(folder, lock, progress)
+    make_interpreter(folder, lock, progress, find_uv())
     return validated(folder)
 
 
@@ -58,34 +58,37 @@ def _lacks(python: Python) -> str:
     return ""
 
 
-def digest(lock: Path) -> str:
-    """What the stamp of an interpreter says that was made from the lock."""
+def made_from(folder: Path, lock: Path) -> bool:
+    """Whether the folder's interpreter was made from the lock as it is now."""
+    stamp = folder / _STAMP
+    return stamp.is_file() and stamp.read_text() == _digest(lock)
+
+
+def _digest(lock: Path) -> str:
     return hashlib.sha256(lock.read_bytes()).hexdigest()
 
 
-def _made_from(folder: Path, lock: Path) -> bool:
-    stamp = folder / _STAMP
-    return stamp.is_file() and stamp.read_text() == digest(lock)
+def make_interpreter(folder: Path, lock: Path, progress: Progress, uv: str | None) -> None:
+    """Make it anew, with uv where it is there, else with venv and pip. Raises TritonUnavailable, the former one then untouched.
 
-
-def _make(folder: Path, lock: Path, progress: Progress) -> None:
-    """Aside and moved, so that one half made is never taken for whole."""
+    It is made aside and moved, so that one half made is never taken for whole.
+    """
     partial, former = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
     progress(f"making the interpreter of Triton's models in {folder} (about 100 MB of packages, once)")
     for rest in (partial, former):
         shutil.rmtree(rest, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
-    _install(partial, lock)
-    (partial / _STAMP).write_text(digest(lock))
+    _install(partial, lock, uv)
+    (partial / _STAMP).write_text(_digest(lock))
     with suppress(FileNotFoundError):
         folder.rename(former)
     partial.rename(folder)
     shutil.rmtree(former, ignore_errors=True)
 
 
-def _install(folder: Path, lock: Path) -> None:
+def _install(folder: Path, lock: Path, uv: str | None) -> None:
     python = str(folder / "bin" / "python")
-    if uv := _find_uv():
+    if uv:
         _run([uv, "venv", "--quiet", "--no-config", "--python", str(find_python()), str(folder)])
         _run([uv, "pip", "install", "--quiet", "--python", python, "--no-deps", "--require-hashes", "-r", str(lock)])
         return
@@ -94,7 +97,8 @@ def _install(folder: Path, lock: Path) -> None:
     _run([*pip, "--no-deps", "--require-hashes", "--requirement", str(lock)])
 
 
-def _find_uv() -> str | None:
+def find_uv() -> str | None:
+    """The uv beside this Python or on PATH."""
     beside = Path(sys.executable).with_name("uv")
     return str(beside) if beside.exists() else shutil.which("uv")
 

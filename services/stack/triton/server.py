@@ -15,8 +15,8 @@ from services.stack.triton.python import Python
 
 HOST = "127.0.0.1"
 MODELS = ("whisper", "vad", "speaker")
-STOP_SECONDS = 8.0
-_EXIT_SECONDS = 5
+STOP_SECONDS = 4.0
+_EXIT_SECONDS = 3
 _REGION_BYTES = 4 * 1024 * 1024
 _LEAST_PING_MS = 5_000
 # A NumPy 2 on PYTHONPATH would win over the interpreter's own.

@@ -1,0 +1,78 @@
+"""What `steno up --engine triton` needs before it starts: the interpreter of the models, and the speech model itself."""
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.stack.data_directory import DataDirectory
+from services.stack.triton.deployment import find_deployment
+from services.stack.triton.failures import TritonUnavailable
+from services.stack.triton.interpreter import open_interpreter
+from services.stack.triton.python import Python
+from services.stack.triton.server import TritonServer
+
+ADDRESS = "STENO_INFERENCE_TRITON_ADDRESS"
+_MODEL = "STENO_INFERENCE_MODEL"
+_PRECISION = "STENO_INFERENCE_PRECISION"
+_BEAMS = "STENO_INFERENCE_BEAMS"
+_DIRECTORY = "STENO_INFERENCE_MODELS_DIRECTORY"
+
+
+@dataclass(frozen=True)
+class EmbeddedTriton:
+    """A Triton of our own, to be given ports. model: name of the speech model; precision: of its graphs."""
+
+    folder: Path
+    python: Python
+    models_directory: Path
+    model: str
+    precision: str
+    beams: str
+
+    def server(self, grpc_port: int, metrics_port: int) -> TritonServer:
+        """The server on these ports."""
+        variables = {
+            "STENO_TRITON_MODELS_DIRECTORY": str(self.models_directory),
+            "STENO_TRITON_WHISPER_MODEL": self.model,
+            "STENO_TRITON_PRECISION": self.precision,
+            "STENO_TRITON_BEAMS": self.beams,
+        }
+        repository = find_deployment() / "model_repository"
+        return TritonServer(self.folder, self.python, repository, grpc_port, metrics_port, variables=variables)
+
+
+def prepare_triton(data: DataDirectory, overrides: Mapping[str, str], progress: Callable[[str], None]) -> EmbeddedTriton | None:
+    """Make what is missing. None when the environment names a Triton that runs elsewhere.
+
+    Raises TritonUnavailable, DataDirectoryError.
+    """
+    environment = {**os.environ, **overrides}
+    if environment.get(ADDRESS):
+        return None
+    with ExitStack() as stack:
+        stack.enter_context(data.locked(progress))
+        python = open_interpreter(data.triton / "interpreter", progress)
+        directory = Path(environment.get(_DIRECTORY) or data.models)
+        model, precision = _find_model(directory, environment.get(_MODEL, ""), environment.get(_PRECISION) or "auto")
+    return EmbeddedTriton(data.triton, python, directory, model, precision, environment.get(_BEAMS) or "1")
+
+
+def _find_model(directory: Path, name: str, precision: str) -> tuple[str, str]:
+    """The installed model's name and the precision that this machine runs. Raises TritonUnavailable."""
+    try:
+        from services.inference.models.catalogue.bundled import TEST_MODEL, install_bundled
+        from services.inference.models.catalogue.errors import ModelError
+        from services.inference.models.catalogue.installed import AUTO, find_model
+        from services.inference.models.whisper.precision import Precision
+    except ImportError as error:
+        raise TritonUnavailable(f"the speech models' packages do not load: {error}; install steno[inference,whisper-export]") from error
+    try:
+        if name in ("", TEST_MODEL):
+            found = install_bundled(directory, Precision.FP32 if precision == AUTO else Precision(precision))
+        else:
+            found = find_model(directory, name)
+        return found.name, found.choose_precision(precision).value
+    except (ModelError, ValueError) as error:
+        raise TritonUnavailable(str(error)) from error
