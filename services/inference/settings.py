@@ -1,11 +1,14 @@
 """Settings of the inference service."""
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, SecretStr
 
 from services.mesh.settings import BusSettings, ServiceSettings, settings_config
+
+JOB_SLOTS = MappingProxyType({"local": 2, "triton": 16})
 
 
 class InferenceSettings(BusSettings, ServiceSettings):
@@ -29,6 +32,16 @@ class InferenceSettings(BusSettings, ServiceSettings):
         False,
         description="Whether Triton may be told to load a model again whose process died; it must run with --model-control-mode=explicit.",
     )
+    triton_control_header: SecretStr = Field(
+        SecretStr(""),
+        description=(
+            "NAME=VALUE that opens Triton's model control where `--grpc-restricted-protocol=model-repository:NAME=VALUE` restricts it."
+        ),
+    )
+    triton_call_seconds: float = Field(
+        300.0, ge=1, le=3600, description="Seconds that Triton may take for one window, waiting in its queue included."
+    )
+    triton_load_seconds: float = Field(300.0, ge=1, le=3600, description="Seconds that Triton may take to load a model.")
     engine_processes: int = Field(
         0,
         ge=0,
@@ -38,8 +51,7 @@ class InferenceSettings(BusSettings, ServiceSettings):
     model: str = Field(
         "",
         description=(
-            "Speech model: the name of one that `steno models list` shows."
-            " Empty: the bundled English demo recogniser for the local engine."
+            "Speech model: the name of one that `steno models list` shows. Empty: the bundled English demo recogniser for the local engine."
         ),
     )
     models_directory: Path = Field(Path(".steno/models"), description="Directory of the installed models.")
@@ -47,7 +59,7 @@ class InferenceSettings(BusSettings, ServiceSettings):
         "auto", description="Form of the model's weights, which must be exported; auto takes int8 on a processor and fp16 on a GPU."
     )
     beams: int = Field(1, ge=1, le=8, description="Hypotheses that Whisper follows at once; more than 1 costs as many times its decoding.")
-    job_slots: int = Field(2, ge=1, le=256, description="Jobs in hand at once.")
+    job_slots: int = Field(0, ge=0, le=256, description="Jobs in hand at once; 0 means 2 for the local engine and 16 for Triton.")
     voice_slots: int = Field(
         1, ge=1, le=64, description="Recordings of known speakers that are described at once, each in a process of its own."
     )
@@ -72,3 +84,8 @@ class InferenceSettings(BusSettings, ServiceSettings):
     )
     max_duration_seconds: int = Field(36_000, ge=1, le=360_000, description="Longest audio that is decoded, in seconds.")
     min_free_bytes: int = Field(256 * 1024 * 1024, ge=0, description="Free bytes on the scratch disk below which no work is taken.")
+
+    @property
+    def jobs_in_hand(self) -> int:
+        """Jobs at once: batches fill with windows of many, processes of this machine do not."""
+        return self.job_slots or JOB_SLOTS[self.engine]

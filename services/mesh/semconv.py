@@ -30,3 +30,10 @@ PROBE_SECONDS = Histogram("steno_probe_seconds", "Time of a media probe.", ["out
 STAGE_SECONDS = Histogram("steno_stage_seconds", "Time of one pipeline stage of a job.", ["stage"], buckets=_LONG)
 WINDOWS = Counter("steno_windows", "Windows by what became of them.", ["outcome"])
 AUDIO_SECONDS = Counter("steno_audio_seconds", "Audio transcribed.")
+
+TRITON_MODEL_WELL = Gauge("steno_triton_model_well", "1 while the model of Triton answers, else 0.", ["model"])
+TRITON_CALLS = Gauge("steno_triton_calls", "Requests that Triton has in hand, its queue included.", ["model"])
+TRITON_CALL_SECONDS = Histogram("steno_triton_call_seconds", "Time of a request to Triton, its queue included.", ["model"], buckets=_FAST)
+TRITON_RETRIES = Counter("steno_triton_retries", "Requests to Triton that were made again, by what went wrong.", ["model", "fault"])
+TRITON_REVIVALS = Counter("steno_triton_revivals", "Models that Triton was told to load again, by how that went.", ["model", "outcome"])
+TRITON_WINDOW_LIMIT = Gauge("steno_triton_window_limit", "Windows that may be under way at Triton at once.")

@@ -19,9 +19,18 @@ from services.mesh.telemetry import get_logger
 @asynccontextmanager
 async def open_engine(settings: InferenceSettings) -> AsyncIterator[Engine]:
     """The engine, told in the log. Raises UnusableSettings for a model that is not there."""
-    async with _local(settings) as engine:
+    async with _chosen(settings) as engine:
         get_logger("inference").info("engine opened", engine=engine.name, model=engine.model)
         yield engine
+
+
+def _chosen(settings: InferenceSettings) -> AbstractAsyncContextManager[Engine]:
+    if settings.engine == "triton":
+        # Needs packages of gRPC and a quarter of a second that a local engine does without.
+        from services.inference.engines.triton.engine import open_triton_engine
+
+        return open_triton_engine(settings)
+    return _local(settings)
 
 
 def _local(settings: InferenceSettings) -> AbstractAsyncContextManager[Engine]:

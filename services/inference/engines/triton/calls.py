@@ -13,6 +13,7 @@ from services.inference.engines.triton.faults import CallFailed, Fault
 from services.inference.engines.triton.health import ModelHealth
 from services.inference.engines.triton.limit import CallLimit
 from services.inference.engines.triton.server import TritonServer
+from services.inference.triton.wire import PRIORITY_LEVELS
 from services.mesh import semconv
 from services.mesh.telemetry import get_logger
 
@@ -31,10 +32,10 @@ class Tries:
     losses: int = 0
     refusals: int = 0
 
-    def count(self, failure: CallFailed) -> bool:
-        """Count a failure; True when the request is to be given up."""
+    def count(self, failure: CallFailed, *, away: bool) -> bool:
+        """Count a failure; True when the request is to be given up. away: the whole server was, meanwhile."""
         if failure.fault in _OWN_FAULTS:
-            self.failures += 1
+            self.failures += not away
         elif failure.reached:
             self.losses += 1
         return self.failures >= MOST_FAILURES or self.losses >= MOST_LOSSES
@@ -59,11 +60,12 @@ class ModelCalls:
         tries = Tries()
         while True:
             await self.health.well()
+            started = time.monotonic()
             try:
                 return await self._try(inputs, priority, tries)
             except CallFailed as failure:
                 semconv.TRITON_RETRIES.labels(self.health.model, failure.fault).inc()
-                await self._recover(failure, tries)
+                await self._recover(failure, tries, started)
 
     async def _try(self, inputs: Mapping[str, npt.NDArray[Any]], priority: int, tries: Tries) -> dict[str, npt.NDArray[Any]]:
         if not tries.losses:
@@ -76,12 +78,14 @@ class ModelCalls:
         model = self.health.model
         async with self.limit.slot(priority):
             with semconv.TRITON_CALLS.labels(model).track_inprogress(), semconv.TRITON_CALL_SECONDS.labels(model).time():
-                outputs = await self.server.infer(model, inputs, deadline_seconds=self.deadline_seconds, priority=priority + 2)
+                outputs = await self.server.infer(
+                    model, inputs, deadline_seconds=self.deadline_seconds, priority=min(priority + 1, PRIORITY_LEVELS)
+                )
             self.limit.grow()
         self.health.answered()
         return outputs
 
-    async def _recover(self, failure: CallFailed, tries: Tries) -> None:
+    async def _recover(self, failure: CallFailed, tries: Tries, started: float) -> None:
         """Return when the request may be made again. Raises the failure when it is to be given up."""
         failed_at = time.monotonic()
         match failure.fault:
@@ -93,9 +97,9 @@ class ModelCalls:
                 await asyncio.sleep(_pause_seconds(tries.refusals))
             case _:
                 get_logger("inference.triton").warning("call failed", model=self.health.model, fault=failure.fault, error=failure.message)
-                self.health.suspect()
+                self.health.suspect(failure.fault)
                 await self.health.well(since=failed_at)
-                if tries.count(failure):
+                if tries.count(failure, away=self.health.away_at > started):
                     raise failure
 
 

@@ -3,17 +3,19 @@
 import asyncio
 import time
 
+from services.inference.engines.triton.faults import Fault
 from services.mesh import semconv
 
 
 class ModelHealth:
-    """What is known of one model. trouble: a sentence, None while it is well."""
+    """What is known of one model. trouble: a sentence, None while it is well. away_at: when the whole server was last found away."""
 
     def __init__(self, model: str) -> None:
         self.model = model
         self.trouble: str | None = None
-        self.answered_at = float("-inf")
+        self.answered_at = self.away_at = float("-inf")
         self.suspected = asyncio.Event()
+        self.process_lost = False
         self._changed = asyncio.Event()
         self.ail(f"The model {model} has not answered yet.")
 
@@ -24,7 +26,7 @@ class ModelHealth:
 
     def heal(self) -> None:
         """End its trouble: it was asked, and answered."""
-        self.trouble = None
+        self.trouble, self.process_lost = None, False
         semconv.TRITON_MODEL_WELL.labels(self.model).set(1)
         self.answered()
 
@@ -34,8 +36,17 @@ class ModelHealth:
         semconv.TRITON_MODEL_WELL.labels(self.model).set(0)
         self._tell()
 
-    def suspect(self) -> None:
+    def away(self, trouble: str) -> None:
+        """Keep calls away, which is not the model's fault."""
+        self.away_at = time.monotonic()
+        self.ail(trouble)
+
+    def suspect(self, fault: Fault) -> None:
         """Have it asked soon: a call went wrong."""
+        if fault is Fault.DEAD:
+            # Without waiting for proof: a model of several processes answers half of its calls, and nothing else tells of the other half.
+            self.process_lost = True
+            self.ail(f"A process of the model {self.model} ended.")
         self.suspected.set()
 
     async def well(self, since: float = float("-inf")) -> None:

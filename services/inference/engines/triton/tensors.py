@@ -10,7 +10,12 @@ from tritonclient.grpc import service_pb2
 
 _LENGTH = struct.Struct("<I")
 _BYTES = "BYTES"
-_DATATYPES = {np.dtype(np.int16): "INT16", np.dtype(np.int32): "INT32", np.dtype(np.float32): "FP32", np.dtype(np.object_): _BYTES}
+_DATATYPES: dict[np.dtype[Any], str] = {
+    np.dtype(np.int16): "INT16",
+    np.dtype(np.int32): "INT32",
+    np.dtype(np.float32): "FP32",
+    np.dtype(np.object_): _BYTES,
+}
 _DTYPES = {name: dtype for dtype, name in _DATATYPES.items()}
 
 

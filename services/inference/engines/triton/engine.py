@@ -1,0 +1,188 @@
+"""The engine over a Triton server: everything waits while the server cannot, and goes on by itself when it can."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+import numpy as np
+
+from services.inference.engines.engine import EngineFailed, LanguageUnsupported, WindowFailed, WindowParameters
+from services.inference.engines.triton import canaries
+from services.inference.engines.triton.calls import ModelCalls
+from services.inference.engines.triton.climb import climb
+from services.inference.engines.triton.faults import CallFailed
+from services.inference.engines.triton.health import ModelHealth
+from services.inference.engines.triton.limit import CallLimit
+from services.inference.engines.triton.server import TritonAddress, TritonServer, open_triton_server
+from services.inference.engines.triton.watch import ModelWatch, ServerWatch, WatchTimes
+from services.inference.failures import ungrouped
+from services.inference.models.vad_state import VadState
+from services.inference.pcm import SAMPLE_RATE_HZ, Floats, Pcm
+from services.inference.settings import InferenceSettings
+from services.inference.transcript import WindowResult
+from services.inference.triton import wire
+from services.mesh import semconv
+from services.mesh.telemetry import get_logger
+
+MODELS = (wire.WHISPER, wire.VAD, wire.SPEAKER)
+WINDOW_SECONDS = wire.WINDOW_SAMPLES / SAMPLE_RATE_HZ
+USUAL_BATCH = 8
+
+
+class TritonEngine:
+    """Whisper, Silero and the d-vector encoder behind Triton.
+
+    What Whisper it is comes from the server and may change when that is restarted; until it first answered, no languages are known
+    and `check` fails. configured_model: the name until then.
+    """
+
+    name = "triton"
+    max_window_seconds = WINDOW_SECONDS
+    punctuates = True
+
+    def __init__(self, server: TritonServer, times: WatchTimes, *, may_load: bool, configured_model: str) -> None:
+        self._server = server
+        self._configured_model = configured_model
+        self._description: wire.WhisperDescription | None = None
+        self._calls = {
+            model: ModelCalls(server, ModelHealth(model), CallLimit(USUAL_BATCH), deadline_seconds=times.stuck_seconds) for model in MODELS
+        }
+        self._server_watch = ServerWatch(server, [calls.health for calls in self._calls.values()], times)
+        asked = {wire.WHISPER: self._ask_whisper, wire.VAD: self._ask_vad, wire.SPEAKER: self._ask_speaker}
+        self._watches = [
+            ModelWatch(server, self._server_watch, self._calls[model].health, ask, times, may_load) for model, ask in asked.items()
+        ]
+        self._calls[wire.WHISPER].limit.on_change(self._show_limit)
+
+    @property
+    def model(self) -> str:
+        """The Whisper that Triton runs."""
+        return self._description.model if self._description else self._configured_model
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """ISO 639-1 codes it transcribes; none before it first answered."""
+        return self._description.languages if self._description else ()
+
+    @property
+    def translates(self) -> bool:
+        """Whether it translates into English."""
+        return self._description is not None and self._description.translates
+
+    @property
+    def windows_in_flight(self) -> int:
+        """As many as the model's queue bears: two full batches at first."""
+        return self._calls[wire.WHISPER].limit.bound
+
+    def on_capacity(self, changed: Callable[[], None]) -> None:
+        """Call this whenever `windows_in_flight` changed."""
+        self._calls[wire.WHISPER].limit.on_change(changed)
+
+    async def watch(self) -> None:
+        """Look after server and models until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._server_watch.run(), name="triton server watch")
+            for watch in self._watches:
+                group.create_task(watch.run(), name=f"triton {watch.health.model} watch")
+
+    async def check(self) -> None:
+        """What the watch saw last, without asking: raises EngineFailed with what is wrong."""
+        troubles = [self._server_watch.trouble, *(calls.health.trouble for calls in self._calls.values())]
+        if trouble := next(filter(None, troubles), None):
+            raise EngineFailed(trouble)
+
+    async def transcribe_window(self, pcm: Pcm, parameters: WindowParameters) -> WindowResult:
+        """Waits for Triton. Raises LanguageUnsupported, or WindowFailed for a window that fails while the model works."""
+        await self._calls[wire.WHISPER].health.well()
+        if parameters.language is not None and parameters.language not in self.languages:
+            raise LanguageUnsupported(f"{self.model} does not know the language {parameters.language}")
+        window = wire.WindowTry(
+            pcm,
+            parameters.language,
+            parameters.prompt,
+            ", ".join(parameters.hotwords),
+            parameters.translate,
+            temperature=parameters.temperature or 0.0,
+        )
+        try:
+            return await climb(lambda one: self._try(one, parameters.priority), window)
+        except (CallFailed, wire.BadRequest) as error:
+            raise WindowFailed(str(error)) from error
+
+    async def _try(self, window: wire.WindowTry, priority: int) -> WindowResult:
+        outputs = await self._calls[wire.WHISPER].ask(wire.encode_window(window), priority)
+        return wire.decode_result(outputs)
+
+    async def speech_probabilities(self, pcm: Pcm, state: VadState) -> tuple[Floats, VadState]:
+        """Waits for Triton. Raises EngineFailed for audio on which the model fails while it works otherwise."""
+        found = [np.zeros(0, np.float32)]
+        with _blaming(wire.VAD):
+            for piece in wire.vad_pieces(pcm):
+                outputs = await self._calls[wire.VAD].ask(wire.encode_piece(piece, state))
+                probabilities, state = wire.decode_probabilities(outputs, piece, state)
+                found.append(probabilities)
+        return np.concatenate(found), state
+
+    async def embed(self, pcm: Pcm, spans: Sequence[tuple[int, int]], gain: float) -> Floats:
+        """Waits for Triton. Raises EngineFailed as `speech_probabilities` does, and for more than 61 s of audio."""
+        found = [np.zeros((0, wire.EMBEDDING_SIZE), np.float32)]
+        with _blaming(wire.SPEAKER):
+            for group in wire.span_groups(spans):
+                outputs = await self._calls[wire.SPEAKER].ask(wire.encode_stretch(pcm, group, gain))
+                found.append(wire.decode_embeddings(outputs, len(group)))
+        return np.concatenate(found)
+
+    async def _ask_whisper(self, deadline_seconds: float, thorough: bool) -> None:
+        description = await canaries.describe_whisper(self._server, deadline_seconds)
+        if thorough:
+            await canaries.ask_whisper(self._server, deadline_seconds, description.languages[0])
+            await self._fit(wire.WHISPER)
+        if description != self._description:
+            self._description = description
+            get_logger("inference.triton").info("model described", model=description.model, precision=description.precision)
+
+    async def _ask_vad(self, deadline_seconds: float, thorough: bool) -> None:
+        await canaries.ask_vad(self._server, deadline_seconds)
+        if thorough:
+            await self._fit(wire.VAD)
+
+    async def _ask_speaker(self, deadline_seconds: float, thorough: bool) -> None:
+        await canaries.ask_speaker(self._server, deadline_seconds)
+        if thorough:
+            await self._fit(wire.SPEAKER)
+
+    async def _fit(self, model: str) -> None:
+        config = await self._server.config(model)
+        self._calls[model].limit.fit(max(1, int(config.get("max_batch_size", 1))))
+
+    def _show_limit(self) -> None:
+        semconv.TRITON_WINDOW_LIMIT.set(self.windows_in_flight)
+
+
+@contextmanager
+def _blaming(model: str) -> Iterator[None]:
+    try:
+        yield
+    except (CallFailed, wire.BadRequest) as error:
+        raise EngineFailed(f"{model}: {error}") from error
+
+
+@asynccontextmanager
+async def open_triton_engine(settings: InferenceSettings) -> AsyncIterator[TritonEngine]:
+    """The engine, whether its server is there yet or not."""
+    address = TritonAddress(
+        settings.triton_address,
+        settings.triton_tls,
+        settings.triton_tls_ca_file,
+        settings.triton_control_header.get_secret_value(),
+    )
+    times = WatchTimes(stuck_seconds=settings.triton_call_seconds, load_seconds=settings.triton_load_seconds)
+    async with open_triton_server(address) as server:
+        engine = TritonEngine(server, times, may_load=settings.triton_model_control, configured_model=settings.model)
+        with ungrouped():
+            async with asyncio.TaskGroup() as group:
+                watching = group.create_task(engine.watch(), name="triton watch")
+                try:
+                    yield engine
+                finally:
+                    watching.cancel()
