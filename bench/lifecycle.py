@@ -18,7 +18,8 @@ from bench.sound import write_silence
 from bench.transfer import form_message
 from services.inference.audio import Audio
 from services.inference.engines.local import open_local_engine
-from services.inference.pipeline import Pipeline, Reports, SpeechFloor
+from services.inference.pipeline import Order, Pipeline, Reports, SpeechFloor
+from services.inference.scheduling import Party, WindowScheduler
 from services.media.decode import decode
 from services.media.sandbox import Sandbox, open_sandbox
 from services.mesh.telemetry import get_logger
@@ -30,6 +31,7 @@ _CLIENTS = (1, 8)
 _LONGEST_MS = 60_000
 _FLOOR = SpeechFloor(0.05, 0.5)
 _JOB_SECONDS = 60.0
+_ORDER = Order(TranscriptionConfig(), Party("bench", "bench"))
 _DONE = b"event: done"
 
 
@@ -38,7 +40,8 @@ async def run(effort: Effort, folder: Path) -> Sequence[Row]:
     clip = write_silence(folder / "clip.wav")
     with running_mesh(folder) as mesh:
         async with open_sandbox() as sandbox, open_local_engine(os.cpu_count() or 1) as engine:
-            alone = Pipeline(engine, _FLOOR, get_logger("bench.lifecycle"))
+            scheduler = WindowScheduler(lambda: engine.windows_in_flight)
+            alone = Pipeline(engine, _FLOOR, scheduler, get_logger("bench.lifecycle"))
             subject, baseline = _following(mesh, clip), _working(alone, sandbox, clip)
             await load(subject, 2, effort.seconds)
             await load(baseline, 2, effort.seconds)
@@ -106,7 +109,7 @@ async def _work(pipeline: Pipeline, sandbox: Sandbox, clip: Path) -> None:
         decoded = await decode(sandbox, source.fileno(), pcm.fileno(), _LONGEST_MS)
         samples = np.memmap(pcm, dtype="<i2", mode="r", shape=(decoded.samples,))
         audio = Audio(samples, decoded.duration_ms, decoded.truncated)
-        transcript = await pipeline.transcribe(audio, TranscriptionConfig(), {}, _SILENT)
+        transcript = await pipeline.transcribe(audio, _ORDER, {}, _SILENT)
     assert not transcript.speech_detected
 
 

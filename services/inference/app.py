@@ -7,14 +7,17 @@ from functools import partial
 
 import httpx2
 
+from services.inference.engines.engine import Engine
 from services.inference.engines.local import open_local_engine
 from services.inference.engines.opening import open_engine
 from services.inference.events import consume_work
 from services.inference.pipeline import Pipeline, SpeechFloor
 from services.inference.rpc import InferenceRpc
+from services.inference.scheduling import WindowScheduler
 from services.inference.settings import InferenceSettings
+from services.inference.slots import Slots
 from services.inference.usecases import Workbench
-from services.inference.voices import Voices, VoiceSlots
+from services.inference.voices import Voices
 from services.inference.workers import watch_engine
 from services.media.sandbox import Sandbox, open_sandbox
 from services.mesh.api_keys import open_authentication
@@ -45,7 +48,7 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
     settings.scratch_directory.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        sandbox = await enter(open_sandbox(concurrency=settings.job_slots + settings.voice_slots))
+        sandbox = await enter(open_sandbox(concurrency=settings.jobs_in_hand + settings.voice_slots))
         engine = await enter(open_engine(settings))
         bus = await enter(open_bus(settings.nats_url, name="inference"))
         connect = partial(open_channel, signer=signer, timeout_seconds=settings.rpc_timeout_seconds)
@@ -58,7 +61,10 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
             bus=bus,
             engine=engine,
             pipeline=Pipeline(
-                engine, SpeechFloor(settings.min_speech_ratio, settings.min_speech_seconds), get_logger("inference.pipeline")
+                engine,
+                SpeechFloor(settings.min_speech_ratio, settings.min_speech_seconds),
+                _schedule(engine),
+                get_logger("inference.pipeline"),
             ),
             sandbox=sandbox,
             scratch=settings.scratch_directory,
@@ -67,7 +73,7 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
         )
         await enter(lifecycle.working())
         lifecycle.spawn(
-            consume_work(bus, bench, lifecycle.stopping, slots=settings.job_slots, min_free_bytes=settings.min_free_bytes), "work"
+            consume_work(bus, bench, lifecycle.stopping, slots=settings.jobs_in_hand, min_free_bytes=settings.min_free_bytes), "work"
         )
         registration = Registration(
             add_InferenceServiceServicer_to_server,
@@ -80,8 +86,20 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
         yield
 
 
+def _schedule(engine: Engine) -> WindowScheduler:
+    """As many turns as the engine bears at each moment."""
+    scheduler = WindowScheduler(lambda: engine.windows_in_flight)
+    engine.on_capacity(scheduler.refresh)
+    return scheduler
+
+
 @asynccontextmanager
 async def _open_voices(settings: InferenceSettings, sandbox: Sandbox) -> AsyncIterator[Voices]:
     """With processes of their own, which start with the first voice: those of the jobs are busy with windows for many seconds."""
     async with open_local_engine(settings.voice_slots) as engine:
-        yield Voices(engine, sandbox, settings.scratch_directory, VoiceSlots(settings.voice_slots, settings.voices_waiting))
+        yield Voices(
+            engine,
+            sandbox,
+            settings.scratch_directory,
+            Slots(settings.voice_slots, settings.voices_waiting, "Too many voices are being described; try again soon."),
+        )

@@ -1,16 +1,18 @@
 """From what the models said to the messages that are stored."""
 
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from services.inference.alignment import assign_speakers, build_segments
 from services.inference.audio import Audio
 from services.inference.casing import write_out
 from services.inference.domain import SPEECHLESS_SUGGESTION
+from services.inference.doubts import flags, plausible, said_twice
 from services.inference.engines.engine import Engine
-from services.inference.transcript import Segment, Turn, WindowResult, Word, speaker_labels
+from services.inference.languages import spoken_languages
+from services.inference.transcript import Segment, Turn, Verdict, WindowResult, Word, speaker_labels
 from services.inference.windows import Window
 from steno.inference.v1.window_transcript_pb2 import WindowTranscript
 from steno.jobs.v1 import transcript_pb2
@@ -18,7 +20,7 @@ from steno.jobs.v1.job_pb2 import TranscriptionConfig
 from steno.jobs.v1.transcript_pb2 import Gap, Transcript
 
 WINDOW_FAILED = "WINDOW_FAILED"
-_LOW_CONFIDENCE = 0.3
+REPETITIVE_TEXT = "REPETITIVE_TEXT"
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,14 @@ class Recognition:
 
 
 def to_window_transcript(window: Window, engine: Engine, result: WindowResult | None) -> WindowTranscript:
-    """A window's checkpoint; without a result it says that there is a gap."""
+    """A window's checkpoint; without a result, and with a text that only repeats itself, it says that there is a gap."""
     transcript = WindowTranscript(start_offset_ms=window.start_ms, end_offset_ms=window.end_ms, engine=engine.name, model=engine.model)
     if result is None:
         transcript.gap_reason = WINDOW_FAILED
         return transcript
     transcript.language = result.language or ""
+    transcript.verdict = result.verdict or ""
+    transcript.language_probabilities.update(result.language_probabilities)
     for name, value in (
         ("avg_logprob", result.average_log_probability),
         ("no_speech_prob", result.no_speech_probability),
@@ -49,7 +53,10 @@ def to_window_transcript(window: Window, engine: Engine, result: WindowResult | 
     ):
         if value is not None:
             setattr(transcript, name, value)
-    transcript.words.extend(_word_message(_in_file_time(word, window)) for word in result.words)
+    if result.verdict is Verdict.REPETITIVE:
+        transcript.gap_reason = REPETITIVE_TEXT
+    elif result.verdict is not Verdict.SILENT:
+        transcript.words.extend(_word_message(_in_file_time(word, window)) for word in plausible(result.words))
     return transcript
 
 
@@ -79,24 +86,16 @@ def no_speech(audio: Audio, ratio: float, engine: Engine) -> Transcript:
 
 
 def to_transcript(recognition: Recognition) -> Transcript:
-    """The whole transcript, without its job's id."""
-    audio, engine = recognition.audio, recognition.engine
-    words = assign_speakers(list(_words(recognition.windows)), recognition.turns)
-    segments = build_segments(words)
-    if not engine.punctuates:
-        segments = write_out(segments)
-    starts = [window.start_offset_ms for window in recognition.windows]
-    labels = speaker_labels({turn.speaker for turn in recognition.turns}, recognition.names)
-    messages = [
-        _segment_message(index, segment, recognition.windows[max(0, bisect_right(starts, segment.start_ms) - 1)], labels)
-        for index, segment in enumerate(segments)
-    ]
-    if not recognition.config.word_timestamps:
-        for message in messages:
-            message.ClearField("words")
+    """The whole transcript, without its job's id; one without a word or a gap says that nobody talks."""
+    audio, engine, windows = recognition.audio, recognition.engine, recognition.windows
+    if not any(window.words or window.gap_reason for window in windows):
+        return no_speech(audio, recognition.speech_ratio, engine)
+    messages = _segment_messages(recognition)
+    languages = spoken_languages(windows)
     return Transcript(
-        text=" ".join(segment.text for segment in segments),
-        language=_main_language(recognition.windows),
+        text=" ".join(message.text for message in messages),
+        language=languages[0].language if languages else "",
+        languages=languages,
         segments=messages,
         speech_detected=True,
         speech_ratio=recognition.speech_ratio,
@@ -104,9 +103,30 @@ def to_transcript(recognition: Recognition) -> Transcript:
         truncated=audio.truncated,
         engine=engine.name,
         model=engine.model,
-        gaps=list(_gaps(recognition.windows)),
+        gaps=list(_gaps(windows)),
         speakers=list(dict.fromkeys(message.speaker for message in messages if message.speaker)),
     )
+
+
+def _segment_messages(recognition: Recognition) -> list[transcript_pb2.Segment]:
+    windows = recognition.windows
+    starts = [window.start_offset_ms for window in windows]
+
+    def window_at(start_ms: int) -> WindowTranscript:
+        return windows[max(0, bisect_right(starts, start_ms) - 1)]
+
+    words = assign_speakers(list(_words(windows)), recognition.turns)
+    stretches = groupby(words, key=lambda word: window_at(word.start_ms).language)
+    segments = [segment for _, stretch in stretches for segment in build_segments(list(stretch))]
+    if not recognition.engine.punctuates:
+        segments = write_out(segments)
+    labels = speaker_labels({turn.speaker for turn in recognition.turns}, recognition.names)
+    twice = said_twice(windows)
+    messages = [_segment_message(index, segment, window_at(segment.start_ms), labels, twice) for index, segment in enumerate(segments)]
+    if not recognition.config.word_timestamps:
+        for message in messages:
+            message.ClearField("words")
+    return messages
 
 
 def _words(windows: Iterable[WindowTranscript]) -> Iterator[Word]:
@@ -116,7 +136,9 @@ def _words(windows: Iterable[WindowTranscript]) -> Iterator[Word]:
             yield Word(word.text, word.start_offset_ms, word.end_offset_ms, probability)
 
 
-def _segment_message(index: int, segment: Segment, window: WindowTranscript, labels: Mapping[int, str]) -> transcript_pb2.Segment:
+def _segment_message(
+    index: int, segment: Segment, window: WindowTranscript, labels: Mapping[int, str], twice: Collection[int]
+) -> transcript_pb2.Segment:
     message = transcript_pb2.Segment(
         id=index,
         start_offset_ms=segment.start_ms,
@@ -124,7 +146,7 @@ def _segment_message(index: int, segment: Segment, window: WindowTranscript, lab
         speaker=_label(segment.speaker, labels),
         text=segment.text,
         language=window.language,
-        flags=list(_flags(segment)),
+        flags=list(flags(segment, window, twice)),
     )
     for name in ("avg_logprob", "no_speech_prob", "compression_ratio", "temperature"):
         if window.HasField(name):
@@ -135,22 +157,6 @@ def _segment_message(index: int, segment: Segment, window: WindowTranscript, lab
 
 def _label(speaker: int | None, labels: Mapping[int, str]) -> str:
     return "" if speaker is None else labels[speaker]
-
-
-def _flags(segment: Segment) -> Iterator[str]:
-    if segment.overlap:
-        yield "overlap"
-    known = [word.probability for word in segment.words if word.probability is not None]
-    if known and sum(known) / len(known) < _LOW_CONFIDENCE:
-        yield "low_confidence"
-
-
-def _main_language(windows: Iterable[WindowTranscript]) -> str:
-    spoken: Counter[str] = Counter()
-    for window in windows:
-        if window.language:
-            spoken[window.language] += window.end_offset_ms - window.start_offset_ms
-    return spoken.most_common(1)[0][0] if spoken else ""
 
 
 def _gaps(windows: Iterable[WindowTranscript]) -> Iterator[Gap]:

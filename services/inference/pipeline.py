@@ -9,17 +9,18 @@ from typing import NoReturn
 import numpy as np
 from structlog.typing import FilteringBoundLogger
 
-from services.inference.assembly import Recognition, no_speech, to_transcript, to_window_transcript
+from services.inference.assembly import Recognition, no_speech, to_transcript
 from services.inference.audio import Audio
 from services.inference.diarization.clustering import SpeakerCount
 from services.inference.diarization.spans import embedding_spans
 from services.inference.diarization.turns import diarize
 from services.inference.domain import EngineUnavailable, TranscriptionFailed
-from services.inference.engines.engine import Engine, EngineFailed, WindowFailed, WindowParameters
-from services.inference.failures import ungrouped
+from services.inference.engines.engine import Engine, EngineFailed, WindowParameters
+from services.inference.hearing import Hearing
 from services.inference.models.vad_state import VadState, gain_for
 from services.inference.pcm import Floats, loud_level_dbfs
 from services.inference.prompt import prepare_prompt
+from services.inference.scheduling import Party, WindowScheduler
 from services.inference.speakers import embed_spans, name_speakers
 from services.inference.transcript import Turn
 from services.inference.windows import FRAME_MS, Region, Window, find_regions, plan_windows, speech_ratio
@@ -33,7 +34,6 @@ PROGRESS_AFTER_DECODE = 0.02
 _PROGRESS_AFTER_SPEECH = 0.05
 _PROGRESS_AFTER_WINDOWS = 0.9
 _PROGRESS_AFTER_SPEAKERS = 0.99
-_WINDOWS_IN_FLIGHT = 4
 # 4,096 frames of the model: a whole number of them, or pieces would hear other audio than the whole does.
 _VAD_PIECE_MS = 4096 * FRAME_MS
 
@@ -62,20 +62,28 @@ class Reports:
 
 
 @dataclass(frozen=True)
+class Order:
+    """What is to be done, and for whom."""
+
+    config: TranscriptionConfig
+    party: Party
+
+
+@dataclass(frozen=True)
 class Pipeline:
-    """The stages around one engine."""
+    """The stages around one engine. scheduler: gives its turns to all who use the engine."""
 
     engine: Engine
     floor: SpeechFloor
+    scheduler: WindowScheduler
     logger: FilteringBoundLogger
 
-    async def transcribe(
-        self, audio: Audio, config: TranscriptionConfig, finished: Mapping[int, WindowTranscript], reports: Reports
-    ) -> Transcript:
+    async def transcribe(self, audio: Audio, order: Order, finished: Mapping[int, WindowTranscript], reports: Reports) -> Transcript:
         """The transcript, without its job's id.
 
         finished: windows of earlier attempts; those of the same plan, engine and model are not repeated.
-        Raises TranscriptionFailed when the engine failed on every window, EngineFailed or EngineUnavailable when it cannot work at all.
+        Raises TranscriptionFailed when the engine failed on every window, TranscriptIncomplete when it failed on one of a strict order,
+        EngineFailed or EngineUnavailable when it cannot work at all.
         """
         with _timed("speech"):
             probabilities = await self._speech_probabilities(audio, reports)
@@ -89,7 +97,8 @@ class Pipeline:
         windows = plan_windows(regions, probabilities, self.engine.max_window_seconds)
         self.logger.info("planned", windows=len(windows), speech_ratio=round(ratio, 3))
         with _timed("windows"):
-            heard = await self._transcribe_windows(audio, windows, config, finished, reports)
+            heard = await self._transcribe_windows(audio, windows, order, finished, reports)
+        config = order.config
         turns, names = await self._turns(audio, regions, config, reports) if config.diarize else ([], {})
         reports.progress(_PROGRESS_AFTER_SPEAKERS)
         return await asyncio.to_thread(to_transcript, Recognition(audio, heard, turns, ratio, config, self.engine, names))
@@ -105,34 +114,26 @@ class Pipeline:
         return np.concatenate(found)
 
     async def _transcribe_windows(
-        self,
-        audio: Audio,
-        windows: Sequence[Window],
-        config: TranscriptionConfig,
-        finished: Mapping[int, WindowTranscript],
-        reports: Reports,
+        self, audio: Audio, windows: Sequence[Window], order: Order, finished: Mapping[int, WindowTranscript], reports: Reports
     ) -> list[WindowTranscript]:
-        run = _WindowRun(self.engine, audio, window_parameters(config), reports, _total_ms(windows), self.logger)
-        heard: dict[int, WindowTranscript] = {}
-        missing: list[Window] = []
-        for window in windows:
-            known = finished.get(window.index)
-            if known is not None and self._reusable(known, window):
-                heard[window.index] = known
-                reports.progress(run.count(window))
-                self.logger.info("window reused", index=window.index)
-            else:
-                missing.append(window)
-        slots = asyncio.Semaphore(_WINDOWS_IN_FLIGHT)
-        with ungrouped():
-            async with asyncio.TaskGroup() as group:
-                tasks = {
-                    window.index: group.create_task(run.transcribe(window, slots), name=f"window {window.index}") for window in missing
-                }
-        heard.update({index: task.result() for index, task in tasks.items()})
-        if all(window.gap_reason for window in heard.values()):
+        def progress(share: float) -> float:
+            return _between(_PROGRESS_AFTER_SPEECH, _PROGRESS_AFTER_WINDOWS, share)
+
+        hearing = Hearing(
+            engine=self.engine,
+            scheduler=self.scheduler,
+            party=order.party,
+            audio=audio,
+            parameters=window_parameters(order.config),
+            strict=order.config.strict,
+            keep=lambda index, window, share: reports.window(index, window, progress(share)),
+            advance=lambda share: reports.progress(progress(share)),
+            logger=self.logger,
+        )
+        heard = await hearing.hear(windows, finished)
+        if all(window.gap_reason for window in heard):
             await self._blame()
-        return [heard[window.index] for window in windows]
+        return heard
 
     async def _blame(self) -> NoReturn:
         """No window could be transcribed: raises EngineUnavailable when the engine is gone, else TranscriptionFailed."""
@@ -141,10 +142,6 @@ class Pipeline:
         except EngineFailed as error:
             raise EngineUnavailable from error
         raise TranscriptionFailed
-
-    def _reusable(self, known: WindowTranscript, window: Window) -> bool:
-        same_place = known.start_offset_ms == window.start_ms and known.end_offset_ms == window.end_ms
-        return same_place and known.engine == self.engine.name and known.model == self.engine.model and not known.gap_reason
 
     async def _turns(
         self, audio: Audio, regions: Sequence[Region], config: TranscriptionConfig, reports: Reports
@@ -157,39 +154,6 @@ class Pipeline:
             embeddings = await embed_spans(self.engine, audio, regions, spans, embedded)
             turns = await asyncio.to_thread(diarize, regions, spans, embeddings, speaker_count(config))
             return turns, await asyncio.to_thread(name_speakers, turns, spans, embeddings, config.known_speakers)
-
-
-@dataclass
-class _WindowRun:
-    """The windows of one job in flight."""
-
-    engine: Engine
-    audio: Audio
-    parameters: WindowParameters
-    reports: Reports
-    total_ms: int
-    logger: FilteringBoundLogger
-    done_ms: int = 0
-
-    def count(self, window: Window) -> float:
-        """Progress once this window is done too."""
-        self.done_ms += window.duration_ms
-        return _between(_PROGRESS_AFTER_SPEECH, _PROGRESS_AFTER_WINDOWS, self.done_ms / max(1, self.total_ms))
-
-    async def transcribe(self, window: Window, slots: asyncio.Semaphore) -> WindowTranscript:
-        async with slots:
-            transcript = await self._hear(window)
-            semconv.WINDOWS.labels("gap" if transcript.gap_reason else "text").inc()
-            await self.reports.window(window.index, transcript, self.count(window))
-            self.logger.info("window finished", index=window.index, gap=transcript.gap_reason)
-            return transcript
-
-    async def _hear(self, window: Window) -> WindowTranscript:
-        try:
-            result = await self.engine.transcribe_window(self.audio.copy(window.start_ms, window.end_ms), self.parameters)
-        except WindowFailed:
-            return to_window_transcript(window, self.engine, None)
-        return to_window_transcript(window, self.engine, result)
 
 
 def window_parameters(config: TranscriptionConfig) -> WindowParameters:
@@ -213,10 +177,6 @@ def speaker_count(config: TranscriptionConfig) -> SpeakerCount:
 
 def _between(first: float, last: float, share: float) -> float:
     return first + (last - first) * min(1.0, share)
-
-
-def _total_ms(windows: Sequence[Window]) -> int:
-    return sum(window.duration_ms for window in windows)
 
 
 def _timed(stage: str) -> AbstractContextManager[object]:

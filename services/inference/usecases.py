@@ -20,7 +20,8 @@ from services.inference.failures import Verdict, verdict_on
 from services.inference.lease import Lease, claim, kept
 from services.inference.orders import check_order
 from services.inference.patience import patiently
-from services.inference.pipeline import PROGRESS_AFTER_DECODE, Pipeline, Reports
+from services.inference.pipeline import PROGRESS_AFTER_DECODE, Order, Pipeline, Reports
+from services.inference.scheduling import Party
 from services.media.decode import BYTES_PER_MS
 from services.media.sandbox import Sandbox
 from services.mesh import semconv
@@ -133,7 +134,8 @@ async def _heard(lease: Lease, bench: Workbench) -> Transcript:
         lease.advance(PROGRESS_AFTER_DECODE * min(1.0, done_ms / (lease.job.audio_duration_ms or limit_ms)))
 
     async with open_audio(bench.client, url, bench.sandbox, bench.scratch, limit_ms, decoded) as audio:
-        return await bench.pipeline.transcribe(audio, lease.job.config, finished, reports)
+        order = Order(lease.job.config, Party(lease.job.workspace_id, lease.job.id))
+        return await bench.pipeline.transcribe(audio, order, finished, reports)
 
 
 def _decode_limit_ms(lease: Lease, bench: Workbench) -> int:

@@ -12,6 +12,7 @@ import httpx2
 
 from services.inference.engines.local import LocalEngine, open_local_engine
 from services.inference.pipeline import Pipeline, SpeechFloor
+from services.inference.scheduling import WindowScheduler
 from services.inference.usecases import Workbench, work_on
 from services.media.sandbox import Sandbox, open_sandbox
 from services.mesh.bus import Bus, open_bus
@@ -147,7 +148,9 @@ async def open_stage(house: House, directory: Path) -> AsyncIterator[Stage]:
             client=await enter(httpx2.AsyncClient(timeout=30.0, trust_env=False)),
             bus=bus,
             engine=engine,
-            pipeline=Pipeline(engine, SpeechFloor(0.05, 0.5), get_logger("inference.pipeline")),
+            pipeline=Pipeline(
+                engine, SpeechFloor(0.05, 0.5), WindowScheduler(lambda: engine.windows_in_flight), get_logger("inference.pipeline")
+            ),
             sandbox=house.sandbox,
             scratch=scratch,
             max_duration_ms=LONGEST_MS,

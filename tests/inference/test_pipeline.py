@@ -11,7 +11,8 @@ from services.inference.domain import EngineUnavailable, TranscriptionFailed
 from services.inference.engines.engine import EngineFailed, WindowFailed
 from services.inference.engines.local import LocalEngine
 from services.inference.pcm import duration_ms
-from services.inference.pipeline import Pipeline, Reports, SpeechFloor, speaker_count
+from services.inference.pipeline import Order, Pipeline, Reports, SpeechFloor, speaker_count
+from services.inference.scheduling import Party, WindowScheduler
 from services.inference.transcript import WindowResult
 from services.inference.windows import Region, Window
 from services.mesh.telemetry import get_logger
@@ -23,6 +24,7 @@ from tests.inference.stage import SILENCE, TWO_VOICES, House
 from tests.inference.troubled import TroubledEngine
 
 on_house = pytest.mark.asyncio(loop_scope="session")
+ORDER = Order(TranscriptionConfig(), Party("workspace", "job"))
 FAULTS = [{"engine": "other"}, {"model": "other"}, {"end_offset_ms": 1}, {"gap_reason": "WINDOW_FAILED"}]
 
 
@@ -52,12 +54,13 @@ def audio_of(name: str) -> Audio:
 
 
 def pipeline_on(engine: TroubledEngine | LocalEngine, floor: SpeechFloor | None = None) -> Pipeline:
-    return Pipeline(engine, floor or SpeechFloor(0.05, 0.5), get_logger("test"))
+    scheduler = WindowScheduler(lambda: engine.windows_in_flight)
+    return Pipeline(engine, floor or SpeechFloor(0.05, 0.5), scheduler, get_logger("test"))
 
 
 async def run(engine: TroubledEngine, finished: dict[int, WindowTranscript], told: Told, **config: object) -> Transcript:
-    settings = TranscriptionConfig(**{"diarize": False} | config)  # type: ignore[arg-type]
-    return await pipeline_on(engine).transcribe(audio_of(TWO_VOICES.name), settings, finished, told.reports())
+    order = Order(TranscriptionConfig(**{"diarize": False} | config), Party("workspace", "job"))  # type: ignore[arg-type]
+    return await pipeline_on(engine).transcribe(audio_of(TWO_VOICES.name), order, finished, told.reports())
 
 
 @pytest.fixture(scope="session")
@@ -167,7 +170,7 @@ async def test_engine_failure_outside_of_windows_is_not_swallowed(engine: Troubl
 @on_house
 async def test_silence_is_no_speech_whatever_the_floor(engine: TroubledEngine, floor: SpeechFloor) -> None:
     told = Told()
-    transcript = await pipeline_on(engine, floor).transcribe(audio_of(SILENCE.name), TranscriptionConfig(), {}, told.reports())
+    transcript = await pipeline_on(engine, floor).transcribe(audio_of(SILENCE.name), ORDER, {}, told.reports())
     assert not transcript.speech_detected
     assert transcript.suggestion
     assert told.speech == [(False, 0.0)]
