@@ -68,7 +68,8 @@ def mel_power(samples: Floats, filters: Floats) -> Floats:
     """
     padded = np.pad(samples, FFT_SAMPLES // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, FFT_SAMPLES)[::HOP_SAMPLES]
-    window = np.hanning(FFT_SAMPLES + 1)[:-1].astype(np.float32)
+    # In double precision, which every NumPy transforms alike: a server's embeddings are those of this process, to the last bit.
+    window = np.hanning(FFT_SAMPLES + 1)[:-1]
     mels = np.empty((len(frames), MEL_BANDS), np.float32)
     for start in range(0, len(frames), MEL_BLOCK_FRAMES):
         spectrum = np.fft.rfft(frames[start : start + MEL_BLOCK_FRAMES] * window, axis=1)
