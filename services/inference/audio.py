@@ -4,8 +4,8 @@ import asyncio
 import errno
 import os
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -67,11 +67,18 @@ async def open_audio(
         with tempfile.TemporaryFile(dir=scratch) as source:
             await _fetch(client, url, source)
             decoded = await _decode(sandbox, source, pcm_file, max_duration_ms, on_progress)
-        audio = Audio(np.memmap(pcm_file, dtype="<i2", mode="r", shape=(decoded.samples,)), decoded.duration_ms, decoded.truncated)
-        try:
+        with mapped(pcm_file, decoded) as audio:
             yield audio
-        finally:
-            audio.close()
+
+
+@contextmanager
+def mapped(pcm_file: IO[bytes], decoded: Decoded) -> Iterator[Audio]:
+    """The samples in the file, until left."""
+    audio = Audio(np.memmap(pcm_file, dtype="<i2", mode="r", shape=(decoded.samples,)), decoded.duration_ms, decoded.truncated)
+    try:
+        yield audio
+    finally:
+        audio.close()
 
 
 async def _decode(

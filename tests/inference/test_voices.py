@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.inference.recordings import MAX_RECORDING_BYTES
 from services.inference.rpc import InferenceRpc
-from services.inference.voices import MAX_MEDIA_BYTES, Voices, VoiceSlots
+from services.inference.slots import Slots
+from services.inference.voices import Voices
 from services.mesh.channel import open_channel
 from services.mesh.errors import Overloaded
 from services.mesh.identity import TokenSigner, TokenVerifier, acting_for, load_key, write_new_key
 from services.mesh.server import Registration, open_server
 from services.mesh.settings import ServiceSettings
-from services.mesh.status import RemoteError
+from services.mesh.status import RETRY_AFTER, RemoteError
 from steno.inference.v1 import inference_service_pb2
 from steno.inference.v1.inference_service_pb2 import EmbedSpeakerRequest, EmbedSpeakerResponse, ListModelsRequest
 from steno.inference.v1.inference_service_pb2_grpc import (
@@ -38,7 +40,7 @@ async def serving(house: House, directory: Path) -> AsyncIterator[InferenceServi
     key_file = directory / "identity.pem"
     write_new_key(key_file)
     key = load_key(key_file)
-    voices = Voices(house.engine, house.sandbox, directory, VoiceSlots(2, 2))
+    voices = Voices(house.engine, house.sandbox, directory, Slots(2, 2, "Too many."))
     registration = Registration(add_InferenceServiceServicer_to_server, InferenceRpc(house.engine, voices), SERVICE)
     settings = ServiceSettings(port=0, shutdown_grace_seconds=0.5)
     async with (
@@ -80,7 +82,7 @@ def cut_short() -> bytes:
         (lambda: b"WEBVTT\n\nnot audio", "UNSUPPORTED_MEDIA"),
         (cut_short, "BROKEN_MEDIA"),
         (too_long, "MEDIA_TOO_LONG"),
-        (lambda: bytes(MAX_MEDIA_BYTES + 1), "MEDIA_TOO_LARGE"),
+        (lambda: bytes(MAX_RECORDING_BYTES + 1), "MEDIA_TOO_LARGE"),
         (SILENCE.read_bytes, "NO_SPEECH"),
         ((SAMPLES / "clips" / "music.ogg").read_bytes, "NO_SPEECH"),
     ],
@@ -96,7 +98,7 @@ async def test_what_is_no_voice_is_refused_for_its_reason(
 
 
 async def test_the_largest_recording_fits_a_message(house: House, tmp_path: Path) -> None:
-    padded = HELLO.read_bytes().ljust(MAX_MEDIA_BYTES, b"\0")
+    padded = HELLO.read_bytes().ljust(MAX_RECORDING_BYTES, b"\0")
     async with serving(house, tmp_path) as stub:
         answer = await stub.EmbedSpeaker(EmbedSpeakerRequest(media=padded))
     assert len(answer.embedding) == 1024
@@ -109,7 +111,7 @@ async def test_models_say_whether_they_translate(house: House, tmp_path: Path) -
 
 
 async def test_too_many_recordings_are_told_to_come_back() -> None:
-    slots, held, release = VoiceSlots(1, 1), asyncio.Event(), asyncio.Event()
+    slots, held, release = Slots(1, 1, "Too many."), asyncio.Event(), asyncio.Event()
 
     async def hold() -> None:
         async with slots.take():
@@ -121,9 +123,10 @@ async def test_too_many_recordings_are_told_to_come_back() -> None:
         await held.wait()
         group.create_task(hold(), name="waiting")
         await asyncio.sleep(0)
-        with pytest.raises(Overloaded):
+        with pytest.raises(Overloaded) as refused:
             async with slots.take():
                 pass
+        assert int(refused.value.metadata[RETRY_AFTER]) > 0
         release.set()
     async with slots.take():
         pass
