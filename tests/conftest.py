@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import new_postgres_database, postgres_server
+from tests.triton_server import RunningTriton, shared_triton, speech_variables
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,6 +19,14 @@ def postgres_url() -> Iterator[str]:
     """One Postgres for the whole session."""
     with postgres_server() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningTriton]:
+    """One Triton with the models of speech for the whole session: leave it running, and its models loaded."""
+    folder = tmp_path_factory.mktemp("triton")
+    with shared_triton(folder / "server", variables=speech_variables(folder / "models")) as running:
+        yield running
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -4,11 +4,15 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from anyio.from_thread import start_blocking_portal
+
+from services.inference.models.catalogue.bundled import install_bundled
 from services.stack.children import Child
 from services.stack.layout import hold_free_port
 from services.stack.triton.deployment import find_deployment
@@ -76,3 +80,16 @@ async def supervised(child: Child) -> AsyncIterator[None]:
         finally:
             stopping.set()
             await child.stop()
+
+
+@contextmanager
+def shared_triton(folder: Path, **options: Any) -> Iterator[RunningTriton]:
+    """`triton_server` for tests of any event loop: its supervisor has a thread of its own."""
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(triton_server(folder, **options)) as running:
+        yield running
+
+
+def speech_variables(folder: Path) -> Mapping[str, str]:
+    """Environment of the models, with the bundled test model installed below the folder."""
+    model = install_bundled(folder)
+    return {"STENO_TRITON_MODELS_DIRECTORY": str(folder), "STENO_TRITON_WHISPER_MODEL": model.name}
