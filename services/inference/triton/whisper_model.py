@@ -79,10 +79,10 @@ def _load(installed: InstalledModel, parameters: Parameters) -> tuple[WhisperMod
 
 def _providers(parameters: Parameters) -> list[list[str]]:
     """Lists of execution providers, in the order in which to try them."""
-    choices = {"cuda": [[CUDA_PROVIDER, CPU_PROVIDER]], "cpu": [[CPU_PROVIDER]]}
     wanted = parameters.text("providers") or AUTO
-    if wanted in choices:
-        return choices[wanted]
-    if wanted != AUTO:
+    if wanted not in (AUTO, "cpu", "cuda"):
         raise ValueError(f"providers is auto, cpu or cuda, not {wanted!r}")
-    return (choices["cuda"] if CUDA_PROVIDER in onnxruntime.get_available_providers() else []) + choices["cpu"]
+    cuda = CUDA_PROVIDER in onnxruntime.get_available_providers() and wanted != "cpu"
+    if wanted == "cuda":
+        return [[CUDA_PROVIDER, CPU_PROVIDER]] if cuda else []
+    return [*([[CUDA_PROVIDER, CPU_PROVIDER]] if cuda else []), [CPU_PROVIDER]]
