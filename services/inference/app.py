@@ -77,7 +77,7 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
         )
         registration = Registration(
             add_InferenceServiceServicer_to_server,
-            InferenceRpc(engine, await enter(_open_voices(settings, sandbox))),
+            InferenceRpc(engine, await enter(_open_voices(settings, sandbox, engine))),
             inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"],
         )
         authenticate = await enter(open_authentication(settings.billing_address, signer, bus, settings.rpc_timeout_seconds))
@@ -94,9 +94,14 @@ def _schedule(engine: Engine) -> WindowScheduler:
 
 
 @asynccontextmanager
-async def _open_voices(settings: InferenceSettings, sandbox: Sandbox) -> AsyncIterator[Voices]:
-    """With processes of their own, which start with the first voice: those of the jobs are busy with windows for many seconds."""
-    async with open_local_engine(settings.voice_slots) as engine:
+async def _open_voices(settings: InferenceSettings, sandbox: Sandbox, engine: Engine) -> AsyncIterator[Voices]:
+    """With processes of their own, which start with the first voice: those of the jobs are busy with windows for many seconds.
+
+    Triton has a queue for each model, and serves both.
+    """
+    async with AsyncExitStack() as stack:
+        if settings.engine == "local":
+            engine = await stack.enter_async_context(open_local_engine(settings.voice_slots))
         yield Voices(
             engine,
             sandbox,
