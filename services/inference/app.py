@@ -1,5 +1,6 @@
 """The inference service, put together."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -7,27 +8,33 @@ from functools import partial
 
 import httpx2
 
+from services.inference.charging import open_cashier
 from services.inference.engines.engine import Engine
 from services.inference.engines.local import open_local_engine
 from services.inference.engines.opening import open_engine
 from services.inference.events import consume_work
 from services.inference.pipeline import Pipeline, SpeechFloor
+from services.inference.readiness import EngineReadiness
 from services.inference.rpc import InferenceRpc
 from services.inference.scheduling import WindowScheduler
 from services.inference.settings import InferenceSettings
 from services.inference.slots import Slots
+from services.inference.streaming.sources import Sources
+from services.inference.streaming.transcriptions import Transcriptions
 from services.inference.usecases import Workbench
 from services.inference.voices import Voices
 from services.inference.workers import watch_engine
 from services.media.sandbox import Sandbox, open_sandbox
 from services.mesh.api_keys import open_authentication
 from services.mesh.bus import open_bus
-from services.mesh.channel import open_channel
+from services.mesh.channel import Channel, open_channel
 from services.mesh.identity import TokenSigner, TokenVerifier, load_key
 from services.mesh.ids import new_id
 from services.mesh.lifecycle import Lifecycle
 from services.mesh.server import Registration, open_server
 from services.mesh.telemetry import get_logger
+from steno.billing.v1 import billing_service_pb2
+from steno.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from steno.inference.v1 import inference_service_pb2
 from steno.inference.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 from steno.jobs.v1 import work_service_pb2
@@ -36,6 +43,7 @@ from steno.storage.v1 import storage_service_pb2
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceStub
 
 _WORK = [work_service_pb2.DESCRIPTOR.services_by_name["WorkService"]]
+_BILLING = [billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"]]
 _STORAGE = [storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"]]
 _FETCH_TIMEOUT = httpx2.Timeout(30.0)
 
@@ -48,7 +56,8 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
     settings.scratch_directory.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        sandbox = await enter(open_sandbox(concurrency=settings.jobs_in_hand + settings.voice_slots))
+        slots = settings.jobs_in_hand + settings.voice_slots + settings.transcribe_slots
+        sandbox = await enter(open_sandbox(concurrency=slots))
         engine = await enter(open_engine(settings))
         bus = await enter(open_bus(settings.nats_url, name="inference"))
         connect = partial(open_channel, signer=signer, timeout_seconds=settings.rpc_timeout_seconds)
@@ -72,18 +81,49 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
             worker_id=f"{socket.gethostname()}:{new_id()}",
         )
         await enter(lifecycle.working())
-        lifecycle.spawn(
-            consume_work(bus, bench, lifecycle.stopping, slots=settings.jobs_in_hand, min_free_bytes=settings.min_free_bytes), "work"
+        readiness = EngineReadiness()
+        work = consume_work(
+            bus,
+            bench,
+            lifecycle.stopping,
+            slots=settings.jobs_in_hand,
+            min_free_bytes=settings.min_free_bytes,
+            paused=lambda: readiness.in_trouble,
         )
+        lifecycle.spawn(work, "work")
+        billing = await enter(connect(settings.billing_address, audience="billing", services=_BILLING))
+        voices = await enter(_open_voices(settings, sandbox, engine))
+        transcriptions = await enter(_open_transcriptions(settings, bench, billing, lifecycle.stopping))
         registration = Registration(
             add_InferenceServiceServicer_to_server,
-            InferenceRpc(engine, await enter(_open_voices(settings, sandbox, engine))),
+            InferenceRpc(engine, voices, transcriptions),
             inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"],
         )
         authenticate = await enter(open_authentication(settings.billing_address, signer, bus, settings.rpc_timeout_seconds))
         server = await enter(open_server(settings, TokenVerifier(key, "inference"), authenticate=authenticate, servicers=[registration]))
-        lifecycle.spawn(watch_engine(engine, server, lifecycle.stopping), "engine watch")
+        lifecycle.spawn(watch_engine(engine, server, readiness, lifecycle.stopping), "engine watch")
         yield
+
+
+@asynccontextmanager
+async def _open_transcriptions(
+    settings: InferenceSettings, bench: Workbench, billing: Channel, stopping: asyncio.Event
+) -> AsyncIterator[Transcriptions]:
+    """With the engine, the turns and the scratch disk of the jobs."""
+    async with open_cashier(BillingServiceStub(billing)) as cashier:
+        yield Transcriptions(
+            engine=bench.engine,
+            pipeline=bench.pipeline,
+            sources=Sources(
+                bench.storage, bench.client, bench.sandbox, bench.scratch, settings.min_free_bytes, settings.max_duration_seconds * 1000
+            ),
+            cashier=cashier,
+            slots=Slots(
+                settings.transcribe_slots, settings.transcribes_waiting, "Too many transcriptions are under way; try again soon.", 5
+            ),
+            most_seconds=settings.transcribe_seconds,
+            stopping=stopping,
+        )
 
 
 def _schedule(engine: Engine) -> WindowScheduler:

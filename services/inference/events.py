@@ -1,9 +1,11 @@
 """Messages of the work queue, each handed to a use case."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
-from services.inference.usecases import Workbench, has_room, work_on
+from services.inference.room import has_room
+from services.inference.usecases import Workbench, work_on
 from services.mesh.bus import Bus
 from services.mesh.deliveries import Delivery
 from services.mesh.errors import ServiceUnavailable
@@ -13,14 +15,16 @@ from steno.jobs.v1.jobs_events_pb2 import WorkDispatched
 TRANSCRIPTION = work_consumer("transcription")
 
 
-async def consume_work(bus: Bus, bench: Workbench, stopping: asyncio.Event, *, slots: int, min_free_bytes: int) -> None:
-    """Work on so many jobs at once until stopping."""
+async def consume_work(
+    bus: Bus, bench: Workbench, stopping: asyncio.Event, *, slots: int, min_free_bytes: int, paused: Callable[[], bool] = lambda: False
+) -> None:
+    """Work on so many jobs at once until stopping. While `paused` says so none is begun; those in hand go on."""
 
     async def handle(delivery: Delivery) -> None:
         _check_room(bench.scratch, min_free_bytes)
         await work_on(bench, delivery.parse(WorkDispatched).job_id, stopping)
 
-    await bus.consume(TRANSCRIPTION, handle, stopping=stopping, concurrency=slots)
+    await bus.consume(TRANSCRIPTION, handle, stopping=stopping, concurrency=slots, paused=paused)
 
 
 def _check_room(scratch: Path, min_free_bytes: int) -> None:

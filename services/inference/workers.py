@@ -5,33 +5,42 @@ import asyncio
 from grpc_health.v1 import health_pb2
 
 from services.inference.engines.engine import Engine, EngineFailed
+from services.inference.readiness import EngineReadiness
 from services.mesh.server import GrpcServer
 from services.mesh.telemetry import get_logger
 
 _CHECK_SECONDS = 5.0
+_TROUBLED_CHECK_SECONDS = 1.0
 _SERVICE = "steno.inference.v1.InferenceService"
 
 
-async def watch_engine(engine: Engine, server: GrpcServer, stopping: asyncio.Event, check_seconds: float = _CHECK_SECONDS) -> None:
-    """Say NOT_SERVING while the engine does not answer, until stopping, also in the middle of a check."""
+async def watch_engine(
+    engine: Engine, server: GrpcServer, readiness: EngineReadiness, stopping: asyncio.Event, check_seconds: float = _CHECK_SECONDS
+) -> None:
+    """Say NOT_SERVING, and in `readiness` why, while the engine does not answer; until stopping, also in the middle of a check."""
     async with asyncio.TaskGroup() as group:
-        checks = group.create_task(_check_for_ever(engine, server, check_seconds), name="engine checks")
+        checks = group.create_task(_check_for_ever(engine, server, readiness, check_seconds), name="engine checks")
         await stopping.wait()
         checks.cancel()
 
 
-async def _check_for_ever(engine: Engine, server: GrpcServer, check_seconds: float) -> None:
+async def _check_for_ever(engine: Engine, server: GrpcServer, readiness: EngineReadiness, check_seconds: float) -> None:
     while True:
-        state = await _state(engine)
+        await _check(engine, readiness)
+        state = health_pb2.HealthCheckResponse.NOT_SERVING if readiness.in_trouble else health_pb2.HealthCheckResponse.SERVING
         for name in ("", _SERVICE):
             await server.health.set(name, state)
-        await asyncio.sleep(check_seconds)
+        await asyncio.sleep(min(check_seconds, _TROUBLED_CHECK_SECONDS) if readiness.in_trouble else check_seconds)
 
 
-async def _state(engine: Engine) -> health_pb2.HealthCheckResponse.ServingStatus.ValueType:
+async def _check(engine: Engine, readiness: EngineReadiness) -> None:
+    before, trouble = readiness.trouble, ""
     try:
         await engine.check()
     except (EngineFailed, OSError) as error:
-        get_logger("inference.engine").warning("engine does not answer", error=str(error))
-        return health_pb2.HealthCheckResponse.NOT_SERVING
-    return health_pb2.HealthCheckResponse.SERVING
+        trouble = str(error) or type(error).__name__
+    readiness.trouble = trouble
+    if trouble and trouble != before:
+        get_logger("inference.engine").warning("engine does not answer", error=trouble)
+    elif before and not trouble:
+        get_logger("inference.engine").info("engine answers again")

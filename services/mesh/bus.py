@@ -62,13 +62,16 @@ class Bus:
         stopping: asyncio.Event,
         concurrency: int,
         grace_seconds: float = 8.0,
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
         """Handle the consumer's messages, so many at once, until stopping; then give handlers grace_seconds to end.
+
+        While `paused` says so no more are taken, and they stay for other processes; those in hand go on.
 
         A handler that returns acknowledges. One that raises gets the message again after a growing delay; Reject, or the
         spec's max_tries of failures other than Unavailable, sends it to the dead letters.
         """
-        consumption = Consumption(self._link, self._jetstream, consumer, handle, self._bury, self.repair)
+        consumption = Consumption(self._link, self._jetstream, consumer, handle, self._bury, self.repair, paused)
         await consumption.run(stopping, concurrency, grace_seconds)
 
     @asynccontextmanager

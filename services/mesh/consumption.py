@@ -29,6 +29,7 @@ _ACK_TRIES = 3
 _FIRST_DELAY_SECONDS = 1.0
 _LAST_DELAY_SECONDS = 60.0
 _REPAIR_SECONDS = 2.0
+_PAUSED_SECONDS = 1.0
 
 
 class Consumption:
@@ -46,6 +47,7 @@ class Consumption:
         handle: Handler,
         bury: Bury,
         repair: Callable[[], Awaitable[None]],
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
         self._link = link
         self._jetstream = jetstream
@@ -53,6 +55,7 @@ class Consumption:
         self._handle = handle
         self._bury = bury
         self._repair_streams = repair
+        self._paused = paused
         # Bounded by what was requested; None only says 'look again'.
         self._arrived: asyncio.Queue[Msg | None] = asyncio.Queue()
         self._requested = 0
@@ -73,12 +76,13 @@ class Consumption:
     async def _turn(self, tasks: asyncio.TaskGroup, inbox: str, concurrency: int, stopping: asyncio.Event) -> None:
         if self._missing:
             await self._ensure(stopping)
-        await self._request(inbox, concurrency - len(self._hands) - self._requested)
+        paused = self._paused()
+        await self._request(inbox, 0 if paused else concurrency - len(self._hands) - self._requested)
         try:
-            async with asyncio.timeout(_REQUEST_SECONDS + _SLACK_SECONDS):
+            async with asyncio.timeout(_PAUSED_SECONDS if paused else _REQUEST_SECONDS + _SLACK_SECONDS):
                 message = await self._arrived.get()
         except TimeoutError:
-            if self._requested:
+            if self._requested and not paused:
                 # Every request is answered, if only with 'timeout': the server lost these.
                 self._requested, self._missing = 0, True
             return
@@ -112,6 +116,9 @@ class Consumption:
         if len(self._hands) >= concurrency:
             # Requests from before a reconnect were still open at the server.
             await message.nak()
+            return
+        if self._paused():
+            await message.nak(delay=_PAUSED_SECONDS)
             return
         hand = tasks.create_task(self._attend(message), name=f"handle-{self._spec.name}")
         self._hands.add(hand)

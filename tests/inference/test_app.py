@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import grpc
@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.inference.app import app
 from services.inference.events import TRANSCRIPTION, consume_work
+from services.inference.readiness import EngineReadiness
 from services.inference.settings import InferenceSettings
 from services.inference.workers import watch_engine
 from services.mesh.channel import check_health, open_channel
@@ -36,10 +37,11 @@ async def dispatch(stage: Stage, job: Job) -> None:
 
 
 @asynccontextmanager
-async def consuming(stage: Stage, min_free_bytes: int = 0) -> AsyncIterator[None]:
+async def consuming(stage: Stage, min_free_bytes: int = 0, paused: Callable[[], bool] = lambda: False) -> AsyncIterator[None]:
     """Takes work from the queue while the block runs."""
     async with asyncio.TaskGroup() as group:
-        group.create_task(consume_work(stage.bench.bus, stage.bench, stage.stopping, slots=2, min_free_bytes=min_free_bytes), name="work")
+        work = consume_work(stage.bench.bus, stage.bench, stage.stopping, slots=2, min_free_bytes=min_free_bytes, paused=paused)
+        group.create_task(work, name="work")
         yield
         stage.stopping.set()
 
@@ -81,6 +83,25 @@ async def test_work_comes_back_when_jobs_could_not_be_asked(stage: Stage) -> Non
     assert stage.work.refused == 1
 
 
+async def test_no_work_is_claimed_while_the_engine_is_in_trouble(stage: Stage) -> None:
+    readiness, asked = EngineReadiness("the engine is away"), asyncio.Event()
+
+    def paused() -> bool:
+        asked.set()
+        return readiness.in_trouble
+
+    job = stage.job(SILENCE)
+    async with consuming(stage, paused=paused):
+        await dispatch(stage, job)
+        for _ in range(2):
+            asked.clear()
+            await asked.wait()
+        assert stage.work.workers == []
+        assert (await stage.bench.bus.pending(TRANSCRIPTION)).waiting == 1, "the work stays for others"
+        readiness.trouble = ""
+        await stage.completed(job)
+
+
 async def test_no_work_is_taken_while_the_scratch_disk_is_full(stage: Stage) -> None:
     job = stage.job(SILENCE)
     async with consuming(stage, min_free_bytes=1 << 62):
@@ -115,7 +136,7 @@ async def watched(stage: Stage) -> AsyncIterator[health_pb2_grpc.HealthStub]:
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
         asyncio.TaskGroup() as group,
     ):
-        group.create_task(watch_engine(stage.engine, server, stage.stopping, check_seconds=0.02), name="watch")
+        group.create_task(watch_engine(stage.engine, server, EngineReadiness(), stage.stopping, check_seconds=0.02), name="watch")
         yield health_pb2_grpc.HealthStub(channel)
         stage.stopping.set()
 

@@ -19,6 +19,7 @@ from services.mesh.telemetry import get_logger
 
 MOST_FAILURES = 3
 MOST_LOSSES = 5
+SUSPICIOUS_LOSSES = 2
 _FIRST_PAUSE_SECONDS = 0.1
 _LAST_PAUSE_SECONDS = 2.0
 _OWN_FAULTS = (Fault.FAILED, Fault.LATE)
@@ -68,9 +69,9 @@ class ModelCalls:
                 await self._recover(failure, tries, started)
 
     async def _try(self, inputs: Mapping[str, npt.NDArray[Any]], priority: int, tries: Tries) -> dict[str, npt.NDArray[Any]]:
-        if not tries.losses:
+        if tries.losses < SUSPICIOUS_LOSSES:
             return await self._once(inputs, priority)
-        # One of those that a dying process had in hand may have killed it: one at a time, so that it cannot take the others along.
+        # What two dying processes had in hand may have killed them: one at a time, so that it takes no others along.
         async with self._alone:
             return await self._once(inputs, priority)
 
@@ -96,7 +97,7 @@ class ModelCalls:
                 tries.refusals += 1
                 await asyncio.sleep(_pause_seconds(tries.refusals))
             case _:
-                get_logger("inference.triton").warning("call failed", model=self.health.model, fault=failure.fault, error=failure.message)
+                get_logger("inference.triton").debug("call failed", model=self.health.model, fault=failure.fault, error=failure.message)
                 self.health.suspect(failure.fault)
                 await self.health.well(since=failed_at)
                 if tries.count(failure, away=self.health.away_at > started):

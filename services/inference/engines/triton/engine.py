@@ -16,6 +16,7 @@ from services.inference.engines.triton.limit import CallLimit
 from services.inference.engines.triton.server import TritonAddress, TritonServer, open_triton_server
 from services.inference.engines.triton.watch import ModelWatch, ServerWatch, WatchTimes
 from services.inference.failures import ungrouped
+from services.inference.models.catalogue.bundled import TEST_MODEL
 from services.inference.models.vad_state import VadState
 from services.inference.pcm import SAMPLE_RATE_HZ, Floats, Pcm
 from services.inference.settings import InferenceSettings
@@ -63,6 +64,16 @@ class TritonEngine:
     def languages(self) -> tuple[str, ...]:
         """ISO 639-1 codes it transcribes; none before it first answered."""
         return self._description.languages if self._description else ()
+
+    @property
+    def test(self) -> bool:
+        """Whether that is the bundled test model."""
+        return self.model == TEST_MODEL
+
+    @property
+    def precision(self) -> str:
+        """Form of its weights; empty before it first answered."""
+        return self._description.precision if self._description else ""
 
     @property
     def translates(self) -> bool:

@@ -15,31 +15,36 @@ class ModelHealth:
         self.trouble: str | None = None
         self.answered_at = self.away_at = float("-inf")
         self.suspected = asyncio.Event()
-        self.process_lost = False
+        self.process_lost = self._is_away = False
         self._changed = asyncio.Event()
         self.ail(f"The model {model} has not answered yet.")
 
     def answered(self) -> None:
-        """Note that it answered just now, which does not end its trouble: another of its processes may be dead."""
+        """Note that it answered just now: the server is back. It ends no other trouble, for another of its processes may be dead."""
+        if self._is_away:
+            self.heal()
+            return
         self.answered_at = time.monotonic()
         self._tell()
 
     def heal(self) -> None:
         """End its trouble: it was asked, and answered."""
-        self.trouble, self.process_lost = None, False
+        self.trouble, self.process_lost, self._is_away = None, False, False
         semconv.TRITON_MODEL_WELL.labels(self.model).set(1)
         self.answered()
 
     def ail(self, trouble: str) -> None:
         """Keep calls away until it is well again."""
-        self.trouble = trouble
+        self.trouble, self._is_away = trouble, False
         semconv.TRITON_MODEL_WELL.labels(self.model).set(0)
         self._tell()
 
     def away(self, trouble: str) -> None:
         """Keep calls away, which is not the model's fault."""
         self.away_at = time.monotonic()
-        self.ail(trouble)
+        if not self.process_lost:
+            self.ail(trouble)
+            self._is_away = True
 
     def suspect(self, fault: Fault) -> None:
         """Have it asked soon: a call went wrong."""
