@@ -24,13 +24,17 @@ _TAIL_BYTES = 16_000
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """A program to keep running. stop_seconds: how long it gets after SIGTERM before SIGKILL. tidy: removes what an ended one left."""
+    """A program to keep running.
+
+    stop_seconds: how long it gets after SIGTERM before SIGKILL. tidy: removes what an ended one left. folder: to run it in, other than ours.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     stop_seconds: float
     tidy: Callable[[], None] = lambda: None
+    folder: Path | None = None
 
 
 @dataclass
@@ -79,6 +83,7 @@ class Child:
                 str(os.getpid()),
                 *self.spec.command,
                 env=dict(self.spec.environment),
+                cwd=self.spec.folder,
                 pass_fds=self.inherited,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,

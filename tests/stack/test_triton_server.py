@@ -37,7 +37,13 @@ def _server(folder: Path, repository: Path, *models: str) -> TritonServer:
     return server
 
 
-async def test_model_runs_in_the_small_interpreter_beside_the_services(tmp_path: Path, repository: Path) -> None:
+async def test_model_runs_in_the_small_interpreter_beside_the_services(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "numpy.py").write_text("raise ImportError('somebody else's')")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "elsewhere"))
     async with triton_server(tmp_path / "triton", repository=repository, models=["echo"]) as running:
         said = ask(running.address)
     assert said["total"] == 6

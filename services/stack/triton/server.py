@@ -19,8 +19,8 @@ STOP_SECONDS = 4.0
 _EXIT_SECONDS = 3
 _REGION_BYTES = 4 * 1024 * 1024
 _LEAST_PING_MS = 5_000
-# A NumPy 2 on PYTHONPATH would win over the interpreter's own.
-_DROPPED = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "VIRTUAL_ENV"})
+# They speak of another interpreter.
+_DROPPED = frozenset({"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"})
 
 
 @dataclass(frozen=True)
@@ -45,24 +45,26 @@ class TritonServer:
         return self.python.packages_folder / "pytriton" / "tritonserver"
 
     @property
+    def _backend(self) -> Path:
+        """The stub ignores PYTHONPATH, and looks for modules here and in the folder that it runs in, which therefore is this too."""
+        return self.folder / "backends" / "python"
+
+    @property
     def _libraries(self) -> Path:
         return self.python.packages_folder / "nvidia_pytriton.libs"
 
     def prepare(self) -> None:
         """Put the links in the folder and remove what a killed server left. Raises TritonUnavailable."""
-        backend = self.folder / "backends" / "python"
-        for made in ("backends", "source"):
-            shutil.rmtree(self.folder / made, ignore_errors=True)
-        backend.mkdir(parents=True)
+        shutil.rmtree(self._backend.parent, ignore_errors=True)
+        self._backend.mkdir(parents=True)
         for target in self._backend_files():
             if not target.is_file():
                 raise TritonUnavailable(
                     f"{target} is missing: install nvidia-pytriton==0.7.0 in {self.python.executable.parent.parent} again"
                 )
-            (backend / target.name).symlink_to(target)
-        # A folder with the services alone: beside them may lie packages that the models must not see.
-        (self.folder / "source").mkdir()
-        (self.folder / "source" / "services").symlink_to(Path(services.__file__).parent)
+            (self._backend / target.name).symlink_to(target)
+        # The services alone: beside them may lie packages that the models must not see.
+        (self._backend / "services").symlink_to(Path(services.__file__).parent)
         shared_memory.tidy(self.folder)
 
     def _backend_files(self) -> Iterable[Path]:
@@ -72,12 +74,13 @@ class TritonServer:
 
     def child(self) -> ChildSpec:
         """The server as a child of the supervisor; `prepare` comes first."""
-        return ChildSpec("triton", list(self._command()), self._environment(), STOP_SECONDS, partial(shared_memory.tidy, self.folder))
+        tidy = partial(shared_memory.tidy, self.folder)
+        return ChildSpec("triton", list(self._command()), self._environment(), STOP_SECONDS, tidy, self._backend)
 
     def _command(self) -> Iterable[str]:
         yield str(self._distribution / "bin" / "tritonserver")
         yield f"--model-repository={self.repository}"
-        yield f"--backend-directory={self.folder / 'backends'}"
+        yield f"--backend-directory={self._backend.parent}"
         yield "--model-control-mode=explicit"
         yield from (f"--load-model={model}" for model in self.models)
         yield from ("--allow-http=false", f"--grpc-address={HOST}", f"--grpc-port={self.grpc_port}")
@@ -102,7 +105,6 @@ class TritonServer:
             # The stub takes the first python3 of PATH for its home.
             "PATH": f"{self.python.executable.parent}{os.pathsep}{inherited.get('PATH', os.defpath)}",
             "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
-            "PYTHONPATH": str(self.folder / "source"),
             "PYTHONDONTWRITEBYTECODE": "1",
             **self.variables,
         }
