@@ -26,7 +26,7 @@ _TAIL_BYTES = 16_000
 class ChildSpec:
     """A program to keep running.
 
-    stop_seconds: how long it gets after SIGTERM before SIGKILL. tidy: removes what an ended one left. folder: to run it in, other than ours.
+    stop_seconds: how long it gets after SIGTERM before SIGKILL. tidy: removes what an ended one left. folder: to run in, if not ours.
     """
 
     name: str

@@ -105,6 +105,5 @@ class TritonServer:
             # The stub takes the first python3 of PATH for its home.
             "PATH": f"{self.python.executable.parent}{os.pathsep}{inherited.get('PATH', os.defpath)}",
             "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
-            "PYTHONDONTWRITEBYTECODE": "1",
             **self.variables,
         }
