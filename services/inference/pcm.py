@@ -16,6 +16,8 @@ HIGHEST_LIFT_DB = 40.0
 LEVEL_BLOCK_SAMPLES = 60 * SAMPLE_RATE_HZ
 LOUDNESS_FRAME_SAMPLES = 50 * SAMPLES_PER_MS
 LOUD_QUANTILE = 0.98
+SOUND_FRAME_MS = 20
+QUIETEST_SOUND_DB = 35.0
 
 
 def to_floats(pcm: Pcm, gain: float = 1.0) -> Floats:
@@ -58,10 +60,22 @@ def loud_level_dbfs(pcm: Pcm) -> float:
     return 10 * math.log10(loud / FULL_SCALE**2) if loud > 0 else -math.inf
 
 
-def _frame_powers(block: Pcm) -> npt.NDArray[np.float64]:
+def sound_bounds_ms(pcm: Pcm) -> tuple[int, int]:
+    """Where the first sound starts and the last one ends, to 20 ms: what is at most 35 dB below the loud moments.
+
+    Weak consonants are louder than that. The whole audio where all of it is as quiet or as loud.
+    """
+    powers = _frame_powers(pcm, SOUND_FRAME_MS * SAMPLES_PER_MS) if len(pcm) else np.zeros(0)
+    loud = np.flatnonzero(powers > np.quantile(powers, LOUD_QUANTILE) * 10 ** (-QUIETEST_SOUND_DB / 10)) if len(powers) else powers
+    if not len(loud):
+        return 0, duration_ms(pcm)
+    return int(loud[0]) * SOUND_FRAME_MS, min(duration_ms(pcm), (int(loud[-1]) + 1) * SOUND_FRAME_MS)
+
+
+def _frame_powers(block: Pcm, frame_samples: int = LOUDNESS_FRAME_SAMPLES) -> npt.NDArray[np.float64]:
     """Mean square of each started frame."""
-    starts = np.arange(0, len(block), LOUDNESS_FRAME_SAMPLES)
-    return np.asarray(np.add.reduceat(np.square(block.astype(np.float64)), starts) / LOUDNESS_FRAME_SAMPLES)
+    starts = np.arange(0, len(block), frame_samples)
+    return np.asarray(np.add.reduceat(np.square(block.astype(np.float64)), starts) / frame_samples)
 
 
 def gain_towards(target_dbfs: float, measured_dbfs: float) -> float:

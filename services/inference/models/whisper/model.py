@@ -19,7 +19,7 @@ from services.inference.models.whisper.quality import Thresholds, compression_ra
 from services.inference.models.whisper.rules import TokenRules
 from services.inference.models.whisper.timing import Utterance, WordTimer
 from services.inference.models.whisper.vocabulary import Vocabulary, read_generation_config, read_vocabulary
-from services.inference.pcm import SAMPLE_RATE_HZ, Pcm, duration_ms
+from services.inference.pcm import SAMPLE_RATE_HZ, Pcm, duration_ms, sound_bounds_ms
 from services.inference.transcript import Verdict, WindowResult, Word
 
 DROPPED = (Verdict.SILENT, Verdict.REPETITIVE)
@@ -131,10 +131,7 @@ class WhisperModel:
         return Heard(requests, crossed, languages, tasks, climbs)
 
     def _results(self, heard: Heard, tries: Sequence[Try]) -> list[WhisperResult]:
-        utterances = [
-            Utterance(replace(task, timestamps=False), Decoded() if found.decoded.cancelled else found.decoded, duration_ms(request.pcm))
-            for request, task, found in zip(heard.requests, heard.tasks, tries, strict=True)
-        ]
+        utterances = [_utterance(*parts) for parts in zip(heard.requests, heard.tasks, tries, strict=True)]
         words = self._timer.words(heard.crossed, utterances)
         return [_result(*parts) for parts in zip(heard.tasks, heard.languages, tries, words, strict=True)]
 
@@ -160,6 +157,11 @@ class WhisperModel:
         prompt = build_prompt(self._vocabulary, task, context)
         most_tokens = token_limit(len(request.pcm) / SAMPLE_RATE_HZ, prompt, context)
         return Climb(prompt, most_tokens, request.temperature, zlib.crc32(request.pcm.tobytes()), request.cancelled)
+
+
+def _utterance(request: WhisperRequest, task: Task, found: Try) -> Utterance:
+    decoded = Decoded() if found.decoded.cancelled else found.decoded
+    return Utterance(replace(task, timestamps=False), decoded, duration_ms(request.pcm), sound_bounds_ms(request.pcm))
 
 
 def _result(task: Task, languages: Mapping[str, float], found: Try, words: tuple[Word, ...]) -> WhisperResult:

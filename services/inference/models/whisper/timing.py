@@ -19,11 +19,14 @@ from services.inference.transcript import Word
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """What is to be placed in time. task: without times, whatever it was decoded with."""
+    """What is to be placed in time. task: without times, whatever it was decoded with; sound_ms: where the first sound starts and
+    the last one ends, if known.
+    """
 
     task: Task
     decoded: Decoded
     duration_ms: int
+    sound_ms: tuple[int, int] | None = None
 
 
 class WordTimer:
@@ -77,7 +80,9 @@ class WordTimer:
             for token, log_probability in zip(decoded.tokens, decoded.log_probabilities, strict=False)
             if self._vocabulary.is_text(token)
         ]
-        stretches = pairwise(frame * TIMESTAMP_MS for frame in frames)
+        # The path starts at the window's first frame, whenever the first word does, and no word is spoken in silence.
+        first_ms, last_ms = utterance.sound_ms or (0, utterance.duration_ms)
+        stretches = pairwise(min(max(frame * TIMESTAMP_MS, first_ms), max(first_ms, last_ms)) for frame in frames)
         tokens = [
             SpokenToken(token, start_ms, end_ms, probability)
             for (token, probability), (start_ms, end_ms) in zip(said, stretches, strict=True)
