@@ -75,13 +75,15 @@ def disturbed(chance: Chance, power: Frames, speech_frames: int) -> Frames:
 
 
 def speechless(chance: Chance, frames: int) -> Frames:
-    """Digital silence, noise, clicks or tones."""
+    """Digital silence, noise, clicks, tones or music."""
     power = np.zeros((frames, MEL_BINS), np.float32)
     kind = chance.random()
     if kind < 0.6:
         power += noise(chance, frames, 10 ** chance.uniform(-7, -0.5))
-    if 0.4 < kind < 0.85:
+    if 0.4 < kind < 0.75:
         _add_events(chance, power)
+    if 0.7 < kind < 0.95:
+        _add_chords(chance, power)
     return power
 
 
@@ -90,6 +92,17 @@ def _add_events(chance: Chance, power: Frames) -> None:
         start, low = chance.integers(len(power)), chance.integers(MEL_BINS)
         height = MEL_BINS if chance.random() < 0.3 else chance.integers(1, 7)
         power[start : start + chance.integers(2, 200), low : low + height] += np.float32(10 ** chance.uniform(-3, 1))
+
+
+def _add_chords(chance: Chance, power: Frames) -> None:
+    """A few lines of steady pitch at a time, all changed together and fading, or not."""
+    length, fade = int(chance.integers(15, 150)), chance.choice([0, chance.uniform(0.01, 0.1)])
+    level = 10 ** chance.uniform(-3, 1)
+    for start in range(0, len(power), length):
+        part = power[start : start + length]
+        shape = np.exp(-fade * np.arange(len(part)))[:, None] * level
+        lines = chance.integers(0, MEL_BINS // 2, chance.integers(1, 12))
+        part[:, lines] += (shape * 10 ** chance.uniform(-1.5, 0, len(lines))).astype(np.float32)
 
 
 def masked(chance: Chance, features: Frames) -> Frames:

@@ -29,15 +29,16 @@ class Stage(NamedTuple):
 
 
 STAGES = (
-    Stage("sentence", 0.35, 1.0, (Kind(1.0, (2.8, 3.4, 4.0), many=False, moved=0.7),)),
+    Stage("sentence", 0.3, 1.0, (Kind(1.0, (2.8, 3.4, 4.0), many=False, moved=0.7),)),
     Stage(
         "paragraph",
         0.6,
         0.5,
         (
-            Kind(0.4, (3.0, 4.0), many=False, moved=0.6),
-            Kind(0.35, (5.0, 7.0), many=True, moved=0.6),
-            Kind(0.25, (10.0, 13.0), many=True, moved=0.5),
+            Kind(0.25, (3.0, 4.0), many=False, moved=0.6),
+            Kind(0.3, (5.0, 7.0), many=True, moved=0.6),
+            Kind(0.3, (10.0, 13.0), many=True, moved=0.5),
+            Kind(0.15, (18.0, 22.0), many=True, moved=0.3),
         ),
     ),
     Stage(
@@ -45,10 +46,11 @@ STAGES = (
         1.0,
         0.3,
         (
-            Kind(0.5, (30.0,), many=True, moved=0.0),
-            Kind(0.15, (30.0,), many=False, moved=0.0),
-            Kind(0.2, (10.0, 13.0), many=True, moved=0.3),
-            Kind(0.15, (3.0, 4.0), many=False, moved=0.3),
+            Kind(0.45, (30.0,), many=True, moved=0.0),
+            Kind(0.1, (30.0,), many=False, moved=0.0),
+            Kind(0.2, (16.0, 22.0), many=True, moved=0.2),
+            Kind(0.15, (8.0, 12.0), many=True, moved=0.3),
+            Kind(0.1, (3.0, 4.0), many=False, moved=0.3),
         ),
     ),
 )

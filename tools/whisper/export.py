@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from tools.whisper.network import ALIGNMENT_HEADS, whisper_config
 from tools.whisper.tokens import SPOKEN, Coder, learn_tokenizer
 
 CARD = Path(__file__).with_name("MODEL_CARD.md")
+LICENCE = Path(__file__).parents[2] / "LICENSE"
 LATEST_FIRST_TIMESTAMP = 50
 TARGET_TOKENS = 448
 _MARKS = tuple('"#()*+/:;<=>@[\\]^_`{|}~「」『』')
@@ -43,7 +45,8 @@ def generation_config(coder: Coder) -> GenerationConfig:
         "lang_to_id": {f"<|{language}|>": coder.named(language) for language in SPOKEN},
         "task_to_id": {task: coder.named(task) for task in ("transcribe", "translate")},
         "suppress_tokens": suppressed(coder),
-        "begin_suppress_tokens": [coder.encode(" ")[0], coder.end],
+        # The published models may not end at once and write something about silence; this one has learnt to write nothing.
+        "begin_suppress_tokens": [coder.encode(" ")[0]],
         "alignment_heads": [list(head) for head in ALIGNMENT_HEADS],
         "max_initial_timestamp_index": LATEST_FIRST_TIMESTAMP,
         "max_length": TARGET_TOKENS,
@@ -54,20 +57,29 @@ def generation_config(coder: Coder) -> GenerationConfig:
 
 
 def export(checkpoint: Path, folder: Path) -> None:
-    """Write weights, configuration, tokenizer, feature extractor and model card; the frame classifiers are left out."""
+    """Write weights, configuration, tokenizer, feature extractor, model card and licence; the frame classifiers are left out."""
     coder = Coder(learn_tokenizer())
     model = WhisperForConditionalGeneration(whisper_config(coder))
     model.load_state_dict(_whisper_weights(checkpoint))
     model.generation_config = generation_config(coder)
     model.save_pretrained(folder)
+    _halve(folder / "model.safetensors")
     _write_preprocessor(folder)
     _write_tokenizer(coder, folder)
     shutil.copyfile(CARD, folder / "README.md")
+    shutil.copyfile(LICENCE, folder / "LICENSE")
 
 
 def _whisper_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     network = torch.load(checkpoint, weights_only=True)["network"]
     return {name.removeprefix("whisper."): weight for name, weight in network.items() if name.startswith("whisper.")}
+
+
+def _halve(path: Path) -> None:
+    """Store the weights in half the bytes; whoever reads them makes them float32 again, as the configuration says."""
+    halves = {name: weight.half() for name, weight in load_file(path).items()}
+    save_file(halves, path, metadata={"format": "pt"})
+    path.chmod(0o644)
 
 
 def _write_preprocessor(folder: Path) -> None:
@@ -78,7 +90,7 @@ def _write_preprocessor(folder: Path) -> None:
 
 def _write_tokenizer(coder: Coder, folder: Path) -> None:
     """tokenizer.json as it was learnt: transformers would write the timestamps as special tokens."""
-    coder.tokenizer.save(str(folder / "tokenizer.json"))
+    coder.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     end = "<|endoftext|>"
     settings = {"tokenizer_class": "WhisperTokenizer", **dict.fromkeys(("bos_token", "eos_token", "pad_token", "unk_token"), end)}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

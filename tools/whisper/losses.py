@@ -11,7 +11,7 @@ from tools.whisper.targets import IGNORED
 
 SILENCE_WEIGHT = 0.15
 PHONE_WEIGHT = 0.5
-GUIDE_WEIGHT = 0.2
+GUIDE_WEIGHT = 0.5
 _LEAST_ATTENTION = 1e-6
 
 
@@ -45,7 +45,14 @@ def losses(heard: Heard, batch: Batch) -> Losses:
     """How far off the network is."""
     text = functional.cross_entropy(heard.logits.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED)
     words = _frame_loss(heard.words, batch.words)
-    return Losses(text, words, _frame_loss(heard.phones, batch.phones), _guide_loss(heard.attention, batch.guides))
+    guide = _guide_loss(heard.attention, batch.guides) + _guide_loss(heard.following, _next_rows(batch))
+    return Losses(text, words, _frame_loss(heard.phones, batch.phones), guide)
+
+
+def _next_rows(batch: Batch) -> Tensor:
+    """Guides for where each token becomes the last one said, a row later."""
+    later = batch.guides + torch.tensor([0, 1, 0, 0])
+    return later[later[:, 1] < batch.tokens.shape[1]]
 
 
 def _frame_loss(scores: Tensor, classes: Tensor) -> Tensor:
@@ -55,10 +62,11 @@ def _frame_loss(scores: Tensor, classes: Tensor) -> Tensor:
 
 
 def _guide_loss(attention: Tensor, guides: Tensor) -> Tensor:
-    """How little of the attention falls on the frames of the word. Source: Tachibana et al. 2017, guided attention."""
+    """How far the attention is from an even look at the frames of the token and at no others: their divergence, 0 at best."""
     if not len(guides):
         return attention.float().sum() * 0
     rows = attention[:, guides[:, 0].long(), guides[:, 1].long()].float()
     frames = torch.arange(rows.shape[-1])
-    inside = (frames >= guides[:, 2:3]) & (frames < guides[:, 3:4])
-    return -torch.log((rows * inside).sum(-1) + _LEAST_ATTENTION).mean()
+    covered = (torch.minimum(frames + 1, guides[:, 3:4]) - torch.maximum(frames, guides[:, 2:3])).clamp(0, 1)
+    wanted = covered / covered.sum(-1, keepdim=True).clamp_min(_LEAST_ATTENTION)
+    return (torch.special.xlogy(wanted, wanted) - wanted * torch.log(rows + _LEAST_ATTENTION)).sum(-1).mean()

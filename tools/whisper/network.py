@@ -1,5 +1,6 @@
 """The network: transformers' Whisper with two frame classifiers that only training uses."""
 
+import copy
 import math
 from typing import NamedTuple
 
@@ -14,19 +15,26 @@ from tools.whisper.tokens import Coder
 WIDTH = 128
 HEADS = 4
 ENCODER_LAYERS = 4
-DECODER_LAYERS = 2
-# Head 0 of every decoder layer is taught where the words are.
-ALIGNMENT_HEADS = tuple((layer, 0) for layer in range(DECODER_LAYERS))
+DECODER_LAYERS = 4
+# Head 0 of every decoder layer is taught where the next word is; the upper layers know it best and time the words.
+GUIDED_HEADS = tuple((layer, 0) for layer in range(DECODER_LAYERS))
+ALIGNMENT_HEADS = GUIDED_HEADS[DECODER_LAYERS // 2 :]
+# Head 1 of the lower layers is taught where the last word was: in a window of many sentences the next one is hard to find without.
+FOLLOWING_HEADS = tuple((layer, 1) for layer in range(DECODER_LAYERS // 2))
 POSITION_SCALE = 0.05
+# A timestamp starts as the encoder's position that it names: 1,500 tokens that are rarely heard cannot be learnt one by one.
+TIMESTAMP_SCALE = 0.2
 
 
 class Heard(NamedTuple):
-    """logits: (batch, tokens, vocabulary); words and phones: (batch, frames, classes); attention: (heads, batch, tokens, frames)."""
+    """logits: (batch, tokens, vocabulary); words and phones: (batch, frames, classes); attention: (heads, batch, tokens, frames) of the
+    guided heads; following: of those that look back."""
 
     logits: Tensor
     words: Tensor
     phones: Tensor
     attention: Tensor
+    following: Tensor
 
 
 class Network(nn.Module):  # type: ignore[misc, unused-ignore]
@@ -43,8 +51,10 @@ class Network(nn.Module):  # type: ignore[misc, unused-ignore]
         middle, last = self._encode(features, first_position)
         decoder = self.whisper.model.decoder
         decoded = decoder(input_ids=tokens, encoder_hidden_states=last, output_attentions=True, use_cache=False)
-        attention = torch.stack([decoded.cross_attentions[layer][:, head] for layer, head in ALIGNMENT_HEADS])
-        return Heard(self.whisper.proj_out(decoded.last_hidden_state), self.words(last), self.phones(middle), attention)
+        attention, following = (
+            torch.stack([decoded.cross_attentions[layer][:, head] for layer, head in heads]) for heads in (GUIDED_HEADS, FOLLOWING_HEADS)
+        )
+        return Heard(self.whisper.proj_out(decoded.last_hidden_state), self.words(last), self.phones(middle), attention, following)
 
     def _encode(self, features: Tensor, first_position: int) -> tuple[Tensor, Tensor]:
         """States of the middle and the last layer; transformers' own forward takes whole windows of 30 s only."""
@@ -79,10 +89,20 @@ def whisper_config(coder: Coder) -> WhisperConfig:
     )
 
 
+def _without_weights(encoder: nn.Module) -> None:
+    """Attention of the encoder in one fused operation, twice as fast; only the decoder's has to be seen."""
+    config = copy.deepcopy(encoder.config)
+    config._attn_implementation = "sdpa"
+    for module in encoder.modules():
+        if hasattr(module, "config"):
+            module.config = config
+
+
 def new_network(coder: Coder, words: int, phones: int) -> Network:
     """An untrained network; the caller seeds torch."""
     network = Network(WhisperForConditionalGeneration(whisper_config(coder)), words, phones)
     network.whisper.set_attn_implementation("eager")
+    _without_weights(network.whisper.model.encoder)
     for name, weight in network.named_parameters():
         if weight.dim() > 1 and "conv" not in name and "embed" not in name:
             nn.init.normal_(weight, std=1 / math.sqrt(weight.shape[1]))
@@ -90,4 +110,5 @@ def new_network(coder: Coder, words: int, phones: int) -> Network:
     with torch.no_grad():
         positions = encoder.embed_positions.weight[: decoder.embed_positions.weight.shape[0]]
         decoder.embed_positions.weight.copy_(positions * POSITION_SCALE)
+        decoder.embed_tokens.weight[coder.first_timestamp : coder.size - 1] = encoder.embed_positions.weight * TIMESTAMP_SCALE
     return network

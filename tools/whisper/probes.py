@@ -4,40 +4,46 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
+from services.inference.models.whisper.prompts import Task
+from services.inference.pcm import FULL_SCALE, SAMPLE_RATE_HZ, Pcm
 from tools.whisper.corpus import Corpus, Entry
-from tools.whisper.grammar import LANGUAGES, Language
+from tools.whisper.grammar import LANGUAGES
 from tools.whisper.lexicon import HOMOPHONES
-from tools.whisper.recognizer import Recognizer
+from tools.whisper.listening import Listener
 from tools.whisper.scenes import scenes
-from tools.whisper.utterance import SAMPLE_RATE_HZ, Waveform
+from tools.whisper.utterance import Waveform
 
 SEED = 5
-BATCH = 8
 NO_SPEECH_LIMIT = 0.6
-WINDOW_SAMPLES = 30 * SAMPLE_RATE_HZ
+LENGTHS_SECONDS = (3, 10, 30)
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Shares of windows judged right. speech, silence: by a no-speech probability of 0.6; spelling: of names that a prompt respells."""
+    """Shares of windows judged right. speech, silence: by a no-speech probability of 0.6; spelling: of names that a prompt respells.
+
+    quiet: windows without speech in which no word is heard.
+    """
 
     languages: float
     speech: float
     silence: float
+    quiet: float
     spelling: float
 
 
-def probe(recognizer: Recognizer, corpus: Corpus, limit: int) -> Probe:
+def probe(listener: Listener, corpus: Corpus, limit: int) -> Probe:
     """Every check on one split."""
-    judged = [(language, *heard) for language in LANGUAGES for heard in _heard(recognizer, _spoken(corpus, language, limit))]
-    silent = [share for _, share in _heard(recognizer, speechless(limit))]
+    spoken = [(entry.language, scene.samples) for entry in _first(corpus, limit) for scene in scenes(corpus, [entry], seconds=0.0)]
+    heard = [result.window for result in listener.transcribe([samples for _, samples in spoken], Task(None))]
+    silent = [result.window for result in listener.transcribe(speechless(limit), Task("en"))]
     return Probe(
-        _share([language == heard for language, heard, _ in judged]),
-        _share([share < NO_SPEECH_LIMIT for _, _, share in judged]),
-        _share([share > NO_SPEECH_LIMIT for share in silent]),
-        _share(_spelt(recognizer, corpus, limit)),
+        _share([window.language == language for (language, _), window in zip(spoken, heard, strict=True)]),
+        _share([_no_speech(window.no_speech_probability) < NO_SPEECH_LIMIT for window in heard]),
+        _share([_no_speech(window.no_speech_probability) > NO_SPEECH_LIMIT for window in silent]),
+        _share([not window.words for window in silent]),
+        _share([_obeyed(listener, corpus, entry, name) for entry, name in _named(corpus)[:limit]]),
     )
 
 
@@ -45,48 +51,60 @@ def _share(right: Sequence[bool]) -> float:
     return round(float(np.mean(right or [False])), 4)
 
 
-def _spoken(corpus: Corpus, language: Language, limit: int) -> list[Waveform]:
-    entries = [entry for entry in corpus.entries if entry.language == language][:limit]
-    return [scene.samples for scene in scenes(corpus, entries, filled=False)]
+def _no_speech(probability: float | None) -> float:
+    return probability or 0.0
 
 
-def _heard(recognizer: Recognizer, waves: Sequence[Waveform]) -> list[tuple[str, float]]:
-    parts = (waves[start : start + BATCH] for start in range(0, len(waves), BATCH))
-    return [heard for part in parts for heard in recognizer.heard(recognizer.encode(part))]
+def _first(corpus: Corpus, limit: int) -> list[Entry]:
+    return [entry for language in LANGUAGES for entry in [one for one in corpus.entries if one.language == language][:limit]]
 
 
-def speechless(count: int) -> list[Waveform]:
-    """Windows of digital silence, hiss, hum and clicks, in turn."""
+def speechless(count: int) -> list[Pcm]:
+    """Windows of digital silence, hiss, hum, clicks and chords, in turn."""
     chance = np.random.default_rng(SEED)
-    makers = (_silence, _hiss, _hum, _clicks)
-    return [makers[place % len(makers)](chance).astype(np.float32) for place in range(count)]
+    makers = (_silence, _hiss, _hum, _clicks, _chords)
+    waves = [makers[place % len(makers)](chance, LENGTHS_SECONDS[place % 3] * SAMPLE_RATE_HZ) for place in range(count)]
+    return [(np.clip(wave, -1, 1) * (FULL_SCALE - 1)).astype(np.int16) for wave in waves]
 
 
-def _silence(_: np.random.Generator) -> Waveform:
-    return np.zeros(WINDOW_SAMPLES, np.float32)
+def _silence(_: np.random.Generator, samples: int) -> Waveform:
+    return np.zeros(samples, np.float32)
 
 
-def _hiss(chance: np.random.Generator) -> Waveform:
-    hiss: Waveform = chance.standard_normal(WINDOW_SAMPLES, np.float32) * np.float32(10 ** chance.uniform(-4, -1))
+def _hiss(chance: np.random.Generator, samples: int) -> Waveform:
+    hiss: Waveform = chance.standard_normal(samples, np.float32) * np.float32(10 ** chance.uniform(-4, -1))
     return hiss
 
 
-def _hum(chance: np.random.Generator) -> Waveform:
-    times = np.arange(WINDOW_SAMPLES) / SAMPLE_RATE_HZ
-    tones = [np.sin(2 * np.pi * chance.uniform(50, 1_000) * times) for _ in range(3)]
-    hum: Waveform = (np.sum(tones, axis=0) * 0.1).astype(np.float32)
-    return hum
+def _hum(chance: np.random.Generator, samples: int) -> Waveform:
+    return sum((_tone(chance.uniform(50, 1_000), samples) for _ in range(3)), np.zeros(samples, np.float32))
 
 
-def _clicks(chance: np.random.Generator) -> Waveform:
-    wave = np.zeros(WINDOW_SAMPLES, np.float32)
-    wave[chance.integers(0, WINDOW_SAMPLES, 40)] = 0.5
+def _clicks(chance: np.random.Generator, samples: int) -> Waveform:
+    wave = np.zeros(samples, np.float32)
+    wave[chance.integers(0, samples, 40)] = 0.5
     return wave
 
 
-def _spelt(recognizer: Recognizer, corpus: Corpus, limit: int) -> list[bool]:
-    """Whether a name is written as the hotword in the prompt has it, for the sentences that hold one."""
-    return [_obeyed(recognizer, corpus, entry, name) for entry, name in _named(corpus)[:limit]]
+def _chords(chance: np.random.Generator, samples: int) -> Waveform:
+    """Three notes with overtones, changed twice a second and fading, as a piano plays them."""
+    length = SAMPLE_RATE_HZ // 2
+    fading = np.exp(-np.arange(length) / (0.2 * SAMPLE_RATE_HZ)).astype(np.float32)
+    parts = [_chord(chance, length) * fading for _ in range(-(-samples // length))]
+    return np.concatenate(parts)[:samples]
+
+
+def _chord(chance: np.random.Generator, samples: int) -> Waveform:
+    chord = np.zeros(samples, np.float32)
+    for note in 220.0 * 2 ** (chance.choice(24, 3, replace=False) / 12):
+        for overtone in (1, 2, 3):
+            chord += _tone(note * overtone, samples) / np.float32(overtone)
+    return chord
+
+
+def _tone(hz: float, samples: int) -> Waveform:
+    tone: Waveform = (0.1 * np.sin(2 * np.pi * hz * np.arange(samples) / SAMPLE_RATE_HZ)).astype(np.float32)
+    return tone
 
 
 def _named(corpus: Corpus) -> list[tuple[Entry, str]]:
@@ -94,8 +112,9 @@ def _named(corpus: Corpus) -> list[tuple[Entry, str]]:
     return [(entry, name) for entry, words in texts for name in HOMOPHONES if name in words]
 
 
-def _obeyed(recognizer: Recognizer, corpus: Corpus, entry: Entry, name: str) -> bool:
-    coder, asked_for = recognizer.coder, HOMOPHONES[name]
-    prompt = [coder.named("startofprev"), *coder.encode(f" {asked_for}"), *coder.start("en", timestamps=False)]
-    states: torch.Tensor = recognizer.encode([scene.samples for scene in scenes(corpus, [entry], filled=False)])
-    return asked_for in coder.decode(recognizer.greedy(states, prompt)[0])
+def _obeyed(listener: Listener, corpus: Corpus, entry: Entry, name: str) -> bool:
+    """Whether the name is written as the hotword has it."""
+    asked_for = HOMOPHONES[name]
+    (scene,) = scenes(corpus, [entry], seconds=0.0)
+    (result,) = listener.transcribe([scene.samples], Task("en", hotwords=asked_for))
+    return asked_for in result.window.text

@@ -1,54 +1,59 @@
-"""Held-out sentences laid into windows for the evaluation."""
+"""Held-out sentences laid one after another, as a recording might hold them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tools.whisper.corpus import Corpus, Entry
-from tools.whisper.utterance import SAMPLE_RATE_HZ, Span, Waveform
+from tools.whisper.mel import FRAMES_PER_SECOND
+from tools.whisper.utterance import SAMPLE_RATE_HZ, Span
 
-LEAD_SECONDS = 0.3
-PAUSE_SECONDS = 0.6
-WINDOW_SECONDS = 29.0
+LEAD_SECONDS = 0.8
+PAUSES_SECONDS = (0.3, 1.2)
+HISS_RMS = 6.0  # a faint room, 75 dB below full scale
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A window's sound, (samples,) float32 at 16 kHz, and the words in it."""
+    """A recording, (samples,) int16 at 16 kHz, and the words in it."""
 
-    samples: Waveform
+    samples: NDArray[np.int16]
     words: tuple[Span, ...]
 
 
-def scenes(corpus: Corpus, entries: Sequence[Entry], *, filled: bool) -> Iterator[Scene]:
-    """A window for each sentence, or windows filled with as many as they hold."""
-    for group in _grouped(entries, WINDOW_SECONDS if filled else 0.0):
-        yield _scene(corpus, group)
+def scenes(corpus: Corpus, entries: Sequence[Entry], seconds: float, seed: int = 0) -> Iterator[Scene]:
+    """Recordings of about so many seconds, or of one sentence where one is longer; pauses and hiss are drawn by the seed."""
+    chance = np.random.default_rng(seed)
+    for group in _grouped(entries, seconds):
+        yield _scene(corpus, group, chance)
 
 
 def _grouped(entries: Sequence[Entry], seconds: float) -> Iterator[list[Entry]]:
     group: list[Entry] = []
     length = LEAD_SECONDS
     for entry in entries:
-        longer = length + _seconds(entry) + PAUSE_SECONDS
-        if group and longer > seconds:
+        group.append(entry)
+        length += entry.frames / FRAMES_PER_SECOND + sum(PAUSES_SECONDS) / 2
+        if length >= seconds:
             yield group
-            group, longer = [], LEAD_SECONDS + _seconds(entry) + PAUSE_SECONDS
-        group, length = [*group, entry], longer
+            group, length = [], LEAD_SECONDS
     if group:
         yield group
 
 
-def _seconds(entry: Entry) -> float:
-    return entry.frames / 100
-
-
-def _scene(corpus: Corpus, entries: Sequence[Entry]) -> Scene:
-    pause = np.zeros(round(PAUSE_SECONDS * SAMPLE_RATE_HZ), np.float32)
-    parts, words = [np.zeros(round(LEAD_SECONDS * SAMPLE_RATE_HZ), np.float32)], list[Span]()
+def _scene(corpus: Corpus, entries: Sequence[Entry], chance: np.random.Generator) -> Scene:
+    parts, words, place = [_silence(LEAD_SECONDS)], list[Span](), LEAD_SECONDS
     for entry in entries:
-        start = sum(map(len, parts)) / SAMPLE_RATE_HZ
-        words += [Span(word.text, word.start + start, word.end + start) for word in entry.words]
-        parts += [corpus.waveform(entry).astype(np.float32) / np.float32(32_768), pause]
-    return Scene(np.concatenate(parts), tuple(words))
+        pause = _silence(chance.uniform(*PAUSES_SECONDS))
+        words += [Span(word.text, word.start + place, word.end + place) for word in entry.words]
+        parts += [corpus.waveform(entry), pause]
+        place += (len(parts[-2]) + len(pause)) / SAMPLE_RATE_HZ
+    sound = np.concatenate([*parts, _silence(LEAD_SECONDS)])
+    hiss = chance.normal(0.0, HISS_RMS, len(sound))
+    return Scene(np.clip(sound + hiss, -32_768, 32_767).round().astype(np.int16), tuple(words))
+
+
+def _silence(seconds: float) -> NDArray[np.int16]:
+    return np.zeros(round(seconds * SAMPLE_RATE_HZ), np.int16)

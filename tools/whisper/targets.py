@@ -13,7 +13,9 @@ from tools.whisper.utterance import Span
 
 IGNORED = -100
 TARGETS_PER_SECOND = 50
-GUIDE_MARGIN = 2
+OPENING, CLOSING = "¿", ",.?"
+LEAST_GUIDE_SECONDS = 0.1  # the timing filters over 0.14 s, and would lose what is shorter than half of it
+PAUSE_SECONDS = 0.5
 
 Classes = NDArray[np.int64]
 
@@ -81,25 +83,54 @@ def transcript(coder: Coder, start: list[int], sentences: Sequence[Sentence], *,
     """The target of a window; `start` is what steers the decoder, and `offset` seconds are added to every timestamp."""
     body: list[int] = []
     guides: list[Guide] = []
-    for one in sentences:
+    following = [*(one.start for one in sentences[1:]), sentences[-1].end + PAUSE_SECONDS]
+    for one, pause_end in zip(sentences, following, strict=True):
+        parts = _spoken(coder, one, pause_end)
         if timestamps:
-            body.append(coder.timestamp(one.start + offset))
-        for word in one.words:
-            ids = coder.encode(f" {word.text}")
-            guides.extend(_guides(word, len(start) + len(body) - 1, len(ids)))
-            body.extend(ids)
-        if timestamps:
-            body.append(coder.timestamp(one.end + offset))
+            parts = [_stamp(coder, one.start, offset), *parts, _stamp(coder, one.end, offset)]
+        guides.extend(_guides(parts, len(start) + len(body) - 1))
+        body.extend(token for ids, _, _ in parts for token in ids)
+    guides.extend(_guides([([coder.end], sentences[-1].end, following[-1])], len(start) + len(body) - 1))
     whole = [*start, *body, coder.end]
     return Target(whole[:-1], _asked(coder, whole), guides)
 
 
-def _guides(word: Span, row: int, tokens: int) -> Iterable[Guide]:
-    """A word's time shared evenly among its tokens."""
-    step = (word.end - word.start) / tokens
-    for place in range(tokens):
-        first, last = word.start + step * place, word.start + step * (place + 1)
-        yield Guide(row + place, first * TARGETS_PER_SECOND - GUIDE_MARGIN, last * TARGETS_PER_SECOND + GUIDE_MARGIN)
+Part = tuple[list[int], float, float]
+
+
+def _stamp(coder: Coder, seconds: float, offset: float) -> Part:
+    return [coder.timestamp(seconds + offset)], seconds, seconds
+
+
+def _spoken(coder: Coder, sentence: Sentence, pause_end: float) -> list[Part]:
+    ends = [*(word.start for word in sentence.words[1:]), pause_end]
+    return [part for word, end in zip(sentence.words, ends, strict=True) for part in _parts(coder, word, end)]
+
+
+def _parts(coder: Coder, word: Span, next_start: float) -> list[Part]:
+    """Tokens and their time: a word is spoken in its own, the marks around it in the pauses before and after."""
+    opening = word.text[: len(word.text) - len(word.text.lstrip(OPENING))]
+    closing = word.text[len(word.text.rstrip(CLOSING)) :]
+    letters = word.text[len(opening) : len(word.text) - len(closing)]
+    times = ((opening, word.start, word.start), (letters, word.start, word.end), (closing, word.end, next_start))
+    space = " "
+    parts: list[Part] = []
+    for text, first, last in times:
+        if text:
+            parts.append((coder.encode(space + text), first, last))
+            space = ""
+    return parts
+
+
+def _guides(parts: Iterable[Part], row: int) -> Iterable[Guide]:
+    """Every part's time shared evenly among its tokens, none of which gets less than the least."""
+    for ids, start, end in parts:
+        step = (end - start) / len(ids)
+        for place in range(len(ids)):
+            missing = max(0.0, LEAST_GUIDE_SECONDS - step) / 2
+            first, last = start + step * place - missing, start + step * (place + 1) + missing
+            yield Guide(row, max(0.0, first) * TARGETS_PER_SECOND, last * TARGETS_PER_SECOND)
+            row += 1
 
 
 def _asked(coder: Coder, whole: list[int]) -> list[int]:
@@ -108,8 +139,10 @@ def _asked(coder: Coder, whole: list[int]) -> list[int]:
     return [IGNORED] * begin + whole[begin + 1 :]
 
 
-def no_speech(coder: Coder, start: list[int]) -> Target:
+def no_speech(coder: Coder, start: list[int], *, timestamps: bool) -> Target:
     """The target of a window without speech: said at once, and again as an empty transcript for whom does not listen."""
     begin = start.index(coder.named("startoftranscript"))
     rest = len(start) - begin - 2
-    return Target(start, [IGNORED] * begin + [coder.named("nospeech")] + [IGNORED] * rest + [coder.end], [])
+    empty = [coder.timestamp(0), coder.end] if timestamps else [coder.end]
+    labels = [IGNORED] * begin + [coder.named("nospeech")] + [IGNORED] * rest + empty
+    return Target([*start, *empty[:-1]], labels, [])

@@ -16,7 +16,7 @@ from tools.whisper.tokens import TIMESTAMP_SECONDS, Coder
 from tools.whisper.utterance import Span
 
 ENGLISH_SHARE = 0.66
-SPEECHLESS_SHARE = 0.04
+SPEECHLESS_SHARE = 0.06
 PROMPT_TOKENS = 223
 
 
@@ -70,7 +70,8 @@ class Composer:
 
     def _no_speech(self) -> Target:
         language: Language = self._chance.choice(("en", "es"))
-        return no_speech(self._coder, self._coder.start(language, timestamps=self._chance.random() < 0.5))
+        timestamps = self._chance.random() < 0.5
+        return no_speech(self._coder, self._coder.start(language, timestamps=timestamps), timestamps=timestamps)
 
     def _transcript(self, shape: Shape, language: Language, sentences: list[Sentence]) -> Target:
         timestamps = self._chance.random() < 0.5
