@@ -91,8 +91,8 @@ async def test_voices_are_embedded_as_in_this_process(triton: Asker, meeting: He
 async def test_requests_that_come_at_once_share_a_batch(model: str, triton: Asker, meeting: Heard) -> None:
     inputs = {
         wire.WHISPER: [wire.encode_window(wire.WindowTry(pcm, "en")) for pcm in windows_of(meeting.pcm, 8)],
-        wire.VAD: [wire.encode_piece(pcm, VadState()) for pcm in windows_of(meeting.pcm, 8)],
-        wire.SPEAKER: [wire.encode_stretch(pcm, [(0, 2_000)], 1.0) for pcm in windows_of(meeting.pcm, 8)],
+        wire.VAD: [wire.encode_piece(meeting.pcm[: wire.VAD_SAMPLES], VadState(gain)) for gain in (1, 2, 3, 4, 5, 6, 7, 8)],
+        wire.SPEAKER: [wire.encode_stretch(pcm, [(0, 2_000)] * 50, 1.0) for pcm in windows_of(meeting.pcm, 8)],
     }[model]
     before = await triton.batches(model)
     await asyncio.gather(*(triton.ask(model, one) for one in inputs))
