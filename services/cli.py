@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from services.client.failures import CommandFailed
+from services.models_cli.commands import COMMANDS as MODELS
 
 
 class Format(StrEnum):
@@ -66,12 +67,13 @@ def up(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = 8080,
     ready_file: Annotated[Path | None, typer.Option(help="File to write URL, key and process id to, as JSON, once ready.")] = None,
     engine: Annotated[Engine, typer.Option(help="Where the models run.")] = Engine.LOCAL,
+    model: Annotated[str, typer.Option(help="Speech model to run, of those that `steno models list` shows.")] = "",
     verbose: Annotated[bool, typer.Option(help="Show what the services log.")] = False,
 ) -> None:
     """Run Steno on this machine until Ctrl-C."""
     from services.stack.command import run_up
 
-    raise typer.Exit(run_up(data.absolute(), port, ready_file and ready_file.absolute(), engine.value, verbose))
+    raise typer.Exit(run_up(data.absolute(), port, ready_file and ready_file.absolute(), engine.value, model, verbose))
 
 
 def transcribe(
@@ -236,6 +238,7 @@ def make_app() -> typer.Typer:
     app.add_typer(_group("Jobs: what became of the recordings that were sent.", jobs), name="jobs")
     keys = {"create": create_key, "list": list_keys, "revoke": revoke_key}
     app.add_typer(_group("API keys: who may call.", keys), name="keys")
+    app.add_typer(_group("Models: the Whisper models of this installation.", MODELS), name="models")
     app.add_typer(_group("Plans: what a workspace or user is granted.", {"assign": assign_plan}), name="plans")
     app.add_typer(_group("Credit: minutes added by the operator's hand.", {"grant": grant_credit}), name="credit")
     return app

@@ -9,16 +9,18 @@ from services.client.failures import CommandFailed
 from services.mesh.errors import MeshError
 from services.mesh.telemetry import configure_logging
 from services.stack.announcement import announce
+from services.stack.chosen_model import choose_model
 from services.stack.data_directory import DataDirectory, DataDirectoryError
 from services.stack.supervisor import StartFailed, up
 from services.stack.triton.embedded import prepare_triton
 from services.stack.triton.failures import TritonUnavailable
 
 
-def run_up(root: Path, port: int, ready_file: Path | None, engine: str, verbose: bool) -> int:
+def run_up(root: Path, port: int, ready_file: Path | None, engine: str, model: str, verbose: bool) -> int:
     """Run the mesh until it is stopped; returns the exit status. Raises CommandFailed when it cannot start."""
     configure_logging("stack", "warning", "auto")
-    data, overrides = DataDirectory(root), {"STENO_INFERENCE_ENGINE": engine}
+    data = DataDirectory(root)
+    overrides = {"STENO_INFERENCE_ENGINE": engine, **choose_model(data, model)}
     try:
         triton = prepare_triton(data, overrides, _say) if engine == "triton" else None
         run = up(

@@ -14,7 +14,7 @@ PROGRAM = """
 import asyncio, sys
 from contextlib import asynccontextmanager
 from services.mesh.run import run
-from services.mesh.settings import ServiceSettings, settings_config
+from services.mesh.settings import ServiceSettings, UnusableSettings, settings_config
 
 class Settings(ServiceSettings):
     model_config = settings_config("STENO_TEST_")
@@ -25,6 +25,8 @@ async def fail_soon():
 
 @asynccontextmanager
 async def app(settings, lifecycle):
+    if "unusable" in sys.argv:
+        raise UnusableSettings("STENO_TEST_MODEL: run `steno models pull small`")
     async with lifecycle.working():
         if "fail" in sys.argv:
             lifecycle.spawn(fail_soon(), "worker")
@@ -69,6 +71,14 @@ def test_all_bad_settings_are_reported_together() -> None:
     assert process.returncode == 2
     assert "STENO_TEST_PORT" in err
     assert "STENO_TEST_LOG_LEVEL" in err
+
+
+def test_settings_that_name_nothing_exit_with_2_and_say_what_to_do() -> None:
+    with service("unusable") as process:
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (2, "")
+    assert "steno models pull small" in err
+    assert "Traceback" not in err
 
 
 async def test_tasks_are_asked_to_stop_before_they_are_cancelled() -> None:

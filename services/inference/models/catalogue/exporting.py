@@ -16,11 +16,16 @@ def export_model(directory: Path, name: str, precision: Precision) -> InstalledM
     """Write one precision of an installed model; an earlier export of it counts as absent meanwhile. Raises ModelError."""
     found = find_model(directory, name)
     with locked(directory, found.name):
-        manifest = read_manifest(found.folder)
-        write_manifest(found.folder, manifest.without_export(precision))
-        export_folder(found.folder, precision)
-        write_manifest(found.folder, manifest.with_export(precision, record_export(found.folder, precision)))
+        export_locked(found.folder, precision)
     return find_model(directory, found.name)
+
+
+def export_locked(folder: Path, precision: Precision) -> None:
+    """The same, for the holder of the model's lock."""
+    manifest = read_manifest(folder)
+    write_manifest(folder, manifest.without_export(precision))
+    export_folder(folder, precision)
+    write_manifest(folder, manifest.with_export(precision, record_export(folder, precision)))
 
 
 def export_folder(folder: Path, precision: Precision) -> None:
