@@ -82,6 +82,10 @@ class DataDirectory:
         return self.root / "triton"
 
     @property
+    def triton_interpreter(self) -> Path:
+        return self.triton / "interpreter"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

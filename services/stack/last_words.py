@@ -1,11 +1,14 @@
 """What a child that did not start last wrote, readable."""
 
 import json
+import re
 
 from services.stack.children import Child
 
 _LINES = 4
 _TRACE_LINES = 6
+# Its complaint about a driver that is not there comes at every start without a GPU.
+_TRITON_ERROR = re.compile(r"error: |\S+Z E \d+ (?!.*CudaDriverHelper)")
 
 
 def last_words(child: Child) -> str:
@@ -15,8 +18,8 @@ def last_words(child: Child) -> str:
 
 
 def _end(lines: list[str]) -> list[str]:
-    """The last lines; those from its error on where a program says so, as tritonserver does before a trace."""
-    errors = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    """The last lines; those from its last error on where it is tritonserver, which says more while it ends."""
+    errors = [number for number, line in enumerate(lines) if _TRITON_ERROR.match(line)]
     return lines[errors[-1] :][:_LINES] if errors else lines[-_LINES:]
 
 

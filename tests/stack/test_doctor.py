@@ -11,6 +11,9 @@ import pytest
 from services.cli import main
 from services.stack.doctor.findings import State
 from services.stack.doctor.machine import check_file_system, check_folder, check_port, existing, file_system_of
+from services.stack.doctor.triton import check_triton
+from services.stack.triton.interpreter import VARIABLE
+from tests.triton_server import interpreter
 
 MOUNTS = """/dev/sda1 / ext4 rw 0 0
 tmpfs /dev/shm tmpfs rw 0 0
@@ -83,3 +86,17 @@ def test_taken_port_is_a_warning_and_a_free_one_is_not(unused_tcp_port_factory: 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         assert check_port(listener.getsockname()[1]).state is State.WARNING
     assert check_port(unused_tcp_port_factory()).state is State.OK
+
+
+def test_interpreter_that_is_none_is_told_when_triton_is_asked_for(doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = interpreter().executable.parent.parent
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    found = check_triton(tmp_path)
+    assert found.state is State.PROBLEM
+    assert "does not run" in found.message
+
+    monkeypatch.setenv(VARIABLE, str(prepared))
+    status, out = doctor("--engine", "triton", "--data", str(tmp_path), "--port", "0", "--json")
+    report = {finding["check"]: finding for finding in json.loads(out)}
+    assert "tritonserver can run" in report["triton"]["message"]
+    assert status == 0

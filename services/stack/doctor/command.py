@@ -7,16 +7,16 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from services.stack.doctor import machine, server, speech
+from services.stack.doctor import machine, server, speech, triton
 from services.stack.doctor.findings import Finding, State, problem
 
 _MARKS = {State.OK: "ok     ", State.WARNING: "warning", State.PROBLEM: "PROBLEM"}
 
 
-def run_doctor(data: Path, port: int, as_json: bool) -> int:
-    """Print what every check finds; returns 1 when there is a problem, else 0."""
+def run_doctor(data: Path, port: int, engine: str, as_json: bool) -> int:
+    """Print what every check finds; returns 1 when there is a problem, else 0. engine: the one that shall run."""
     report: dict[str, Finding] = {}
-    for name, check in _checks(data, port):
+    for name, check in _checks(data, port, engine):
         report[name] = _examine(check)
         if not as_json:
             _print(name, report[name])
@@ -25,7 +25,7 @@ def run_doctor(data: Path, port: int, as_json: bool) -> int:
     return int(any(finding.state is State.PROBLEM for finding in report.values()))
 
 
-def _checks(data: Path, port: int) -> Iterator[tuple[str, Callable[[], Finding]]]:
+def _checks(data: Path, port: int, engine: str) -> Iterator[tuple[str, Callable[[], Finding]]]:
     yield "python", machine.check_python
     yield "protobuf", machine.check_protobuf
     yield "nats", machine.check_nats
@@ -36,7 +36,10 @@ def _checks(data: Path, port: int) -> Iterator[tuple[str, Callable[[], Finding]]
     yield "formats", speech.check_formats
     yield "sandbox", speech.check_sandbox
     yield "voice activity", speech.check_vad
-    yield "engine", speech.check_engine
+    if engine == "triton":
+        yield "triton", partial(triton.check_triton, data)
+    else:
+        yield "engine", speech.check_engine
     if os.environ.get("STENO_URL"):
         yield "server", server.check_server
         yield "api key", server.check_key

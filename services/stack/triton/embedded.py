@@ -53,7 +53,7 @@ def prepare_triton(data: DataDirectory, overrides: Mapping[str, str], progress: 
         return None
     with ExitStack() as stack:
         stack.enter_context(data.locked(progress))
-        python = open_interpreter(data.triton / "interpreter", progress)
+        python = open_interpreter(data.triton_interpreter, progress)
         directory = Path(environment.get(_DIRECTORY) or data.models)
         model, precision = _find_model(directory, environment.get(_MODEL, ""), environment.get(_PRECISION) or "auto")
     return EmbeddedTriton(data.triton, python, directory, model, precision, environment.get(_BEAMS) or "1")
