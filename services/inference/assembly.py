@@ -1,9 +1,10 @@
 """From what the models said to the messages that are stored."""
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from types import MappingProxyType
 
 from services.inference.alignment import assign_speakers, build_segments
 from services.inference.audio import Audio
@@ -90,7 +91,10 @@ def to_transcript(recognition: Recognition) -> Transcript:
     audio, engine, windows = recognition.audio, recognition.engine, recognition.windows
     if not any(window.words or window.gap_reason for window in windows):
         return no_speech(audio, recognition.speech_ratio, engine)
-    messages = _segment_messages(recognition)
+    words = assign_speakers(list(words_of(windows)), recognition.turns)
+    labels = speaker_labels({turn.speaker for turn in recognition.turns}, recognition.names)
+    segments = cut_segments(words, windows)
+    messages = segment_messages(segments, windows, recognition.config, engine, labels, said_twice(windows))
     languages = spoken_languages(windows)
     return Transcript(
         text=" ".join(message.text for message in messages),
@@ -103,33 +107,46 @@ def to_transcript(recognition: Recognition) -> Transcript:
         truncated=audio.truncated,
         engine=engine.name,
         model=engine.model,
-        gaps=list(_gaps(windows)),
+        gaps=[gap_of(window) for window in windows if window.gap_reason],
         speakers=list(dict.fromkeys(message.speaker for message in messages if message.speaker)),
     )
 
 
-def _segment_messages(recognition: Recognition) -> list[transcript_pb2.Segment]:
-    windows = recognition.windows
-    starts = [window.start_offset_ms for window in windows]
-
-    def window_at(start_ms: int) -> WindowTranscript:
-        return windows[max(0, bisect_right(starts, start_ms) - 1)]
-
-    words = assign_speakers(list(_words(windows)), recognition.turns)
+def cut_segments(words: Iterable[Word], windows: Sequence[WindowTranscript]) -> list[Segment]:
+    """Segments of one speaker and one language each. windows: those that the words are in, in order."""
+    window_at = _finder(windows)
     stretches = groupby(words, key=lambda word: window_at(word.start_ms).language)
-    segments = [segment for _, stretch in stretches for segment in build_segments(list(stretch))]
-    if not recognition.engine.punctuates:
-        segments = write_out(segments)
-    labels = speaker_labels({turn.speaker for turn in recognition.turns}, recognition.names)
-    twice = said_twice(windows)
-    messages = [_segment_message(index, segment, window_at(segment.start_ms), labels, twice) for index, segment in enumerate(segments)]
-    if not recognition.config.word_timestamps:
+    return [segment for _, stretch in stretches for segment in build_segments(list(stretch))]
+
+
+def segment_messages(
+    segments: Sequence[Segment],
+    windows: Sequence[WindowTranscript],
+    config: TranscriptionConfig,
+    engine: Engine,
+    labels: Mapping[int, str] = MappingProxyType({}),
+    twice: Collection[int] = (),
+    first: int = 0,
+) -> list[transcript_pb2.Segment]:
+    """The segments as they are stored. labels: of speakers. twice: as `said_twice` finds them. first: id of the first segment."""
+    window_at = _finder(windows)
+    written = segments if engine.punctuates else write_out(segments)
+    messages = [
+        _segment_message(index, segment, window_at(segment.start_ms), labels, twice) for index, segment in enumerate(written, first)
+    ]
+    if not config.word_timestamps:
         for message in messages:
             message.ClearField("words")
     return messages
 
 
-def _words(windows: Iterable[WindowTranscript]) -> Iterator[Word]:
+def _finder(windows: Sequence[WindowTranscript]) -> Callable[[int], WindowTranscript]:
+    starts = [window.start_offset_ms for window in windows]
+    return lambda start_ms: windows[max(0, bisect_right(starts, start_ms) - 1)]
+
+
+def words_of(windows: Iterable[WindowTranscript]) -> Iterator[Word]:
+    """All words in order, without speakers."""
     for window in windows:
         for word in window.words:
             probability = word.probability if word.HasField("probability") else None
@@ -159,7 +176,6 @@ def _label(speaker: int | None, labels: Mapping[int, str]) -> str:
     return "" if speaker is None else labels[speaker]
 
 
-def _gaps(windows: Iterable[WindowTranscript]) -> Iterator[Gap]:
-    for window in windows:
-        if window.gap_reason:
-            yield Gap(start_offset_ms=window.start_offset_ms, end_offset_ms=window.end_offset_ms, reason=window.gap_reason)
+def gap_of(window: WindowTranscript) -> Gap:
+    """The gap that a window without text leaves."""
+    return Gap(start_offset_ms=window.start_offset_ms, end_offset_ms=window.end_offset_ms, reason=window.gap_reason)

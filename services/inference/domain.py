@@ -1,6 +1,6 @@
 """Why work cannot be done, and what is charged."""
 
-from services.mesh.errors import FailedPrecondition, InvalidArgument, Unavailable
+from services.mesh.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 
 SPEECHLESS_SUGGESTION = (
     "No speech was found in this file. Send a recording in which people talk, or check that the right track was exported."
@@ -37,6 +37,14 @@ class MediaTooLarge(InvalidArgument):
 
 class MediaTooLong(InvalidArgument):
     """The recording holds more audio than allowed."""
+
+
+class MediaNotFound(NotFound):
+    """The workspace has no ready media with this id."""
+
+
+class HoldLost(Unavailable):
+    """The credit that this call held is not held any longer; try again."""
 
 
 class TranscriptionFailed(FailedPrecondition):

@@ -1,7 +1,7 @@
 """What went wrong with a job in hand, and what follows: it failed, it may be tried again, or it is nobody's attempt."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import grpc
@@ -16,7 +16,7 @@ from services.inference.domain import (
     Stopped,
     TranscriptionFailed,
 )
-from services.inference.engines.engine import EngineFailed, LanguageUnsupported
+from services.inference.engines.engine import Engine, EngineFailed, LanguageUnsupported
 from services.mesh.errors import FailedPrecondition, Internal, InvalidArgument, MeshError
 from services.mesh.status import RemoteError
 
@@ -58,6 +58,18 @@ def verdict_on(error: Exception) -> Verdict | None:
             return None
         case _:
             return Verdict(Internal(), retryable=True)
+
+
+@asynccontextmanager
+async def blaming(engine: Engine) -> AsyncIterator[None]:
+    """What failed while the engine answers counts as an attempt, or such audio would come back for ever. Raises EngineFailed, ModelDied."""
+    try:
+        yield
+    except LanguageUnsupported:
+        raise
+    except EngineFailed as error:
+        await engine.check()
+        raise ModelDied(str(error)) from error
 
 
 @contextmanager

@@ -167,7 +167,7 @@ async def kept(lease: Lease, stopping: asyncio.Event) -> AsyncIterator[None]:
     with ungrouped():
         async with asyncio.TaskGroup() as group:
             keeper = group.create_task(lease.keep(), name=f"lease {lease.job.id}")
-            watcher = group.create_task(_stop_when(stopping), name=f"stop {lease.job.id}")
+            watcher = group.create_task(stop_when(stopping), name=f"stop {lease.job.id}")
             try:
                 yield
             finally:
@@ -175,6 +175,7 @@ async def kept(lease: Lease, stopping: asyncio.Event) -> AsyncIterator[None]:
                 watcher.cancel()
 
 
-async def _stop_when(stopping: asyncio.Event) -> None:
+async def stop_when(stopping: asyncio.Event) -> None:
+    """Raises Stopped once it is set."""
     await stopping.wait()
     raise Stopped

@@ -54,11 +54,15 @@ class SpeechFloor:
 
 @dataclass(frozen=True)
 class Reports:
-    """Where the pipeline says how far it is. speech: detected and ratio; window: a finished one; progress: 0 to 1."""
+    """Where the pipeline says how far it is.
+
+    speech: detected and ratio; planned: all windows; window: a finished one, waited for before the next; progress: 0 to 1.
+    """
 
     speech: Callable[[bool, float], Awaitable[None]]
     window: PutWindow
     progress: Callable[[float], None]
+    planned: Callable[[Sequence[Window]], None] = lambda windows: None
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class Pipeline:
         if not detected:
             return no_speech(audio, ratio, self.engine)
         windows = plan_windows(regions, probabilities, self.engine.max_window_seconds)
+        reports.planned(windows)
         self.logger.info("planned", windows=len(windows), speech_ratio=round(ratio, 3))
         with _timed("windows"):
             heard = await self._transcribe_windows(audio, windows, order, finished, reports)

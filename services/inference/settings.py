@@ -17,7 +17,9 @@ class InferenceSettings(BusSettings, ServiceSettings):
     model_config = settings_config("STENO_INFERENCE_") | {"populate_by_name": True}
 
     port: int = Field(7004, ge=0, le=65535, description="Port of the gRPC server; 0 takes a free one.")
-    billing_address: str = Field("127.0.0.1:7001", description="host:port of the billing service, which resolves API keys.")
+    billing_address: str = Field(
+        "127.0.0.1:7001", description="host:port of the billing service: API keys, and transcriptions without a job."
+    )
     jobs_address: str = Field("127.0.0.1:7003", description="host:port of the jobs service.")
     storage_address: str = Field("127.0.0.1:7002", description="host:port of the storage service.")
     engine: Literal["local", "triton"] = Field(
@@ -65,6 +67,16 @@ class InferenceSettings(BusSettings, ServiceSettings):
     )
     voices_waiting: int = Field(
         16, ge=0, le=1024, description="Recordings of known speakers that may wait for a slot; more are told to come back."
+    )
+    transcribe_slots: int = Field(2, ge=1, le=256, description="Transcriptions without a job, for callers over gRPC, at once.")
+    transcribes_waiting: int = Field(
+        8, ge=0, le=1024, description="Transcriptions without a job that may wait for a slot; more are told to come back."
+    )
+    transcribe_seconds: float = Field(
+        7200.0,
+        gt=0,
+        le=86_400,
+        description="Seconds that a transcription without a job may take; its caller's deadline may be sooner.",
     )
     scratch_directory: Path = Field(
         Path(".steno/scratch/inference"), description="Directory for audio while it is worked on; 115 MB per hour of audio and job in hand."

@@ -2,9 +2,6 @@
 
 import asyncio
 import random
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,13 +11,14 @@ from google.protobuf.message import Message
 
 from services.inference.artefacts import discard_transcript, media_url, store_transcript
 from services.inference.audio import open_audio
-from services.inference.domain import LeaseLost, ModelDied, Stopped, billable_ms
-from services.inference.engines.engine import Engine, EngineFailed, LanguageUnsupported
-from services.inference.failures import Verdict, verdict_on
+from services.inference.domain import LeaseLost, Stopped, billable_ms
+from services.inference.engines.engine import Engine
+from services.inference.failures import Verdict, blaming, verdict_on
 from services.inference.lease import Lease, claim, kept
 from services.inference.orders import check_order
 from services.inference.patience import patiently
 from services.inference.pipeline import PROGRESS_AFTER_DECODE, Order, Pipeline, Reports
+from services.inference.room import decode_limit_ms, has_room
 from services.inference.scheduling import Party
 from services.media.decode import BYTES_PER_MS
 from services.media.sandbox import Sandbox
@@ -40,7 +38,6 @@ _LAST_DELAY_SECONDS = 40.0
 _STORE_PATIENCE_SECONDS = 60.0
 _PUBLISH_PATIENCE_SECONDS = 600.0
 _CONNECT_SECONDS = 5.0
-_UNPROBED_SLACK_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ def _return_delay(fence: int) -> timedelta:
 async def _conclude(lease: Lease, bench: Workbench) -> None:
     """Publish a result or a failure. Raises LeaseLost, and whatever means that the job goes back."""
     try:
-        async with _blaming(bench.engine):
+        async with blaming(bench.engine):
             transcript = await _heard(lease, bench)
     except Exception as error:
         verdict = None if isinstance(error, LeaseLost) else verdict_on(error)
@@ -108,18 +105,6 @@ async def _conclude(lease: Lease, bench: Workbench) -> None:
     semconv.AUDIO_SECONDS.inc(transcript.audio_duration_ms / 1000)
 
 
-@asynccontextmanager
-async def _blaming(engine: Engine) -> AsyncIterator[None]:
-    """What failed while the engine answers counts as an attempt, or such audio would come back for ever. Raises EngineFailed, ModelDied."""
-    try:
-        yield
-    except LanguageUnsupported:
-        raise
-    except EngineFailed as error:
-        await engine.check()
-        raise ModelDied(str(error)) from error
-
-
 async def _heard(lease: Lease, bench: Workbench) -> Transcript:
     check_order(lease.job.config, bench.engine)
     _check_room(lease, bench.scratch)
@@ -128,7 +113,7 @@ async def _heard(lease: Lease, bench: Workbench) -> Transcript:
     url = await media_url(bench.storage, lease.job.media_id)
     finished = await lease.list_windows()
     reports = Reports(speech=lease.report_speech, window=lease.put_window, progress=lease.advance)
-    limit_ms = _decode_limit_ms(lease, bench)
+    limit_ms = decode_limit_ms(lease.job.audio_duration_ms, bench.max_duration_ms)
 
     def decoded(done_ms: int) -> None:
         lease.advance(PROGRESS_AFTER_DECODE * min(1.0, done_ms / (lease.job.audio_duration_ms or limit_ms)))
@@ -136,12 +121,6 @@ async def _heard(lease: Lease, bench: Workbench) -> Transcript:
     async with open_audio(bench.client, url, bench.sandbox, bench.scratch, limit_ms, decoded) as audio:
         order = Order(lease.job.config, Party(lease.job.workspace_id, lease.job.id))
         return await bench.pipeline.transcribe(audio, order, finished, reports)
-
-
-def _decode_limit_ms(lease: Lease, bench: Workbench) -> int:
-    """The processor time that hostile audio may burn follows from this, so a short file gets little; the probe may be off."""
-    probed_ms = lease.job.audio_duration_ms
-    return min(bench.max_duration_ms, 2 * probed_ms + _UNPROBED_SLACK_MS) if probed_ms else bench.max_duration_ms
 
 
 def _check_room(lease: Lease, scratch: Path) -> None:
@@ -194,8 +173,3 @@ async def _publish(bus: Bus, event: Message, event_id: str) -> None:
     """Repeats under one event id while the bus is away: the work is worth more than the wait."""
     subject = event_subject("inference", type(event))
     await patiently(lambda: bus.publish(subject, event, event_id=event_id), event_id, _PUBLISH_PATIENCE_SECONDS)
-
-
-def has_room(scratch: Path, min_free_bytes: int) -> bool:
-    """True when the scratch disk can take another job."""
-    return shutil.disk_usage(scratch).free >= min_free_bytes

@@ -16,7 +16,7 @@ from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
 from steno.jobs.v1.transcript_pb2 import Transcript
 from steno.jobs.v1.work_service_pb2_grpc import WorkServiceServicer
 from steno.storage.v1 import storage_service_pb2 as storage_pb
-from steno.storage.v1.media_pb2 import Artefact, SignedUrl
+from steno.storage.v1.media_pb2 import Artefact, Media, Probe, SignedUrl
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceServicer
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -127,10 +127,13 @@ class WorkPeer(WorkServiceServicer):
 
 
 class StoragePeer(StorageServiceServicer):
-    """Media and artefacts of one workspace; their bytes lie in the data plane."""
+    """Media and artefacts of one workspace; their bytes lie in the data plane. owner: who asks for them."""
 
     def __init__(self, plane: "DataPlane") -> None:
         self.plane = plane
+        self.owner = OWNER
+        self.state = Media.STATE_READY
+        self.probed_ms = 60_000
         self.artefacts: dict[str, bool] = {}
         self.away = 0
 
@@ -144,6 +147,14 @@ class StoragePeer(StorageServiceServicer):
         """A committed transcript."""
         assert self.artefacts[artefact_id]
         return Transcript.FromString(self.plane.bodies[f"/artefacts/{artefact_id}"])
+
+    async def GetMedia(self, request: storage_pb.GetMediaRequest, context: Context) -> storage_pb.GetMediaResponse:
+        self._identify()
+        body = self.plane.bodies.get(f"/media/{request.media_id}")
+        if body is None:
+            raise MediaNotFound
+        probe = Probe(duration_ms=self.probed_ms)
+        return storage_pb.GetMediaResponse(media=Media(id=request.media_id, state=self.state, size_bytes=len(body), probe=probe))
 
     async def SignMediaUrl(self, request: storage_pb.SignMediaUrlRequest, context: Context) -> storage_pb.SignMediaUrlResponse:
         self._identify()
@@ -175,7 +186,7 @@ class StoragePeer(StorageServiceServicer):
 
     def _identify(self) -> None:
         caller = current_caller()
-        assert (caller.service, caller.workspace_id, caller.owner) == ("inference", WORKSPACE, OWNER)
+        assert (caller.service, caller.workspace_id, caller.owner) == ("inference", WORKSPACE, self.owner)
 
 
 @dataclass

@@ -1,66 +1,33 @@
 """EmbedSpeaker over gRPC: a recording to its voice, refusals as the proto says, and a bound on how many at once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from services.inference.recordings import MAX_RECORDING_BYTES
-from services.inference.rpc import InferenceRpc
 from services.inference.slots import Slots
-from services.inference.voices import Voices
-from services.mesh.channel import open_channel
 from services.mesh.errors import Overloaded
-from services.mesh.identity import TokenSigner, TokenVerifier, acting_for, load_key, write_new_key
-from services.mesh.server import Registration, open_server
-from services.mesh.settings import ServiceSettings
 from services.mesh.status import RETRY_AFTER, RemoteError
-from steno.inference.v1 import inference_service_pb2
 from steno.inference.v1.inference_service_pb2 import EmbedSpeakerRequest, EmbedSpeakerResponse, ListModelsRequest
-from steno.inference.v1.inference_service_pb2_grpc import (
-    InferenceServiceAsyncStub,
-    InferenceServiceStub,
-    add_InferenceServiceServicer_to_server,
-)
+from tests.inference.calling import serving
 from tests.inference.conftest import SAMPLES
-from tests.inference.peers import WORKSPACE
-from tests.inference.stage import HELLO, SILENCE, House
+from tests.inference.stage import HELLO, SILENCE, Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 DATA = Path(__file__).parent / "data"
-SERVICE = inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"]
-
-
-@asynccontextmanager
-async def serving(house: House, directory: Path) -> AsyncIterator[InferenceServiceAsyncStub]:
-    """The service over gRPC, to a caller of a workspace."""
-    key_file = directory / "identity.pem"
-    write_new_key(key_file)
-    key = load_key(key_file)
-    voices = Voices(house.engine, house.sandbox, directory, Slots(2, 2, "Too many."))
-    registration = Registration(add_InferenceServiceServicer_to_server, InferenceRpc(house.engine, voices), SERVICE)
-    settings = ServiceSettings(port=0, shutdown_grace_seconds=0.5)
-    async with (
-        open_server(settings, TokenVerifier(key, "inference"), authenticate=None, servicers=[registration]) as server,
-        open_channel(
-            f"127.0.0.1:{server.port}", audience="inference", signer=TokenSigner(key, "gateway"), services=[SERVICE], timeout_seconds=30
-        ) as channel,
-    ):
-        with acting_for(WORKSPACE):
-            yield InferenceServiceStub(channel)
 
 
 def row(answer: EmbedSpeakerResponse) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
     return np.frombuffer(answer.embedding, "<f4")
 
 
-async def test_a_voice_is_like_itself_and_unlike_another(house: House, tmp_path: Path) -> None:
-    async with serving(house, tmp_path) as stub:
+async def test_a_voice_is_like_itself_and_unlike_another(stage: Stage) -> None:
+    async with serving(stage) as calls:
         recordings = [(DATA / "voice_slt.ogg").read_bytes(), HELLO.read_bytes(), (DATA / "voice_kal16.ogg").read_bytes()]
-        slt, hello, kal16 = [await stub.EmbedSpeaker(EmbedSpeakerRequest(media=recording)) for recording in recordings]
+        slt, hello, kal16 = [await calls.stub.EmbedSpeaker(EmbedSpeakerRequest(media=recording)) for recording in recordings]
     assert len(slt.embedding) == 1024
     assert np.linalg.norm(row(slt)) == pytest.approx(1, abs=1e-5)
     assert slt.duration_ms == pytest.approx(3_460, abs=30)
@@ -88,26 +55,25 @@ def cut_short() -> bytes:
     ],
     ids=["empty", "text", "cut short", "too long", "too large", "silence", "music"],
 )
-async def test_what_is_no_voice_is_refused_for_its_reason(
-    house: House, tmp_path: Path, recording: Callable[[], bytes], reason: str
-) -> None:
-    async with serving(house, tmp_path) as stub:
+async def test_what_is_no_voice_is_refused_for_its_reason(stage: Stage, recording: Callable[[], bytes], reason: str) -> None:
+    async with serving(stage) as calls:
         with pytest.raises(RemoteError) as refused:
-            await stub.EmbedSpeaker(EmbedSpeakerRequest(media=recording()))
+            await calls.stub.EmbedSpeaker(EmbedSpeakerRequest(media=recording()))
     assert refused.value.reason_name == reason
 
 
-async def test_the_largest_recording_fits_a_message(house: House, tmp_path: Path) -> None:
+async def test_the_largest_recording_fits_a_message(stage: Stage) -> None:
     padded = HELLO.read_bytes().ljust(MAX_RECORDING_BYTES, b"\0")
-    async with serving(house, tmp_path) as stub:
-        answer = await stub.EmbedSpeaker(EmbedSpeakerRequest(media=padded))
+    async with serving(stage) as calls:
+        answer = await calls.stub.EmbedSpeaker(EmbedSpeakerRequest(media=padded))
     assert len(answer.embedding) == 1024
 
 
-async def test_models_say_whether_they_translate(house: House, tmp_path: Path) -> None:
-    async with serving(house, tmp_path) as stub:
-        models = (await stub.ListModels(ListModelsRequest())).models
-    assert [(model.name, list(model.languages), model.translates) for model in models] == [("pocketsphinx-en-us", ["en"], False)]
+async def test_models_say_what_they_are_good_for(stage: Stage) -> None:
+    async with serving(stage) as calls:
+        (model,) = (await calls.stub.ListModels(ListModelsRequest())).models
+    assert (model.name, list(model.languages), model.translates, model.production) == ("pocketsphinx-en-us", ["en"], False, False)
+    assert (model.test, model.precision, model.max_window_seconds) == (False, "", stage.engine.max_window_seconds)
 
 
 async def test_too_many_recordings_are_told_to_come_back() -> None:

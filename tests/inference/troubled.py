@@ -10,11 +10,16 @@ from services.inference.transcript import WindowResult
 
 
 class TroubledEngine:
-    """`trouble(n)` is raised by the n-th window, from 0, if it is an error; windows in `hanging` never end; `dead` fails all else."""
+    """`trouble(n)` is raised by the n-th window, from 0, if it is an error; windows in `hanging` never end; `dead` fails all else.
+
+    `colour` says what to make of a result, and `asked` with which parameters the windows came.
+    """
 
     languages = ("en",)
     punctuates = False
     translates = False
+    test = False
+    precision = ""
 
     def __init__(self, engine: Engine, max_window_seconds: float = 3.0) -> None:
         self.inner = engine
@@ -25,6 +30,8 @@ class TroubledEngine:
         self.hanging: set[int] = set()
         self.dead = False
         self.stuck_check = False
+        self.colour: Callable[[WindowResult, WindowParameters], WindowResult] = lambda result, parameters: result
+        self.asked: list[WindowParameters] = []
         self.windows_heard = 0
         self.at_work = asyncio.Event()
         self.checking = asyncio.Event()
@@ -36,12 +43,13 @@ class TroubledEngine:
         """As the engine, unless in trouble."""
         number = self.windows_heard
         self.windows_heard += 1
+        self.asked.append(parameters)
         self.at_work.set()
         if number in self.hanging:
             await asyncio.Event().wait()
         if (error := self.trouble(number)) is not None:
             raise error
-        return await self.inner.transcribe_window(pcm, parameters)
+        return self.colour(await self.inner.transcribe_window(pcm, parameters), parameters)
 
     async def speech_probabilities(self, pcm: Pcm, state: VadState) -> tuple[Floats, VadState]:
         """As the engine, unless dead."""

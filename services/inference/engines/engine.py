@@ -54,6 +54,14 @@ class Engine(Protocol):
         """ISO 639-1 codes it transcribes."""
 
     @property
+    def test(self) -> bool:
+        """Whether the recogniser was made for tests and is of no use for real speech."""
+
+    @property
+    def precision(self) -> str:
+        """Form of its weights; empty where there is no choice."""
+
+    @property
     def translates(self) -> bool:
         """Whether it can translate its languages into English."""
 

@@ -32,7 +32,9 @@ class LocalEngine:
     name = "local"
     model: str = "pocketsphinx-en-us"
     languages: tuple[str, ...] = (LANGUAGE,)
-    translates = False
+    test: bool = False
+    precision: str = ""
+    translates: bool = False
     max_window_seconds = 15.0
     punctuates = False
 

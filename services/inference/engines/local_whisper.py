@@ -37,6 +37,8 @@ class LocalWhisperEngine(LocalEngine):
         self.model = model.name
         self.languages = model.languages
         self.translates = model.translates
+        self.test = model.test
+        self.precision = setup.precision
 
     async def transcribe_window(self, pcm: Pcm, parameters: WindowParameters) -> WindowResult:
         """Raises LanguageUnsupported for a language that the model never learned, WindowFailed when tries are spent."""

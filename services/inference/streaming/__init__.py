@@ -1,0 +1,1 @@
+"""Transcribe: audio to a stream of segments, without a job."""
