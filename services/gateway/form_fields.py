@@ -6,6 +6,7 @@ from services.gateway.domain import Reason, Refusal
 from services.gateway.submissions import Fields
 
 MAX_PROMPT_BYTES = 4096
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _LANGUAGE = re.compile(r"[a-z]{2}")
 
 
@@ -15,6 +16,19 @@ def single(fields: Fields, name: str, default: str = "") -> str:
     if len(values) > 1:
         raise Refusal(Reason.BAD_FIELD, f"Send {name} once.", field=name)
     return values[0] if values else default
+
+
+def boolean(fields: Fields, name: str, default: str) -> bool:
+    """A field that is true or false. Raises Refusal."""
+    text = single(fields, name, default).lower()
+    if text not in _BOOLEANS:
+        raise Refusal(Reason.BAD_FIELD, f"{name} is true or false.", field=name)
+    return _BOOLEANS[text]
+
+
+def strict(fields: Fields) -> bool:
+    """Steno's own field `strict` of every contract; false when absent or empty. Raises Refusal."""
+    return boolean({name: values for name, values in fields.items() if any(values)}, "strict", "false")
 
 
 def language_code(text: str, name: str = "language") -> str:

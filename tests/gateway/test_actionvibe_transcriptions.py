@@ -17,6 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 KEYS = {
     "id",
+    "quality",
     "title",
     "content",
     "summary",

@@ -42,7 +42,7 @@ def test_verbose_has_every_key_of_the_clients_type() -> None:
     body = to_verbose(talk(), granularities=(SEGMENT, WORD))
     read = TranscriptionVerbose.model_validate(body, strict=True)
     assert (body["task"], read.language, read.duration, read.text) == ("transcribe", "english", 8.47, "Hello there. Hi. Bye.")
-    assert all(set(segment) == SEGMENT_KEYS for segment in body["segments"])
+    assert all(set(segment) == SEGMENT_KEYS | {"language", "flags"} for segment in body["segments"])
     assert read.words is not None
     assert [(word.word, word.start, word.end) for word in read.words] == [("Hello", 0.5, 0.9), ("there.", 0.9, 2.25), ("Hi.", 3.0, 4.0)]
     assert body["usage"] == {"type": "duration", "seconds": 9}

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 ROOT = "/icana/api/v1"
 KEYS = {
     "id",
+    "quality",
     "status",
     "original_filename",
     "language",

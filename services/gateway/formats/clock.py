@@ -12,3 +12,8 @@ def hours_minutes_seconds(seconds: int) -> str:
     minutes, second = divmod(seconds, 60)
     hour, minute = divmod(minutes, 60)
     return f"{hour:02d}:{minute:02d}:{second:02d}"
+
+
+def seconds(offset_ms: int) -> float:
+    """Milliseconds as seconds."""
+    return round(offset_ms / 1000, 3)

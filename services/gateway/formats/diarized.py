@@ -5,8 +5,9 @@ from itertools import count, product
 from string import ascii_uppercase
 from typing import Any
 
+from services.gateway.formats.clock import seconds
 from services.gateway.formats.escaping import plain
-from services.gateway.formats.json import seconds
+from services.gateway.formats.quality import segment_quality, transcript_quality
 from services.gateway.formats.usage import to_usage
 from steno.jobs.v1.transcript_pb2 import Segment, Transcript
 
@@ -21,6 +22,7 @@ def to_diarized(transcript: Transcript, known_names: Collection[str] = ()) -> di
         "text": transcript.text,
         "segments": diarized_segments(transcript, known_names),
         "usage": to_usage(transcript),
+        **transcript_quality(transcript),
     }
 
 
@@ -55,4 +57,5 @@ def _segment(number: int, segment: Segment, speaker: str) -> dict[str, Any]:
         "end": seconds(segment.end_offset_ms),
         "text": plain(segment.text),
         "speaker": speaker,
+        **segment_quality(segment),
     }

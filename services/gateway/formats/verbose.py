@@ -5,10 +5,11 @@ import zlib
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from services.gateway.formats.clock import seconds
 from services.gateway.formats.escaping import plain
-from services.gateway.formats.json import seconds
 from services.gateway.formats.language_names import english_name
 from services.gateway.formats.logprobs import mean_logprob
+from services.gateway.formats.quality import segment_quality, transcript_quality
 from services.gateway.formats.usage import to_usage
 from steno.jobs.v1.transcript_pb2 import Segment, Transcript
 
@@ -30,11 +31,11 @@ def to_verbose(transcript: Transcript, *, task: str = "transcribe", granularitie
         fields["segments"] = [verbose_segment(segment) for segment in transcript.segments]
     if WORD in granularities:
         fields["words"] = list(_words(transcript))
-    return {**fields, "usage": to_usage(transcript)}
+    return {**fields, "usage": to_usage(transcript), **transcript_quality(transcript)}
 
 
 def verbose_segment(segment: Segment) -> dict[str, Any]:
-    """All ten keys. The text begins with a space, as Whisper's does: texts that are joined with nothing between stay readable.
+    """All ten keys, and Steno's own. The text begins with a space, as Whisper's does: texts joined with nothing between stay readable.
 
     A transcript keeps no tokens, so their list is empty; what the model did not say of itself is computed or 0.
     """
@@ -50,6 +51,7 @@ def verbose_segment(segment: Segment) -> dict[str, Any]:
         "avg_logprob": _finite(segment.avg_logprob if segment.HasField("avg_logprob") else mean_logprob(segment) or 0.0),
         "compression_ratio": _finite(segment.compression_ratio if segment.HasField("compression_ratio") else compression_ratio(text)),
         "no_speech_prob": _finite(segment.no_speech_prob),
+        **segment_quality(segment),
     }
 
 

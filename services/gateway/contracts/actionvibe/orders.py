@@ -3,7 +3,7 @@
 import re
 
 from services.gateway.domain import Reason, Refusal
-from services.gateway.form_fields import language, single
+from services.gateway.form_fields import language, single, strict
 from services.gateway.submissions import Fields, Order
 from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
 
@@ -15,7 +15,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 def read_order(fields: Fields) -> Order:
     """The order in a form, always with speakers; unknown fields say nothing. Raises Refusal."""
-    config = TranscriptionConfig(language=language(fields, DEFAULT_LANGUAGE), diarize=True, word_timestamps=True)
+    config = TranscriptionConfig(language=language(fields, DEFAULT_LANGUAGE), diarize=True, word_timestamps=True, strict=strict(fields))
     return Order(Job.SOURCE_API, config, _title(fields))
 
 

@@ -2,9 +2,11 @@
 
 from services.gateway.domain import Json
 from services.gateway.endings import error_message
+from services.gateway.formats.quality import transcript_quality
 from services.gateway.pages import JobPage, PageQuery
 from services.gateway.units import rfc3339_second
 from steno.jobs.v1.job_pb2 import Job
+from steno.jobs.v1.transcript_pb2 import Transcript
 
 _PROCESSING = (Job.STATE_QUEUED, Job.STATE_PROCESSING)
 _FAILED = (Job.STATE_FAILED, Job.STATE_CANCELLED)
@@ -30,12 +32,12 @@ def list_row(job: Job) -> dict[str, Json]:
     }
 
 
-def full_row(job: Job, content: str | None, summary: str | None, file_size: int | None) -> dict[str, Json]:
+def full_row(job: Job, transcript: Transcript | None, summary: str | None, file_size: int | None) -> dict[str, Json]:
     """Every key of a transcription, None where not known."""
     return {
         "id": job.id,
         "title": job.title or job.filename,
-        "content": content,
+        "content": transcript.text if transcript is not None else None,
         "summary": summary,
         "status": _STATUSES[job.state],
         "language": job.language or job.config.language or None,
@@ -44,6 +46,7 @@ def full_row(job: Job, content: str | None, summary: str | None, file_size: int 
         "error_message": error_message(job, _CANCELLED),
         "created_at": rfc3339_second(job, "create_time"),
         "updated_at": _updated(job),
+        "quality": transcript_quality(transcript) if transcript is not None else None,
     }
 
 

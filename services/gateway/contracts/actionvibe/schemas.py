@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints, model_validator
 
+from services.gateway.quality_schemas import Quality
+
 Status = Literal["processing", "completed", "failed"]
 Period = Literal["day", "week", "month"]
 TokenName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -16,6 +18,7 @@ class ActionVibeFields(BaseModel):
 
     title: str = Field("API Upload", max_length=255)
     language: str = Field("en", description="ISO 639-1 code; auto: found out.")
+    strict: bool = Field(False, description="Steno's own: fail where the transcript would otherwise have a gap.")
 
 
 class ActionVibeHeaders(BaseModel):
@@ -56,6 +59,7 @@ class Transcription(BaseModel):
     error_message: str | None
     created_at: str | None
     updated_at: str | None
+    quality: Quality | None = Field(description="Steno's own; null until the transcription is completed.")
 
 
 class TranscriptionRow(BaseModel):

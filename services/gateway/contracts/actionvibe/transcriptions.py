@@ -75,7 +75,7 @@ class Transcriptions:
             return JSONResponse(full_row(job, None, None, size))
         document = await self.transcripts.read(job)
         summary = await self.summaries.read(job.transcript_artefact_id, document)
-        return await asyncio.to_thread(lambda: JSONResponse(full_row(job, parse(document).text, summary, size)))
+        return await asyncio.to_thread(lambda: JSONResponse(full_row(job, parse(document), summary, size)))
 
     async def _file_size(self, job: Job) -> int | None:
         """Bytes that were uploaded; None once storage has forgotten them."""

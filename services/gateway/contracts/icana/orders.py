@@ -1,6 +1,6 @@
 """The form's fields as a transcription order."""
 
-from services.gateway.form_fields import end_of_prompt, language
+from services.gateway.form_fields import end_of_prompt, language, strict
 from services.gateway.submissions import Fields, Order
 from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
 
@@ -14,5 +14,6 @@ def read_order(fields: Fields) -> Order:
         diarize=True,
         word_timestamps=True,
         prompt=end_of_prompt(fields),
+        strict=strict(fields),
     )
     return Order(Job.SOURCE_API, config)

@@ -7,6 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from services.gateway.domain import Json
 from services.gateway.endings import error_message
 from services.gateway.formats.dialogue import to_dialogue
+from services.gateway.formats.quality import transcript_quality
 from services.gateway.units import minutes, rfc3339_second
 from steno.billing.v1.ledger_pb2 import Usage
 from steno.jobs.v1.job_pb2 import Job
@@ -23,7 +24,7 @@ _CANCELLED = "The job was cancelled."
 
 
 def job_row(job: Job, transcript: Transcript | None) -> dict[str, Json]:
-    """Every key of a job, None where not known. transcript: of a job that is done; None leaves its two texts out."""
+    """Every key of a job, None where not known. transcript: of a job that is done; None leaves its texts and their quality out."""
     done = job.state == Job.STATE_DONE
     return {
         "id": job.id,
@@ -37,6 +38,7 @@ def job_row(job: Job, transcript: Transcript | None) -> dict[str, Json]:
         "error_message": error_message(job, _CANCELLED),
         "created_at": rfc3339_second(job, "create_time"),
         "completed_at": rfc3339_second(job, "complete_time"),
+        "quality": transcript_quality(transcript) if transcript is not None else None,
     }
 
 

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from services.gateway.quality_schemas import Quality
+
 Status = Literal["pending", "processing", "completed", "failed"]
 
 
@@ -12,6 +14,7 @@ class IcanaFields(BaseModel):
 
     language: str = Field("en", description="ISO 639-1 code; auto: found out.")
     prompt: str | None = Field(None, description="Words and names to spell, parted by commas; of a long list the end counts.")
+    strict: bool = Field(False, description="Steno's own: fail where the transcript would otherwise have a gap.")
 
 
 class IcanaHeaders(BaseModel):
@@ -45,6 +48,7 @@ class IcanaJob(BaseModel):
     error_message: str | None
     created_at: str | None
     completed_at: str | None
+    quality: Quality | None = Field(description="Steno's own. Null in lists.")
 
 
 class IcanaJobList(BaseModel):

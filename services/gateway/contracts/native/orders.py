@@ -6,23 +6,23 @@ from collections.abc import Iterable
 from services.gateway.contracts.native.rows import SOURCES
 from services.gateway.contracts.native.schemas import JsonOrder
 from services.gateway.domain import Reason, Refusal
-from services.gateway.form_fields import MAX_PROMPT_BYTES, language_code, single
+from services.gateway.form_fields import MAX_PROMPT_BYTES, boolean, language_code, single
 from services.gateway.submissions import Fields, Order
 from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
 
 MAX_SPEAKERS = 20
 _NUMBER = re.compile(r"[0-9]{1,2}")
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def read_order(fields: Fields) -> Order:
     """The order in a form; unknown fields say nothing. Raises Refusal."""
     config = TranscriptionConfig(
         language=language_code(single(fields, "language", "")),
-        diarize=_boolean(fields, "diarize"),
-        word_timestamps=_boolean(fields, "word_timestamps"),
+        diarize=boolean(fields, "diarize", "true"),
+        word_timestamps=boolean(fields, "word_timestamps", "true"),
         speaker_count=_speakers(fields),
         prompt=_prompt(single(fields, "prompt", "")),
+        strict=boolean(fields, "strict", "false"),
     )
     return Order(_source(single(fields, "source", "upload")), config)
 
@@ -36,15 +36,9 @@ def order_of(asked: JsonOrder, default_source: str) -> Order:
         word_timestamps=asked.word_timestamps,
         speaker_count=_agreed(_speaker_count(name, count) for name, count in counts.items() if count is not None),
         prompt=_prompt(asked.prompt or ""),
+        strict=asked.strict,
     )
     return Order(_source(asked.source if "source" in asked.model_fields_set else default_source), config)
-
-
-def _boolean(fields: Fields, name: str) -> bool:
-    text = single(fields, name, "true").lower()
-    if text not in _BOOLEANS:
-        raise Refusal(Reason.BAD_FIELD, f"{name} is true or false.", field=name)
-    return _BOOLEANS[text]
 
 
 def _source(name: object) -> Job.Source.ValueType:

@@ -1,5 +1,7 @@
 """Jobs and keys as the native contract shows them."""
 
+from datetime import UTC, datetime
+
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -22,6 +24,7 @@ SOURCES = {
     "api": Job.SOURCE_API,
 }
 KINDS = {"workspace": ApiKey.KIND_WORKSPACE, "app": ApiKey.KIND_APP}
+_LEAST_PROGRESS = 0.1
 _WAITS = {Job.WAITING_FETCH: "fetch", Job.WAITING_UPLOAD: "upload"}
 _SOURCE_NAMES = {number: name for name, number in SOURCES.items()}
 _KIND_NAMES = {number: name for name, number in KINDS.items()}
@@ -55,7 +58,17 @@ def job_row(job: Job, client: Client) -> dict[str, Json]:
         "retention_days": job.retention_days,
         "audio_expires_at": epoch(job, "audio_expire_time"),
         "waiting_for": _WAITS.get(job.waiting) if job.state == Job.STATE_QUEUED else None,
+        "strict": job.config.strict,
+        "estimated_seconds": _estimated_seconds(job, datetime.now(UTC)),
     }
+
+
+def _estimated_seconds(job: Job, now: datetime) -> float | None:
+    """What is left of the work at the pace so far; None before a tenth of it is done, when no window may have been heard yet."""
+    if job.state != Job.STATE_PROCESSING or job.progress < _LEAST_PROGRESS or not job.HasField("start_time"):
+        return None
+    elapsed = (now - job.start_time.ToDatetime(tzinfo=UTC)).total_seconds()
+    return round(max(0.0, elapsed) * (1 - job.progress) / job.progress, 1)
 
 
 def _language(job: Job) -> str | None:

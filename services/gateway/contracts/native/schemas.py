@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel, StringConstraints, WithJsonSchema, field_validator
 
+from services.gateway.quality_schemas import Gap, SpokenLanguage
+
 MAX_CLAIM_TOKENS = 100
 _DATE_AND_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:")
 Status = Literal["queued", "processing", "done", "failed", "cancelled"]
@@ -64,6 +66,8 @@ class JobRow(BaseModel):
     retention_days: int = Field(description="Days that the audio is kept after the job has ended.")
     audio_expires_at: float | None = Field(description="When the audio is deleted; null until the job has ended.")
     waiting_for: Literal["fetch", "upload"] | None = Field(description="What a queued job's media still needs.")
+    strict: bool
+    estimated_seconds: float | None = Field(description="How long the work still takes at the pace so far; null while that is not known.")
 
 
 class TranscriptWord(BaseModel):
@@ -98,6 +102,8 @@ class TranscriptDocument(BaseModel):
     segments: list[TranscriptSegment]
     speech_detected: bool
     speech_ratio: float
+    languages: list[SpokenLanguage] = Field(default_factory=list, description="The most spoken first.")
+    gaps: list[Gap] = Field(default_factory=list, description="Speech that could not be transcribed.")
     suggestion: str | None = Field(None, description="Only when there was no speech to transcribe.")
 
 
@@ -270,6 +276,7 @@ class SubmitFields(BaseModel):
     source: SourceName | None = Field(None, description="How the media came to be.")
     speaker_count: int | None = Field(None, ge=1, le=20, description="Exact number of speakers, if known.")
     prompt: str | None = Field(None, description="Words and phrases that help to spell names; at most 4096 bytes.")
+    strict: bool = Field(False, description="Fail with TRANSCRIPT_INCOMPLETE where the transcript would otherwise have a gap.")
 
 
 class JsonOrder(BaseModel):
@@ -286,6 +293,7 @@ class JsonOrder(BaseModel):
     speaker_count: int | None = Field(None, description="Exact number of speakers, 1 to 20, if known.")
     num_speakers: int | None = Field(None, description="Another name of speaker_count.")
     prompt: str | None = Field(None, description="Words and phrases that help to spell names; at most 4096 bytes.")
+    strict: bool = Field(False, description="Fail with TRANSCRIPT_INCOMPLETE where the transcript would otherwise have a gap.")
 
 
 class UrlOrder(JsonOrder):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from services.gateway.contracts.openai.fields import boolean, bracketed, choices, many, number
 from services.gateway.domain import Reason, Refusal
-from services.gateway.form_fields import language_code, single
+from services.gateway.form_fields import language_code, single, strict
 from services.gateway.formats.verbose import SEGMENT, WORD
 from services.gateway.multipart import FormLimits
 from services.gateway.submissions import Fields
@@ -83,6 +83,7 @@ def read_transcription(fields: Fields) -> Ask:
         word_timestamps=logprobs or form in (Format.SRT, Format.VTT) or (form is Format.VERBOSE_JSON and WORD in granularities),
         prompt=_prompt(fields),
         temperature=_temperature(fields),
+        strict=strict(fields),
     )
     stream, references = boolean(fields, "stream"), many(fields, REFERENCES)
     return Ask(single(fields, "model"), form, config, granularities, logprobs, stream, names, references)
@@ -96,6 +97,7 @@ def read_translation(fields: Fields) -> Ask:
         word_timestamps=form in (Format.SRT, Format.VTT),
         prompt=_prompt(fields),
         temperature=_temperature(fields),
+        strict=strict(fields),
     )
     return Ask(single(fields, "model"), form, config)
 

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, RootModel
 
+from services.gateway.quality_schemas import Quality, SegmentQuality
+
 FormatName = Literal["json", "text", "srt", "verbose_json", "vtt"]
 Temperature = Annotated[float, Field(ge=0, le=1)]
 
@@ -15,6 +17,7 @@ class TranslationFields(BaseModel):
     prompt: str | None = Field(None, description="Words and phrases that help to spell names; of a long one the last 4096 bytes count.")
     response_format: FormatName = "json"
     temperature: Temperature | None = None
+    strict: bool = Field(False, description="Steno's own: fail where the transcript would otherwise have a gap.")
 
 
 class TranscriptionFields(TranslationFields):
@@ -57,7 +60,7 @@ class Transcription(BaseModel):
     usage: Usage | None = Field(None, description="Not of translations.")
 
 
-class VerboseSegment(BaseModel):
+class VerboseSegment(SegmentQuality):
     """A stretch of speech; times in seconds."""
 
     id: int
@@ -80,7 +83,7 @@ class VerboseWord(BaseModel):
     end: float
 
 
-class VerboseTranscription(BaseModel):
+class VerboseTranscription(Quality):
     """response_format verbose_json."""
 
     task: Literal["transcribe", "translate"]
@@ -92,7 +95,7 @@ class VerboseTranscription(BaseModel):
     usage: Usage
 
 
-class DiarizedSegment(BaseModel):
+class DiarizedSegment(SegmentQuality):
     """A stretch of speech of one speaker; times in seconds."""
 
     type: Literal["transcript.text.segment"]
@@ -103,7 +106,7 @@ class DiarizedSegment(BaseModel):
     speaker: str
 
 
-class DiarizedTranscription(BaseModel):
+class DiarizedTranscription(Quality):
     """response_format diarized_json."""
 
     task: Literal["transcribe"]
