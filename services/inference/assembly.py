@@ -10,7 +10,7 @@ from services.inference.alignment import assign_speakers, build_segments
 from services.inference.audio import Audio
 from services.inference.casing import write_out
 from services.inference.domain import SPEECHLESS_SUGGESTION
-from services.inference.doubts import flags, plausible, said_twice
+from services.inference.doubts import flags, is_guessed_loop, plausible, said_twice
 from services.inference.engines.engine import Engine
 from services.inference.languages import spoken_languages
 from services.inference.transcript import Segment, Turn, Verdict, WindowResult, Word, speaker_labels
@@ -54,7 +54,7 @@ def to_window_transcript(window: Window, engine: Engine, result: WindowResult | 
     ):
         if value is not None:
             setattr(transcript, name, value)
-    if result.verdict is Verdict.REPETITIVE:
+    if result.verdict is Verdict.REPETITIVE or is_guessed_loop(result.words):
         transcript.gap_reason = REPETITIVE_TEXT
     elif result.verdict is not Verdict.SILENT:
         transcript.words.extend(_word_message(_in_file_time(word, window)) for word in plausible(result.words))

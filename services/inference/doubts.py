@@ -20,6 +20,7 @@ _HIGH_NO_SPEECH_PROBABILITY = 0.6
 _LONGEST_PHRASE = 6
 _REPETITIONS = 4
 _BORDER_WORDS = 3
+_LOOP_SHARE = 0.8
 _NO_LETTERS = re.compile(r"[^\w]+")
 
 
@@ -30,6 +31,13 @@ def plausible(words: Sequence[Word]) -> list[Word]:
         for word in words
         if word.probability is None or word.probability >= IMPLAUSIBLE_PROBABILITY or word.end_ms - word.start_ms <= LONGEST_DOUBTFUL_MS
     ]
+
+
+def is_guessed_loop(words: Sequence[Word]) -> bool:
+    """Whether nearly all is one phrase over and over that the model was not sure of: what it makes of sounds that are no words."""
+    texts = [_bare(word.text) for word in words]
+    looped = max((size + _longest_run(texts, size) for size in range(1, _LONGEST_PHRASE + 1)), default=0)
+    return _repeats(texts) and looped >= _LOOP_SHARE * len(texts) and _is_guessed(words)
 
 
 def flags(segment: Segment, window: WindowTranscript, said_twice: Collection[int]) -> Iterator[str]:

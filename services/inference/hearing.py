@@ -76,11 +76,16 @@ class Hearing:
         return True
 
     async def _all(self, asked: Sequence[tuple[Window, WindowParameters]]) -> None:
+        """Hear these windows. Whichever turn comes first takes the first of them: their text is followed as it grows."""
+        priorities = iter([self._priorities[window.index] for window, _ in asked])
         waiting = iter(asked)
 
         async def work() -> None:
-            for window, parameters in waiting:
-                await self._hear_one(window, parameters)
+            for priority in priorities:
+                async with self.scheduler.turn(self.party, priority):
+                    window, parameters = next(waiting)
+                    transcript = await self._decoded(window, parameters)
+                await self._keep(window, transcript)
 
         with ungrouped():
             async with asyncio.TaskGroup() as group:
@@ -94,8 +99,7 @@ class Hearing:
             self.logger.info("languages corrected", windows=len(corrections))
         await self._all([(windows[place], replace(self.parameters, language=language)) for place, language in corrections.items()])
 
-    async def _hear_one(self, window: Window, parameters: WindowParameters) -> None:
-        transcript = await self._decoded(window, parameters)
+    async def _keep(self, window: Window, transcript: WindowTranscript) -> None:
         before = self._heard.get(window.index)
         if before is None:
             self._done_ms += window.duration_ms
@@ -121,14 +125,12 @@ class Hearing:
         raise TranscriptIncomplete
 
     async def _decoded(self, window: Window, parameters: WindowParameters) -> WindowTranscript:
-        priority = self._priorities[window.index]
-        asked = replace(parameters, priority=int(priority))
-        async with self.scheduler.turn(self.party, priority):
-            try:
-                # Cut within the turn: of hours of audio only the windows under way are in memory.
-                result = await self.engine.transcribe_window(self.audio.copy(window.start_ms, window.end_ms), asked)
-            except WindowFailed:
-                result = None
+        asked = replace(parameters, priority=int(self._priorities[window.index]))
+        try:
+            # Cut within the turn: of hours of audio only the windows under way are in memory.
+            result = await self.engine.transcribe_window(self.audio.copy(window.start_ms, window.end_ms), asked)
+        except WindowFailed:
+            return to_window_transcript(window, self.engine, None)
         return to_window_transcript(window, self.engine, result)
 
 

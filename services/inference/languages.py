@@ -1,11 +1,11 @@
 """Which language each window of a file is in: by its own sound, and by that of the windows beside it.
 
-The score of a language for window i is the sum over the windows j at most two away of
+With l_j = ln max(p_j, 0.001), where p_j is what the model makes of a language in window j, and d_j the length of the window, the score
+of the language for window i is
 
-    NEARNESS[|i - j|] * min(1, d_j / 10 s) * ln max(p_j, 0.001)
+    min(1, d_i / 10 s) * l_i + 3/4 * (mean of l_j over the windows at most two away, by d_j, those next to it counting twice)
 
-where d_j is the length of window j and p_j what the model makes of the language there. A long window that the model is sure of keeps
-its language whatever surrounds it, for its own evidence outweighs that of all four neighbours; a short or doubtful one follows them.
+A long window that the model is sure of keeps its language whatever surrounds it; a short or doubtful one follows its neighbours.
 """
 
 import math
@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from steno.inference.v1.window_transcript_pb2 import WindowTranscript
 from steno.jobs.v1.transcript_pb2 import SpokenLanguage
 
-NEARNESS = (1.0, 0.25, 0.125)
+NEARNESS = (2, 1)
+NEIGHBOURS_SHARE = 0.75
 FULL_EVIDENCE_MS = 10_000
 LEAST_PROBABILITY = 0.001
 # Four to one: as sure as a window of its full length with 0.8 against 0.2.
@@ -40,16 +41,21 @@ def misheard(windows: Sequence[WindowTranscript]) -> dict[int, str]:
 
 def _scores(windows: Sequence[WindowTranscript], place: int) -> Mapping[str, float]:
     """Every language that was heard near by, and the one that was decoded."""
-    first, last = max(0, place - len(NEARNESS) + 1), place + len(NEARNESS)
-    near = [(abs(place - at), window) for at, window in enumerate(windows[first:last], first) if window.language_probabilities]
-    languages = {language for _, window in near for language in window.language_probabilities} | {windows[place].language}
-    return {language: sum(_evidence(window, language) * NEARNESS[distance] for distance, window in near) for language in languages}
+    places = [(weight, at) for distance, weight in enumerate(NEARNESS, 1) for at in (place - distance, place + distance)]
+    near = [(weight, windows[at]) for weight, at in places if 0 <= at < len(windows) and windows[at].language_probabilities]
+    total = sum(weight * _length_ms(window) for weight, window in near)
+    heard = [(NEIGHBOURS_SHARE * weight * _length_ms(window) / total, window) for weight, window in near]
+    heard.append((min(1.0, _length_ms(windows[place]) / FULL_EVIDENCE_MS), windows[place]))
+    languages = {language for _, window in heard for language in window.language_probabilities} | {windows[place].language}
+    return {language: sum(share * _log_probability(window, language) for share, window in heard) for language in languages}
 
 
-def _evidence(window: WindowTranscript, language: str) -> float:
-    length_ms = window.end_offset_ms - window.start_offset_ms
-    probability = window.language_probabilities.get(language, 0.0)
-    return min(1.0, length_ms / FULL_EVIDENCE_MS) * math.log(max(probability, LEAST_PROBABILITY))
+def _length_ms(window: WindowTranscript) -> int:
+    return max(1, window.end_offset_ms - window.start_offset_ms)
+
+
+def _log_probability(window: WindowTranscript, language: str) -> float:
+    return math.log(max(window.language_probabilities.get(language, 0.0), LEAST_PROBABILITY))
 
 
 def spoken_languages(windows: Iterable[WindowTranscript]) -> list[SpokenLanguage]:

@@ -1,7 +1,7 @@
 """Turns at the engine: which window of which job is decoded next.
 
 Workspaces take turns by their weights, within a workspace its jobs' priorities by `SHARES`, within a priority the jobs
-one by one, and the windows of a job in order. A turn that nobody else wants is anybody's, so no share is ever left unused,
+one by one. A turn that nobody else wants is anybody's, so no share is ever left unused,
 and nobody who waits is passed over for ever. Self-clocked fair queueing; source: Golestani 1994.
 """
 

@@ -7,7 +7,7 @@ from services.inference.assembly import Recognition, no_speech, to_transcript, t
 from services.inference.audio import Audio
 from services.inference.engines.local import LocalEngine
 from services.inference.engines.local_pool import WorkerPool
-from services.inference.transcript import Turn, WindowResult, Word
+from services.inference.transcript import Turn, Verdict, WindowResult, Word
 from services.inference.windows import Window
 from steno.inference.v1.window_transcript_pb2 import WindowTranscript
 from steno.jobs.v1.job_pb2 import TranscriptionConfig
@@ -94,3 +94,40 @@ def test_length_and_truncation_are_those_of_the_decoded_audio(engine: LocalEngin
     for transcript in (no_speech(AUDIO, 0.01, engine), transcript_of(engine, [window_of(engine, 0, 0, 2000)], [])):
         assert (transcript.audio_duration_ms, transcript.truncated) == (30_000, True)
         assert (transcript.engine, transcript.model) == (engine.name, engine.model)
+
+
+def test_text_that_only_repeats_itself_is_a_gap_and_silence_is_none(engine: LocalEngine) -> None:
+    word = Word("la", 0, 500, 0.9)
+    windows = [
+        window_of(engine, 0, 0, 2000, Word("before", 0, 900), verdict=Verdict.ACCEPTED),
+        window_of(engine, 1, 2000, 4000, word, verdict=Verdict.REPETITIVE),
+        window_of(engine, 2, 4000, 6000, word, verdict=Verdict.SILENT, no_speech_probability=0.9),
+    ]
+    transcript = transcript_of(engine, windows, [])
+    assert [(gap.start_offset_ms, gap.end_offset_ms, gap.reason) for gap in transcript.gaps] == [(2000, 4000, "REPETITIVE_TEXT")]
+    assert transcript.text.lower() == "before."
+
+
+def test_nothing_heard_and_no_gap_is_no_speech(engine: LocalEngine) -> None:
+    silent = [window_of(engine, 0, 0, 2000, Word("la", 0, 500), verdict=Verdict.SILENT)]
+    transcript = transcript_of(engine, silent, [])
+    assert (transcript.speech_detected, transcript.text, list(transcript.gaps)) == (False, "", [])
+    assert transcript.suggestion
+    assert transcript_of(engine, [*silent, to_window_transcript(Window(1, 2000, 4000), engine, None)], []).speech_detected
+
+
+def test_language_changes_the_segment_and_is_counted(engine: LocalEngine) -> None:
+    windows = [
+        window_of(engine, 0, 0, 2000, Word("hello", 1500, 1990), language="en"),
+        window_of(engine, 1, 2000, 5000, Word("hallo", 0, 500), language="de"),
+        window_of(engine, 2, 5000, 9000, language="fr"),
+    ]
+    transcript = transcript_of(engine, windows, [])
+    assert [(segment.text, segment.language) for segment in transcript.segments] == [("Hello.", "en"), ("Hallo.", "de")]
+    assert [(spoken.language, spoken.duration_ms) for spoken in transcript.languages] == [("de", 3000), ("en", 2000)]
+
+
+def test_verdict_and_languages_are_kept_with_the_window(engine: LocalEngine) -> None:
+    window = window_of(engine, 0, 0, 2000, verdict=Verdict.DOUBTFUL, language_probabilities={"en": 0.75, "de": 0.25})
+    assert (window.verdict, dict(window.language_probabilities)) == ("doubtful", {"en": 0.75, "de": 0.25})
+    assert window_of(engine, 0, 0, 2000).verdict == ""

@@ -13,6 +13,7 @@ from services.inference.domain import (
     LeaseLost,
     MediaUnprocessable,
     Stopped,
+    TranscriptIncomplete,
     TranscriptionFailed,
 )
 from services.inference.engines.engine import EngineFailed, LanguageUnsupported
@@ -27,6 +28,7 @@ from services.mesh.status import RemoteError
     [
         (MediaUnprocessable(), "MEDIA_UNPROCESSABLE", False),
         (TranscriptionFailed(), "TRANSCRIPTION_FAILED", False),
+        (TranscriptIncomplete(), "TRANSCRIPT_INCOMPLETE", False),
         (LanguageNotSupported(), "LANGUAGE_NOT_SUPPORTED", False),
         (LanguageUnsupported("not French"), "LANGUAGE_NOT_SUPPORTED", False),
         (DecoderDied("signal SIGKILL"), "MEDIA_UNPROCESSABLE", True),

@@ -137,6 +137,15 @@ async def test_engine_that_fails_on_every_window_fails_the_job(stage: Stage) -> 
     assert (event.reason, event.retryable) == ("TRANSCRIPTION_FAILED", False)
 
 
+async def test_strict_job_with_a_gap_fails_for_good(stage: Stage) -> None:
+    stage.engine.trouble = lambda number: WindowFailed("broken") if number == 1 else None
+    job = stage.job(TWO_VOICES, strict=True)
+    await stage.run(job)
+    event = await stage.failed(job)
+    assert (event.reason, event.retryable) == ("TRANSCRIPT_INCOMPLETE", False)
+    assert event.message
+
+
 async def test_engine_that_dies_under_the_job_gives_it_back(stage: Stage) -> None:
     def die(number: int) -> Exception:
         stage.engine.dead = True
