@@ -66,6 +66,11 @@ class TritonEngine:
         return self._description.languages if self._description else ()
 
     @property
+    def production(self) -> bool:
+        """Whether that is no test model."""
+        return not self.test
+
+    @property
     def test(self) -> bool:
         """Whether that is the bundled test model."""
         return self.model == TEST_MODEL
@@ -190,10 +195,17 @@ async def open_triton_engine(settings: InferenceSettings) -> AsyncIterator[Trito
     times = WatchTimes(stuck_seconds=settings.triton_call_seconds, load_seconds=settings.triton_load_seconds)
     async with open_triton_server(address) as server:
         engine = TritonEngine(server, times, may_load=settings.triton_model_control, configured_model=settings.model)
-        with ungrouped():
-            async with asyncio.TaskGroup() as group:
-                watching = group.create_task(engine.watch(), name="triton watch")
-                try:
-                    yield engine
-                finally:
-                    watching.cancel()
+        async with watched(engine):
+            yield engine
+
+
+@asynccontextmanager
+async def watched(engine: TritonEngine) -> AsyncIterator[None]:
+    """Within, the engine's server is looked after."""
+    with ungrouped():
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(engine.watch(), name="triton watch")
+            try:
+                yield
+            finally:
+                watching.cancel()

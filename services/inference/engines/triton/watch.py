@@ -97,7 +97,6 @@ class ModelWatch:
     may_load: bool
     _looks_unready: int = 0
     _revivals: int = 0
-    _progress: Progress | None = None
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -122,10 +121,11 @@ class ModelWatch:
         if self.health.process_lost:
             await self._restore(f"A process of the model {self.health.model} ended")
             return
+        before = await self._progress()
         try:
             await self._ask(suspected)
         except CallFailed as failure:
-            await self._treat(failure)
+            await self._treat(failure, before)
 
     async def _ask(self, suspected: bool) -> None:
         """A canary may wait behind a full batch, which says nothing; so it gets the time that a batch may take."""
@@ -139,7 +139,7 @@ class ModelWatch:
         self._looks_unready = self._revivals = 0
         self.health.heal()
 
-    async def _treat(self, failure: CallFailed) -> None:
+    async def _treat(self, failure: CallFailed, before: Progress | None) -> None:
         model = self.health.model
         match failure.fault:
             case Fault.GONE:
@@ -149,9 +149,10 @@ class ModelWatch:
             case Fault.UNREADY:
                 await self._await_loading(failure)
             case Fault.FULL:
-                await self._check_progress()
+                # It has enough to do, and a queue that stands still is noticed by those in it.
+                pass
             case Fault.LATE:
-                await self._check_progress()
+                await self._check_progress(before)
             case _:
                 await self._restore(f"The model {model} does not work: {failure.message.rstrip('.')}")
 
@@ -161,15 +162,17 @@ class ModelWatch:
         if self.may_load and self._looks_unready >= _PATIENT_LOOKS:
             await self._load(self.server.load)
 
-    async def _check_progress(self) -> None:
-        """A model that worked since the last look is busy; one that did nothing for so long is stuck."""
-        try:
-            progress = await self.server.progress(self.health.model)
-        except CallFailed:
-            return
-        before, self._progress = self._progress, progress
-        if before == progress:
+    async def _check_progress(self, before: Progress | None) -> None:
+        """A model that worked while the canary waited is busy; one that finished nothing is stuck."""
+        if before is not None and before == await self._progress():
             await self._restore(f"The model {self.health.model} has not finished anything for {self.times.stuck_seconds:.0f} s")
+
+    async def _progress(self) -> Progress | None:
+        """None when it cannot be told; a canary tells what is wrong then."""
+        try:
+            return await self.server.progress(self.health.model)
+        except CallFailed:
+            return None
 
     async def _restore(self, trouble: str) -> None:
         """Give the model new processes, unless somebody did meanwhile."""
