@@ -20,6 +20,7 @@ def decoded(average: float, no_speech: float) -> Decoded:
         (-0.3, 0.1, "again and " * 30, Verdict.REPETITIVE),
         (-1.1, 0.7, "again and " * 30, Verdict.SILENT),
         (-0.3, 0.7, "a plain sentence", Verdict.ACCEPTED),
+        (-0.3, 0.96, "a plain sentence", Verdict.SILENT),
     ],
 )
 def test_verdicts(average: float, no_speech: float, text: str, verdict: Verdict) -> None:
