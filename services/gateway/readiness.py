@@ -64,7 +64,7 @@ class Readiness:
                 models = await self._models()
         except (MeshError, TimeoutError):
             return []
-        return [{"name": model.name, "engine": model.engine, "production": model.production} for model in models]
+        return [{"name": model.name, "engine": model.engine, "production": model.production, "test": model.test} for model in models]
 
 
 async def _is_up(dependency: Dependency) -> bool:

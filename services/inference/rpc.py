@@ -36,7 +36,7 @@ class InferenceRpc(InferenceServiceServicer):
             name=engine.model,
             engine=engine.name,
             languages=engine.languages,
-            production=engine.name != "local",
+            production=engine.production,
             translates=engine.translates,
             test=engine.test,
             precision=engine.precision,

@@ -18,6 +18,7 @@ class TroubledEngine:
     languages = ("en",)
     punctuates = False
     translates = False
+    production = False
     test = False
     precision = ""
 

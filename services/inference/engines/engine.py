@@ -54,6 +54,10 @@ class Engine(Protocol):
         """ISO 639-1 codes it transcribes."""
 
     @property
+    def production(self) -> bool:
+        """Whether the recogniser is fit for real recordings: neither the demo one nor one for tests."""
+
+    @property
     def test(self) -> bool:
         """Whether the recogniser was made for tests and is of no use for real speech."""
 

@@ -32,6 +32,7 @@ class LocalEngine:
     name = "local"
     model: str = "pocketsphinx-en-us"
     languages: tuple[str, ...] = (LANGUAGE,)
+    production: bool = False
     test: bool = False
     precision: str = ""
     translates: bool = False

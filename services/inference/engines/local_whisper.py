@@ -37,6 +37,7 @@ class LocalWhisperEngine(LocalEngine):
         self.model = model.name
         self.languages = model.languages
         self.translates = model.translates
+        self.production = not model.test
         self.test = model.test
         self.precision = setup.precision
 
