@@ -3,7 +3,6 @@
 from services.stack.models import RunningModel
 from services.stack.supervisor import Mesh
 
-_DEMO_MODEL = "pocketsphinx-en-us"
 _DEMO_ENGINE = "The bundled engine is a demo engine for English: fine to try everything, too weak for real recordings."
 _TEST_MODEL = "This is a test model: it shows that everything works and understands samples/whisper-meeting, not real recordings."
 
@@ -33,6 +32,8 @@ Ctrl-C stops it."""
 
 def _describe(model: RunningModel) -> list[str]:
     lines = [f"{model.name}, {model.engine} engine, languages: {', '.join(model.languages) or 'any'}"]
-    if not model.production:
-        lines.append(_DEMO_ENGINE if model.name == _DEMO_MODEL else _TEST_MODEL)
+    if model.test:
+        lines.append(_TEST_MODEL)
+    elif not model.production:
+        lines.append(_DEMO_ENGINE)
     return lines

@@ -12,12 +12,13 @@ _TIMEOUT_SECONDS = 15.0
 
 
 class RunningModel(NamedTuple):
-    """A speech model that is ready."""
+    """A speech model that is ready. test: of no use for real speech."""
 
     name: str
     engine: str
     languages: Sequence[str]
     production: bool
+    test: bool
 
 
 async def list_models(inference_address: str, signer: TokenSigner, workspace_id: str) -> Sequence[RunningModel]:
@@ -29,4 +30,4 @@ async def list_models(inference_address: str, signer: TokenSigner, workspace_id:
     ) as channel:
         with calling_as(operator):
             answer = await InferenceServiceStub(channel).ListModels(ListModelsRequest())
-    return [RunningModel(model.name, model.engine, list(model.languages), model.production) for model in answer.models]
+    return [RunningModel(model.name, model.engine, list(model.languages), model.production, model.test) for model in answer.models]
