@@ -59,6 +59,7 @@ class Hub:
     ignore_ranges: bool = False
     spoil: set[str] = field(default_factory=set)
     busy: int = 0
+    bare: bool = False
     hanging: threading.Event = field(default_factory=threading.Event)
 
     def fetched(self, name: str) -> list[Asked]:
@@ -70,7 +71,7 @@ class Hub:
         found = self._find(request)
         if isinstance(found, Response):
             return found
-        blobs = request.query_params.get("blobs") == "true"
+        blobs = request.query_params.get("blobs") == "true" and not self.bare
         siblings = [_sibling(found, path, content, blobs) for path, content in found.files.items()]
         document = {"id": _id(request), "sha": found.commit, "siblings": siblings, "cardData": {"license": found.licence}, "tags": []}
         return JSONResponse(document)

@@ -1,6 +1,7 @@
 """The hub, a model to put on it, and the command line against it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from services.inference.models.whisper.precision import Precision
+from services.models_cli.pulling import Pull, run_pull
 from tests.hub import Hub, Repository, open_hub, read_folder
 from tests.inference.models.tiny_whisper import build_tiny_whisper
 
@@ -44,6 +47,20 @@ def hub(checkpoint: Path) -> Iterator[Hub]:
 def data(tmp_path: Path) -> Path:
     """The data folder."""
     return tmp_path / "data"
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
+    """The model as installed from a folder, to be copied."""
+    directory = tmp_path_factory.mktemp("prepared")
+    run_pull(Pull(str(checkpoint), directory, [Precision.INT8]))
+    return directory / NAME
+
+
+@pytest.fixture
+def installed(prepared: Path, data: Path) -> Path:
+    """The folder of an installed model."""
+    return Path(shutil.copytree(prepared, data / "models" / NAME))
 
 
 @pytest.fixture

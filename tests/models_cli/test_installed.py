@@ -1,5 +1,6 @@
 """Installed models are listed, exported, checked and removed."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -14,13 +15,6 @@ from services.inference.models.whisper.precision import Precision
 from tests.models_cli.conftest import NAME, ROOT, Outcome
 
 Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def installed(models: Run, data: Path, checkpoint: Path) -> Path:
-    """The folder of an installed model."""
-    assert models("pull", str(checkpoint)).status == 0
-    return data / "models" / NAME
 
 
 def test_the_list_has_what_is_installed_and_what_can_be(models: Run, installed: Path) -> None:
@@ -73,8 +67,6 @@ def test_a_changed_file_is_found(file: str, advice: str, models: Run, installed:
 
 
 def test_a_graph_that_does_not_run_is_found_though_its_digest_is_right(models: Run, installed: Path) -> None:
-    import hashlib
-
     (installed / "onnx" / "int8" / "rows.onnx").write_bytes(b"no graph")
     manifest = json.loads((installed / MANIFEST_FILE).read_text())
     manifest["exports"]["int8"]["onnx/int8/rows.onnx"] = hashlib.sha256(b"no graph").hexdigest()
@@ -102,6 +94,16 @@ def test_remove_asks_and_takes_yes(models: Run, installed: Path) -> None:
     assert models("remove", NAME, "--yes").status == 0
     assert not [path for path in installed.parent.iterdir() if path.is_dir()]
     assert "no model" in models("remove", NAME, "--yes").err
+
+
+def test_without_the_exporter_the_packages_to_install_are_told(installed: Path) -> None:
+    program = "import sys\nsys.modules['onnx'] = sys.modules['safetensors'] = None\nfrom services.cli import main\nmain()\n"
+    for arguments in (["export", NAME], ["verify", NAME]):
+        command = [sys.executable, "-c", program, "models", *arguments, "--models-directory", str(installed.parent)]
+        outcome = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+        assert outcome.returncode == 1
+        assert "install steno[inference,whisper-export]" in outcome.stderr
+        assert "Traceback" not in outcome.stderr
 
 
 def test_up_with_a_model_that_is_not_there_says_how_to_get_it(data: Path) -> None:

@@ -83,9 +83,8 @@ def test_a_model_carried_over_keeps_where_it_came_from_and_its_exports(models: R
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "onnx/int8/decoder.onnx"])
-def test_a_model_damaged_on_its_way_is_refused(file: str, models: Run, data: Path, tmp_path: Path) -> None:
-    assert models("pull", REPOSITORY).status == 0
-    shutil.move(data / "models" / NAME, tmp_path / "stick")
+def test_a_model_damaged_on_its_way_is_refused(file: str, models: Run, data: Path, prepared: Path, tmp_path: Path) -> None:
+    shutil.copytree(prepared, tmp_path / "stick")
     content = bytearray((tmp_path / "stick" / file).read_bytes())
     content[-1] ^= 1
     (tmp_path / "stick" / file).write_bytes(content)

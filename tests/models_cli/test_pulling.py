@@ -1,6 +1,7 @@
 """A model is fetched whole, once, from where it is told, or not at all."""
 
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -97,6 +98,26 @@ def test_a_server_without_ranges_is_borne(models: Run, hub: Hub, data: Path) -> 
     assert models("pull", REPOSITORY, "--no-export").status == 0
     assert [asked.range for asked in hub.fetched(WEIGHTS)] == ["", "bytes=100000-"]
     assert "is not the file" not in models("verify").out
+
+
+def test_a_mirror_that_lists_names_alone_is_asked_for_each_file(models: Run, hub: Hub, data: Path) -> None:
+    hub.bare = True
+    hub.cuts.append(100_000)
+    assert models("pull", REPOSITORY, "--no-export").status == 0
+    assert [asked.range for asked in hub.fetched(WEIGHTS)] == ["", "bytes=100000-"]
+    hub.spoil.add(WEIGHTS)
+    assert "another checksum" in models("pull", REPOSITORY, "--name", "again", "--no-export").err
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(spawn: Spawn, hub: Hub) -> None:
+    hub.cuts.append(-200_000)
+    with spawn("pull", REPOSITORY, "--no-export") as process:
+        assert hub.hanging.wait(60)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "goes on from there" in err
+    assert "Traceback" not in err
 
 
 def test_a_busy_store_is_asked_again(models: Run, hub: Hub) -> None:
