@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from services.inference.engines.engine import EngineFailed, LanguageUnsupported, WindowFailed, WindowParameters
 from services.inference.engines.triton.calls import MOST_FAILURES, MOST_LOSSES
-from services.inference.engines.triton.engine import TritonEngine
+from services.inference.engines.triton.engine import TritonEngine, open_triton_engine
 from services.inference.models.vad_state import VadState
 from services.inference.pcm import SAMPLE_RATE_HZ, Pcm
+from services.inference.settings import InferenceSettings
 from services.inference.transcript import Verdict, WindowResult
 from services.inference.triton import wire
+from tests.certificates import write_identity
 from tests.inference.engines.triton_peer import (
     BATCH,
     DESCRIPTION,
@@ -195,6 +198,16 @@ async def test_restricted_model_control_is_opened_by_its_header() -> None:
         async with engine_at(port, control_header="key=secret") as engine:
             await until_well(engine)
             assert len(peer.loads) == 1
+
+
+async def test_server_behind_tls_is_asked_only_when_its_certificate_is_known(tmp_path: Path) -> None:
+    identity = write_identity(tmp_path, ["localhost"])
+    async with serving(TritonPeer(), identity=identity) as port:
+        known = InferenceSettings(triton_address=f"localhost:{port}", triton_tls=True, triton_tls_ca_file=identity.certificate)
+        async with open_triton_engine(known) as engine:
+            await until_well(engine)
+        async with open_triton_engine(known.model_copy(update={"triton_tls_ca_file": None})) as engine:
+            await until_trouble(engine, "Triton at localhost", "cannot be reached", "CERTIFICATE")
 
 
 async def test_window_that_kills_its_process_is_given_up_and_takes_no_other_along() -> None:

@@ -23,7 +23,7 @@ UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
         (UNAVAILABLE, "Request for unknown model: 'whisper' version 1 is not at ready state", Fault.UNREADY, False),
         (UNAVAILABLE, "This protocol is restricted, expecting header 'triton-grpc-protocol-key'", Fault.REFUSED, False),
         (UNAVAILABLE, "explicit model load / unload is not allowed if polling is enabled", Fault.REFUSED, False),
-        (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'whisper' has no available versions", Fault.UNREADY, True),
+        (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'whisper' has no available versions", Fault.UNREADY, False),
         (grpc.StatusCode.INTERNAL, "Stub process 'whisper_0' is not healthy.", Fault.DEAD, True),
         (grpc.StatusCode.INTERNAL, "Failed to process the request(s) for model 'whisper_0', message: ValueError", Fault.FAILED, True),
         (grpc.StatusCode.UNKNOWN, "unexpected", Fault.FAILED, True),

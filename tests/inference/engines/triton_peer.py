@@ -19,6 +19,7 @@ from services.inference.engines.triton.watch import WatchTimes
 from services.inference.pcm import SAMPLE_RATE_HZ
 from services.inference.transcript import Verdict, WindowResult
 from services.inference.triton import wire
+from tests.certificates import Identity
 
 # As Triton 24.10 says them.
 DEAD = (grpc.StatusCode.INTERNAL, "Stub process 'whisper_0' is not healthy.")
@@ -39,7 +40,7 @@ def answer(window: wire.WindowTry) -> WindowResult:
 
 
 @dataclass
-class TritonPeer(service_pb2_grpc.GRPCInferenceServiceServicer):
+class TritonPeer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
     """trouble: of one window, None to answer it; a window as short as the canary's is one. poison: a window that kills its process."""
 
     trouble: Callable[[wire.WindowTry], Trouble | None] = lambda window: None
@@ -150,12 +151,17 @@ def to_response(model: str, outputs: wire.Arrays) -> Any:
     return replace_inputs(to_request(model, outputs))
 
 
+def _credentials(identity: Identity) -> grpc.ServerCredentials:
+    return grpc.ssl_server_credentials([(identity.key.read_bytes(), identity.certificate.read_bytes())])
+
+
 @asynccontextmanager
-async def serving(peer: TritonPeer, port: int = 0) -> AsyncIterator[int]:
-    """The peer on a port of this machine."""
+async def serving(peer: TritonPeer, port: int = 0, identity: Identity | None = None) -> AsyncIterator[int]:
+    """The peer on a port of this machine, over TLS with an identity."""
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", 64 * 1024 * 1024), ("grpc.so_reuseport", 0)])
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(peer, server)
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    place = f"127.0.0.1:{port}"
+    bound = server.add_secure_port(place, _credentials(identity)) if identity else server.add_insecure_port(place)
     await server.start()
     try:
         yield bound

@@ -10,7 +10,7 @@ from services.inference.engines.engine import EngineFailed, LanguageUnsupported,
 from services.inference.engines.triton import canaries
 from services.inference.engines.triton.calls import ModelCalls
 from services.inference.engines.triton.climb import climb
-from services.inference.engines.triton.faults import CallFailed
+from services.inference.engines.triton.faults import CallFailed, understood
 from services.inference.engines.triton.health import ModelHealth
 from services.inference.engines.triton.limit import CallLimit
 from services.inference.engines.triton.server import TritonAddress, TritonServer, open_triton_server
@@ -121,13 +121,14 @@ class TritonEngine:
             temperature=parameters.temperature or 0.0,
         )
         try:
-            return await climb(lambda one: self._try(one, parameters.priority), window)
+            # What was begun goes before what is new: it holds a place until it ends.
+            return await climb(lambda one: self._try(one, parameters.priority if one is window else 0), window)
         except (CallFailed, wire.BadRequest) as error:
             raise WindowFailed(str(error)) from error
 
     async def _try(self, window: wire.WindowTry, priority: int) -> WindowResult:
         outputs = await self._calls[wire.WHISPER].ask(wire.encode_window(window), priority)
-        return wire.decode_result(outputs)
+        return understood(lambda: wire.decode_result(outputs))
 
     async def speech_probabilities(self, pcm: Pcm, state: VadState) -> tuple[Floats, VadState]:
         """Waits for Triton. Raises EngineFailed for audio on which the model fails while it works otherwise."""

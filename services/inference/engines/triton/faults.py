@@ -5,9 +5,13 @@ not ready, and a part of the API that the operator closed. The messages are thos
 that is gone, which is looked after and tried again.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
+from typing import TypeVar
 
 import grpc
+
+T = TypeVar("T")
 
 
 class Fault(StrEnum):
@@ -60,7 +64,8 @@ def classify(code: grpc.StatusCode, message: str) -> CallFailed:
         return _unavailable(message, told)
     if _DEAD in told:
         return CallFailed(Fault.DEAD, message)
-    return CallFailed(_BY_CODE.get(code, Fault.FAILED), message)
+    fault = _BY_CODE.get(code, Fault.FAILED)
+    return CallFailed(fault, message, reached=fault is not Fault.UNREADY)
 
 
 def _unavailable(message: str, told: str) -> CallFailed:
@@ -68,3 +73,11 @@ def _unavailable(message: str, told: str) -> CallFailed:
         if any(phrase in told for phrase in phrases):
             return CallFailed(fault, message, reached=False)
     return CallFailed(Fault.GONE, message, reached=not any(phrase in told for phrase in _NEVER_CONNECTED))
+
+
+def understood(decode: Callable[[], T]) -> T:
+    """What an answer says. Raises CallFailed for one in another form than ours."""
+    try:
+        return decode()
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise CallFailed(Fault.REFUSED, f"it answers in another form: {error!r}") from error

@@ -79,7 +79,9 @@ class ServerWatch:
 def _behaviour(failure: CallFailed) -> str:
     if failure.fault is Fault.LATE:
         return "takes connections and does not answer"
-    return "cannot be reached" if not failure.reached else f"does not serve: {failure.message}"
+    if failure.reached:
+        return f"does not serve: {failure.message}"
+    return f"cannot be reached: {failure.message.rpartition('last error: ')[2]}"
 
 
 @dataclass
@@ -149,8 +151,9 @@ class ModelWatch:
             case Fault.UNREADY:
                 await self._await_loading(failure)
             case Fault.FULL:
-                # It has enough to do, and a queue that stands still is noticed by those in it.
-                pass
+                # It has enough to do; a queue that stands still is noticed by those in it.
+                if not self.health.process_lost:
+                    self._recovered()
             case Fault.LATE:
                 await self._check_progress(before)
             case _:
