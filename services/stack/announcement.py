@@ -3,6 +3,7 @@
 from services.stack.models import RunningModel
 from services.stack.supervisor import Mesh
 
+_LANGUAGES_TOLD = 8
 _DEMO_ENGINE = "The bundled engine is a demo engine for English: fine to try everything, too weak for real recordings."
 _TEST_MODEL = "This is a test model: it shows that everything works and understands samples/whisper-meeting, not real recordings."
 
@@ -31,9 +32,15 @@ Ctrl-C stops it."""
 
 
 def _describe(model: RunningModel) -> list[str]:
-    lines = [f"{model.name}, {model.engine} engine, languages: {', '.join(model.languages) or 'any'}"]
+    lines = [f"{model.name}, {model.engine} engine, languages: {_languages(model)}"]
     if model.test:
         lines.append(_TEST_MODEL)
     elif not model.production:
         lines.append(_DEMO_ENGINE)
     return lines
+
+
+def _languages(model: RunningModel) -> str:
+    if len(model.languages) > _LANGUAGES_TOLD:
+        return f"{', '.join(model.languages[:_LANGUAGES_TOLD])} and {len(model.languages) - _LANGUAGES_TOLD} more"
+    return ", ".join(model.languages) or "any"

@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +105,20 @@ def test_without_the_exporter_the_packages_to_install_are_told(installed: Path) 
         assert outcome.returncode == 1
         assert "install steno[inference,whisper-export]" in outcome.stderr
         assert "Traceback" not in outcome.stderr
+
+
+def test_up_runs_an_installed_model(installed: Path, data: Path, tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    command = [sys.executable, "-m", "services.cli", "up", "--port", "0", "--model", NAME, "--data", str(data), "--ready-file", str(ready)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        until = time.monotonic() + 120
+        while not ready.exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        models = json.loads(ready.read_text())["models"] if ready.exists() else []
+        process.terminate()
+        out, err = process.communicate(timeout=60)
+    assert [(model["name"], model["engine"], model["production"]) for model in models] == [(NAME, "local", True)], err
+    assert "languages: en, zh, de, es" in out
 
 
 def test_up_with_a_model_that_is_not_there_says_how_to_get_it(data: Path) -> None:
