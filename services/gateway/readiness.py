@@ -64,7 +64,17 @@ class Readiness:
                 models = await self._models()
         except (MeshError, TimeoutError):
             return []
-        return [{"name": model.name, "engine": model.engine, "production": model.production, "test": model.test} for model in models]
+        return [_described(model) for model in models]
+
+
+def _described(model: Model) -> dict[str, Json]:
+    return {
+        "name": model.name,
+        "engine": model.engine,
+        "production": model.production,
+        "test": model.test,
+        "trouble": model.trouble or None,
+    }
 
 
 async def _is_up(dependency: Dependency) -> bool:

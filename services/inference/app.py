@@ -96,7 +96,7 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
         transcriptions = await enter(_open_transcriptions(settings, bench, billing, lifecycle.stopping))
         registration = Registration(
             add_InferenceServiceServicer_to_server,
-            InferenceRpc(engine, voices, transcriptions),
+            InferenceRpc(engine, readiness, voices, transcriptions),
             inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"],
         )
         authenticate = await enter(open_authentication(settings.billing_address, signer, bus, settings.rpc_timeout_seconds))

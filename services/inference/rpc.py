@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from services.inference.engines.engine import Engine
+from services.inference.readiness import EngineReadiness
 from services.inference.speakers import to_bytes
 from services.inference.streaming.transcriptions import Transcriptions
 from services.inference.voices import Voices
@@ -24,8 +25,9 @@ from steno.inference.v1.inference_service_pb2_grpc import InferenceServiceServic
 class InferenceRpc(InferenceServiceServicer):
     """Says what the engine runs, transcribes, and describes voices."""
 
-    def __init__(self, engine: Engine, voices: Voices, transcriptions: Transcriptions) -> None:
+    def __init__(self, engine: Engine, readiness: EngineReadiness, voices: Voices, transcriptions: Transcriptions) -> None:
         self._engine = engine
+        self._readiness = readiness
         self._voices = voices
         self._transcriptions = transcriptions
 
@@ -41,6 +43,7 @@ class InferenceRpc(InferenceServiceServicer):
             test=engine.test,
             precision=engine.precision,
             max_window_seconds=engine.max_window_seconds,
+            trouble=self._readiness.trouble,
         )
         return ListModelsResponse(models=[model])
 

@@ -26,7 +26,9 @@ async def test_readyz_names_every_dependency_and_the_engine(client: httpx2.Async
     assert response.status_code == 200
     states = {name: dependency["state"] for name, dependency in body["dependencies"].items()}
     assert states == {"billing": "up", "storage": "up", "jobs": "up", "inference": "up", "nats": "down"}
-    assert body["models"] == [{"name": "pocketsphinx-en-us", "engine": "local", "production": False, "test": False}]
+    assert body["models"] == [
+        {"name": "pocketsphinx-en-us", "engine": "local", "production": False, "test": False, "trouble": None},
+    ]
 
 
 @pytest.mark.parametrize(("service", "status"), [("billing", 503), ("inference", 200)])

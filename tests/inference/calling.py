@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from services.inference.charging import Cashier, open_cashier
+from services.inference.readiness import EngineReadiness
 from services.inference.rpc import InferenceRpc
 from services.inference.slots import Slots
 from services.inference.streaming.sources import Sources
@@ -154,7 +155,9 @@ async def serving(
         room = Slots(slots, waiting, "Too many.")
         transcriptions = Transcriptions(bench.engine, bench.pipeline, sources, cashier, room, most_seconds, stopping)
         voices = Voices(stage.house.engine, bench.sandbox, bench.scratch, Slots(2, 2, "Too many."))
-        rpc = Registration(add_InferenceServiceServicer_to_server, InferenceRpc(bench.engine, voices, transcriptions), SERVICE)
+        rpc = Registration(
+            add_InferenceServiceServicer_to_server, InferenceRpc(bench.engine, EngineReadiness(), voices, transcriptions), SERVICE
+        )
         server = await enter(open_server(settings, TokenVerifier(key, "inference"), authenticate=None, servicers=[rpc]))
         channel = await enter(
             open_channel(
