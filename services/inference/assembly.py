@@ -22,6 +22,7 @@ from steno.jobs.v1.transcript_pb2 import Gap, Transcript
 
 WINDOW_FAILED = "WINDOW_FAILED"
 REPETITIVE_TEXT = "REPETITIVE_TEXT"
+REPETITIVE_AUDIO = "REPETITIVE_AUDIO"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,13 @@ def to_window_transcript(window: Window, engine: Engine, result: WindowResult | 
     return transcript
 
 
+def to_loop_transcript(window: Window, engine: Engine) -> WindowTranscript:
+    """The checkpoint of a window whose sound only repeats itself."""
+    transcript = to_window_transcript(window, engine, None)
+    transcript.gap_reason = REPETITIVE_AUDIO
+    return transcript
+
+
 def _in_file_time(word: Word, window: Window) -> Word:
     return Word(word.text, window.to_file_ms(word.start_ms), window.to_file_ms(word.end_ms), word.probability)
 
@@ -87,9 +95,9 @@ def no_speech(audio: Audio, ratio: float, engine: Engine) -> Transcript:
 
 
 def to_transcript(recognition: Recognition) -> Transcript:
-    """The whole transcript, without its job's id; one without a word or a gap says that nobody talks."""
+    """The whole transcript, without its job's id; one without a word says that nobody talks, unless the engine failed."""
     audio, engine, windows = recognition.audio, recognition.engine, recognition.windows
-    if not any(window.words or window.gap_reason for window in windows):
+    if not any(window.words or window.gap_reason not in ("", REPETITIVE_AUDIO) for window in windows):
         return no_speech(audio, recognition.speech_ratio, engine)
     words = assign_speakers(list(words_of(windows)), recognition.turns)
     labels = speaker_labels({turn.speaker for turn in recognition.turns}, recognition.names)

@@ -7,12 +7,13 @@ from itertools import accumulate
 
 from structlog.typing import FilteringBoundLogger
 
-from services.inference.assembly import WINDOW_FAILED, to_window_transcript
+from services.inference.assembly import WINDOW_FAILED, to_loop_transcript, to_window_transcript
 from services.inference.audio import Audio
 from services.inference.domain import EngineUnavailable, TranscriptIncomplete
 from services.inference.engines.engine import Engine, EngineFailed, WindowFailed, WindowParameters
 from services.inference.failures import ungrouped
 from services.inference.languages import misheard
+from services.inference.loops import repeats_itself
 from services.inference.scheduling import Party, Priority, WindowScheduler, priority_after
 from services.inference.transcript import Verdict
 from services.inference.windows import Window
@@ -126,9 +127,12 @@ class Hearing:
 
     async def _decoded(self, window: Window, parameters: WindowParameters) -> WindowTranscript:
         asked = replace(parameters, priority=int(self._priorities[window.index]))
+        # Cut within the turn: of hours of audio only the windows under way are in memory.
+        pcm = self.audio.copy(window.start_ms, window.end_ms)
+        if await asyncio.to_thread(repeats_itself, pcm):
+            return to_loop_transcript(window, self.engine)
         try:
-            # Cut within the turn: of hours of audio only the windows under way are in memory.
-            result = await self.engine.transcribe_window(self.audio.copy(window.start_ms, window.end_ms), asked)
+            result = await self.engine.transcribe_window(pcm, asked)
         except WindowFailed:
             return to_window_transcript(window, self.engine, None)
         return to_window_transcript(window, self.engine, result)
