@@ -291,6 +291,13 @@ async def test_doubtful_window_climbs_with_the_language_of_its_first_try() -> No
     assert result.language_probabilities == {"de": 0.9}
 
 
+async def test_language_that_may_not_be_asked_for_is_found_out_at_every_rung() -> None:
+    peer = TritonPeer(result=lambda one: replace(doubtful_below(0.4)(one), language="fr"))
+    async with serving(peer) as port, engine_at(port) as engine:
+        assert (await engine.transcribe_window(window(), PLAIN)).language == "fr"
+    assert [one.language for one in peer.windows] == [None, None, None]
+
+
 async def test_best_of_six_doubtful_tries_is_kept() -> None:
     peer = TritonPeer(result=lambda one: replace(doubtful_below(9.0)(one), average_log_probability=-abs(one.temperature - 0.6)))
     async with serving(peer) as port, engine_at(port) as engine:

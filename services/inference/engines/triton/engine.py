@@ -122,7 +122,7 @@ class TritonEngine:
         )
         try:
             # What was begun goes before what is new: it holds a place until it ends.
-            return await climb(lambda one: self._try(one, parameters.priority if one is window else 0), window)
+            return await climb(lambda one: self._try(one, parameters.priority if one is window else 0), window, self.languages)
         except (CallFailed, wire.BadRequest) as error:
             raise WindowFailed(str(error)) from error
 
