@@ -87,8 +87,6 @@ def test_what_was_sent_is_never_taken_back(windows: list[WindowTranscript], rand
     assert parts(everything) == (list(final.segments), list(final.gaps))
     starts = [getattr(response, str(response.WhichOneof("event"))).start_offset_ms for response in everything]
     assert starts == sorted(starts)
-    if language:
-        assert len(everything) == len(sent), "nothing was left for the end"
 
 
 def test_a_segment_before_a_long_pause_needs_nothing_of_what_follows() -> None:

@@ -1,7 +1,9 @@
 """Transcribe over gRPC: the segments of a job as they become certain, paid for once, and stopped when nobody wants them."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -9,6 +11,7 @@ import pytest
 
 from services.inference.engines.engine import WindowFailed
 from services.inference.recordings import MAX_RECORDING_BYTES
+from services.inference.scheduling import WindowScheduler
 from services.mesh.identity import Caller, CallerKind, calling_as
 from services.mesh.status import RETRY_AFTER, RemoteError
 from steno.billing.v1.ledger_pb2 import Hold
@@ -67,6 +70,9 @@ async def test_the_segments_are_those_of_a_job_and_the_charge_is_its_charge(stag
 
 
 async def test_a_segment_comes_before_the_windows_behind_it_and_leaving_stops_the_work_at_once(stage: Stage) -> None:
+    # One turn at the engine, or the second window may be asked first.
+    pipeline = replace(stage.bench.pipeline, scheduler=WindowScheduler(lambda: 1))
+    stage.bench = replace(stage.bench, pipeline=pipeline)
     stage.engine.hanging = set(range(1, 10))
     async with serving(stage, slots=1, waiting=0) as calls:
         stream = calls.start(media=LONG_PAUSE.read_bytes())
@@ -82,6 +88,25 @@ async def test_a_segment_comes_before_the_windows_behind_it_and_leaving_stops_th
         responses = await calls.transcribe(media=HELLO.read_bytes())
     assert "calling" in " ".join(segment.text for segment in segments(responses)).lower()
     assert list(stage.bench.scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("clip", [HELLO, TWO_VOICES])
+async def test_the_end_is_told_after_the_charge_only(stage: Stage, clip: Path) -> None:
+    async with serving(stage) as calls:
+        calls.billing.away = {"Settle": 1_000}
+        stream, told = calls.start(media=clip.read_bytes()), list[TranscribeResponse]()
+        collecting = asyncio.create_task(collect(stream, told))
+        await until(lambda: calls.billing.away["Settle"] < 1_000, "the charge to be tried")
+        early = list(told)
+        calls.billing.away = {}
+        await collecting
+        assert len(segments(early)) < len(segments(told))
+        assert calls.billing.states() == [Hold.STATE_SETTLED]
+
+
+async def collect(stream: AsyncIterator[TranscribeResponse], told: list[TranscribeResponse]) -> None:
+    async for response in stream:
+        told.append(response)  # noqa: PERF401 (what has come is looked at meanwhile)
 
 
 async def test_silence_costs_nothing(stage: Stage) -> None:

@@ -42,7 +42,7 @@ class SegmentStream:
         self._planned = windows
 
     def add(self, index: int, window: WindowTranscript) -> list[TranscribeResponse]:
-        """What is certain once this window is heard. With speakers nothing is, before all are."""
+        """What is certain once this window is heard. With speakers nothing is, before all are; the end is left to `finish`."""
         if self.config.diarize:
             return []
         self._heard.setdefault(index, window)
@@ -50,7 +50,9 @@ class SegmentStream:
             self._take(self._heard[self._next])
             self._heard.pop(self._next - _REACH, None)
             self._next += 1
-        segments = self._closed()
+        if self._next >= len(self._planned):
+            return []
+        segments = self._closed(self._planned[self._next].start_ms)
         open_ms = self._words[0].start_ms if self._words else None
         gaps = [gap for gap in self._gaps if open_ms is None or gap.start_offset_ms < open_ms]
         del self._gaps[: len(gaps)]
@@ -80,13 +82,12 @@ class SegmentStream:
             self._spoken = [*self._spoken[-1:], window]
             self._twice |= said_twice(self._spoken)
 
-    def _closed(self) -> list[Segment]:
-        """Segments that no later word can join; their words are forgotten."""
-        border_ms = self._planned[self._next].start_ms if self._next < len(self._planned) else None
+    def _closed(self, border_ms: int) -> list[Segment]:
+        """Segments that no word from this time on can join; their words are forgotten."""
         # A word that was moved onto the border counts for the window that begins there.
-        words = list(takewhile(lambda word: border_ms is None or word.start_ms < border_ms, self._words))
+        words = list(takewhile(lambda word: word.start_ms < border_ms, self._words))
         segments = cut_segments(words, self._windows)
-        if segments and border_ms is not None and border_ms - words[-1].end_ms <= SEGMENT_PAUSE_MS:
+        if segments and border_ms - words[-1].end_ms <= SEGMENT_PAUSE_MS:
             segments.pop()
         messages = segment_messages(segments, self._windows, self.config, self.engine, twice=self._twice, first=self.segment_count)
         self._forget(sum(len(segment.words) for segment in segments))

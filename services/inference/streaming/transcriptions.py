@@ -81,10 +81,11 @@ class Transcriptions:
             order = Order(config, Party(caller.workspace_id, charge.id))
             async with blaming(self.engine):
                 transcript = await self.pipeline.transcribe(audio, order, {}, _reports(audio, self.engine, segments, out))
-            for response in segments.finish(transcript):
-                await out.put(response)
             charged_ms = await charge.settle(billable_ms(transcript.audio_duration_ms, transcript.speech_detected))
         semconv.AUDIO_SECONDS.inc(transcript.audio_duration_ms / 1000)
+        # After the charge: who leaves before it has not heard the end.
+        for response in segments.finish(transcript):
+            await out.put(response)
         await out.put(TranscribeResponse(completed=_completed(transcript, segments, charged_ms)))
 
     @asynccontextmanager
