@@ -19,7 +19,7 @@ from services.stack.triton.deployment import find_deployment
 from services.stack.triton.health import is_ready
 from services.stack.triton.interpreter import VARIABLE, validated
 from services.stack.triton.python import Python
-from services.stack.triton.server import MODELS, TritonServer
+from services.stack.triton.server import HOST, MODELS, TritonServer
 
 START_SECONDS = 120.0
 
@@ -60,8 +60,8 @@ async def triton_server(
     with ExitStack() as held:
         grpc_port, metrics_port = hold_free_port(held), hold_free_port(held)
     repository = repository or find_deployment() / "model_repository"
-    server = TritonServer(folder, interpreter(), repository, grpc_port, metrics_port, models, variables or {})
-    folder.mkdir(parents=True, exist_ok=True)
+    server = TritonServer(folder, interpreter(), repository, f"{HOST}:{grpc_port}", metrics_port, models, variables or {})
+    folder.parent.mkdir(parents=True, exist_ok=True)
     server.prepare()
     running = RunningTriton(server, Child(server.child(), folder / "triton.log"))
     async with supervised(running.child):

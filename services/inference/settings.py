@@ -25,7 +25,7 @@ class InferenceSettings(BusSettings, ServiceSettings):
     engine: Literal["local", "triton"] = Field(
         "local", description="Where the models run: local is this machine's processor, triton a Triton Inference Server."
     )
-    triton_address: str = Field("127.0.0.1:8001", description="host:port of Triton's gRPC server, for the engine triton.")
+    triton_address: str = Field("127.0.0.1:8001", description="host:port of Triton's gRPC server, or unix:PATH, for the engine triton.")
     triton_tls: bool = Field(False, description="Whether Triton is called over TLS.")
     triton_tls_ca_file: Path | None = Field(
         None, description="Certificate authorities (PEM file) that Triton's certificate is checked against; empty means the machine's."

@@ -41,7 +41,6 @@ class Ports:
 
     nats: int
     storage_data: int
-    triton: int
     triton_metrics: int
     services: Mapping[str, int]
 
@@ -54,9 +53,9 @@ def choose_ports(gateway_port: int) -> Ports:
     """Free ports for everything; the gateway's is the given one unless 0. Raises OSError when that is taken."""
     with ExitStack() as stack:
         gateway = _hold(stack, gateway_port) if gateway_port else hold_free_port(stack)
-        nats, storage_data, triton, triton_metrics = (hold_free_port(stack) for _ in range(4))
+        nats, storage_data, triton_metrics = (hold_free_port(stack) for _ in range(3))
         services = {service: gateway if service == "gateway" else hold_free_port(stack) for service in SERVICES}
-    return Ports(nats, storage_data, triton, triton_metrics, services)
+    return Ports(nats, storage_data, triton_metrics, services)
 
 
 def hold_free_port(stack: ExitStack) -> int:

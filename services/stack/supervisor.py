@@ -55,6 +55,7 @@ class Mesh:
     workspace: FirstWorkspace
     children: Mapping[str, Child]
     models: Sequence[RunningModel]
+    triton: EmbeddedTriton | None
 
 
 @asynccontextmanager
@@ -84,7 +85,7 @@ async def open_mesh(
                     lifecycle.spawn(echo(name, child.log_file, show_line, lifecycle.stopping), f"echo {name}")
                 lifecycle.spawn(child.keep_running(lifecycle.stopping), f"child {name}")
             try:
-                yield await _ready(data, ports, children, lifecycle, progress)
+                yield await _ready(data, ports, children, triton, lifecycle, progress)
             finally:
                 lifecycle.stop()
                 await stop_in_order(children)
@@ -97,7 +98,7 @@ def _make_children(
     write_config(config, ports.nats, data.events)
     specs: list[ChildSpec] = [nats_child(config)]
     if triton is not None:
-        server = triton.server(ports.triton, ports.triton_metrics)
+        server = triton.server(ports.triton_metrics)
         server.prepare()
         specs.append(server.child())
         overrides = {**overrides, **_to(server)}
@@ -111,16 +112,21 @@ def _to(triton: TritonServer) -> Mapping[str, str]:
 
 
 async def _ready(
-    data: DataDirectory, ports: Ports, children: Mapping[str, Child], lifecycle: Lifecycle, progress: Callable[[str], None]
+    data: DataDirectory,
+    ports: Ports,
+    children: Mapping[str, Child],
+    triton: EmbeddedTriton | None,
+    lifecycle: Lifecycle,
+    progress: Callable[[str], None],
 ) -> Mesh:
     signer = TokenSigner(load_key(data.identity_key), "operator")
     until = time.monotonic() + READY_SECONDS
     progress("waiting for nats")
     await _wait(lambda: _listens(ports.nats), children, "nats", lifecycle, until)
-    if "triton" in children:
+    if triton is not None:
         progress("waiting for triton")
         until = time.monotonic() + TRITON_READY_SECONDS
-        await _wait(lambda: is_ready(f"{HOST}:{ports.triton}"), children, "triton", lifecycle, until)
+        await _wait(lambda: is_ready(triton.address), children, "triton", lifecycle, until)
         until = time.monotonic() + READY_SECONDS
     for name in ("billing", "storage", "jobs", "inference"):
         progress(f"waiting for {name}")
@@ -132,7 +138,7 @@ async def _ready(
     async with httpx2.AsyncClient(timeout=2.0, trust_env=False) as client:
         await _wait(lambda: _gateway_ready(client, url), children, "gateway", lifecycle, until)
     models = await list_models(ports.address("inference"), signer, workspace.workspace_id)
-    return Mesh(url, ports, workspace, children, models)
+    return Mesh(url, ports, workspace, children, models, triton)
 
 
 async def _listens(port: int) -> bool:
@@ -238,9 +244,9 @@ def _ready_document(mesh: Mesh) -> dict[str, object]:
 
 def _triton(mesh: Mesh) -> dict[str, str] | None:
     """Where the embedded Triton listens; None without one."""
-    if "triton" not in mesh.children:
+    if mesh.triton is None:
         return None
-    return {"grpc": f"{HOST}:{mesh.ports.triton}", "metrics": f"http://{HOST}:{mesh.ports.triton_metrics}/metrics"}
+    return {"grpc": mesh.triton.address, "metrics": f"http://{HOST}:{mesh.ports.triton_metrics}/metrics"}
 
 
 def _addresses(mesh: Mesh) -> dict[str, object]:

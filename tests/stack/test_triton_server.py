@@ -3,17 +3,20 @@
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from services.stack.children import Child
 from services.stack.last_words import last_words
+from services.stack.triton.failures import TritonUnavailable
 from services.stack.triton.health import is_ready
-from services.stack.triton.server import STOP_SECONDS, TritonServer
+from services.stack.triton.server import STOP_SECONDS, TritonServer, open_to_its_user
 from services.stack.triton.shared_memory import SHARED_MEMORY, name_prefix
 from tests.servers import free_port
 from tests.stack.conftest import until
@@ -21,6 +24,7 @@ from tests.stack.triton_world import BROKEN, MODEL, ask, family, regions, write_
 from tests.triton_server import interpreter, supervised, triton_server
 
 ROOT = Path(__file__).parents[2]
+READY_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -31,10 +35,17 @@ def repository(tmp_path: Path) -> Path:
 
 
 def _server(folder: Path, repository: Path, *models: str) -> TritonServer:
-    folder.mkdir(exist_ok=True)
-    server = TritonServer(folder, interpreter(), repository, free_port(), free_port(), models)
+    server = TritonServer(folder, interpreter(), repository, f"127.0.0.1:{free_port()}", free_port(), models)
     server.prepare()
     return server
+
+
+async def _started(child: Child, server: TritonServer, starts: int) -> None:
+    """Until it was started so many times and answers."""
+    await until(lambda: child.starts >= starts)
+    end = time.monotonic() + READY_SECONDS
+    while not await is_ready(server.address):
+        assert time.monotonic() < end, child.tail()[-2000:]
 
 
 async def test_model_runs_in_the_small_interpreter_beside_the_services(
@@ -92,18 +103,16 @@ async def test_two_servers_at_once_do_not_disturb_each_other(tmp_path: Path, rep
         assert ask(one.address)["total"] == 6
 
 
-@pytest.mark.parametrize("taken", ["grpc_port", "metrics_port"])
+@pytest.mark.parametrize("taken", ["grpc", "metrics"])
 async def test_taken_port_is_waited_for(tmp_path: Path, repository: Path, taken: str) -> None:
     server = _server(tmp_path / "triton", repository, "echo")
+    port = server.metrics_port if taken == "metrics" else int(server.address.rpartition(":")[2])
     child = Child(server.child(), tmp_path / "triton.log")
-    listener = socket.create_server(("127.0.0.1", getattr(server, taken)))
+    listener = socket.create_server(("127.0.0.1", port))
     async with supervised(child):
         await until(lambda: child.starts > 1)
         listener.close()
-        await until(lambda: child.starts > 1 and child.pid is not None)
-        end = time.monotonic() + 60
-        while not await is_ready(server.address):
-            assert time.monotonic() < end, child.tail()[-2000:]
+        await _started(child, server, 2)
         assert ask(server.address)["total"] == 6
 
 
@@ -126,6 +135,24 @@ async def test_start_tidies_what_a_killed_run_left_and_nothing_else(tmp_path: Pa
     assert not left[mine].exists()
     assert left[other].exists()
     left[other].unlink()
+
+
+async def test_socket_is_its_users_alone_and_survives_a_kill(tmp_path: Path, repository: Path) -> None:
+    folder = tmp_path / "triton"
+    server = TritonServer(folder, interpreter(), repository, open_to_its_user(folder), free_port(), ["echo"])
+    server.prepare()
+    child = Child(server.child(), tmp_path / "triton.log")
+    async with supervised(child):
+        for starts in (1, 2):
+            await _started(child, server, starts)
+            assert ask(server.address)["total"] == 6
+            psutil.Process(child.pid).kill()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_socket_whose_path_is_too_long_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(TritonUnavailable, match="--data"):
+        open_to_its_user(tmp_path / ("long" * 30))
 
 
 SUPERVISOR = """

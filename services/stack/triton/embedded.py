@@ -11,7 +11,7 @@ from services.stack.triton.deployment import find_deployment
 from services.stack.triton.failures import TritonUnavailable
 from services.stack.triton.interpreter import open_interpreter
 from services.stack.triton.python import Python
-from services.stack.triton.server import TritonServer
+from services.stack.triton.server import TritonServer, open_to_its_user
 
 ADDRESS = "STENO_INFERENCE_TRITON_ADDRESS"
 _MODEL = "STENO_INFERENCE_MODEL"
@@ -22,17 +22,18 @@ _DIRECTORY = "STENO_INFERENCE_MODELS_DIRECTORY"
 
 @dataclass(frozen=True)
 class EmbeddedTriton:
-    """A Triton of our own, to be given ports. model: name of the speech model; precision: of its graphs."""
+    """A Triton of our own. model: name of the speech model; precision: of its graphs."""
 
     folder: Path
+    address: str
     python: Python
     models_directory: Path
     model: str
     precision: str
     beams: str
 
-    def server(self, grpc_port: int, metrics_port: int) -> TritonServer:
-        """The server on these ports."""
+    def server(self, metrics_port: int) -> TritonServer:
+        """The server, which tells its metrics on the port."""
         variables = {
             "STENO_TRITON_MODELS_DIRECTORY": str(self.models_directory),
             "STENO_TRITON_WHISPER_MODEL": self.model,
@@ -40,7 +41,7 @@ class EmbeddedTriton:
             "STENO_TRITON_BEAMS": self.beams,
         }
         repository = find_deployment() / "model_repository"
-        return TritonServer(self.folder, self.python, repository, grpc_port, metrics_port, variables=variables)
+        return TritonServer(self.folder, self.python, repository, self.address, metrics_port, variables=variables)
 
 
 def prepare_triton(data: DataDirectory, overrides: Mapping[str, str], progress: Callable[[str], None]) -> EmbeddedTriton | None:
@@ -51,12 +52,13 @@ def prepare_triton(data: DataDirectory, overrides: Mapping[str, str], progress: 
     environment = {**os.environ, **overrides}
     if environment.get(ADDRESS):
         return None
+    address = open_to_its_user(data.triton)
     with ExitStack() as stack:
         stack.enter_context(data.locked(progress))
         python = open_interpreter(data.triton_interpreter, progress)
         directory = Path(environment.get(_DIRECTORY) or data.models)
         model, precision = _find_model(directory, environment.get(_MODEL, ""), environment.get(_PRECISION) or "auto")
-    return EmbeddedTriton(data.triton, python, directory, model, precision, environment.get(_BEAMS) or "1")
+    return EmbeddedTriton(data.triton, address, python, directory, model, precision, environment.get(_BEAMS) or "1")
 
 
 def _find_model(directory: Path, name: str, precision: str) -> tuple[str, str]:

@@ -18,27 +18,34 @@ MODELS = ("whisper", "vad", "speaker")
 STOP_SECONDS = 4.0
 _EXIT_SECONDS = 3
 _REGION_BYTES = 4 * 1024 * 1024
+_LONGEST_SOCKET_PATH = 107
 _LEAST_PING_MS = 5_000
 # They speak of another interpreter.
 _DROPPED = frozenset({"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"})
 
 
+def open_to_its_user(folder: Path) -> str:
+    """The address of a socket in the folder: whoever reaches a Triton that loads models may have it run any code.
+
+    Triton appends a port to every address; here it ends the file's name. Raises TritonUnavailable.
+    """
+    path = folder / "grpc:1"
+    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
+        raise TritonUnavailable(f"{path} is too long for a socket; choose a folder with a shorter path with --data")
+    return f"unix:{path}"
+
+
 @dataclass(frozen=True)
 class TritonServer:
-    """What to run. folder: its own, for links. variables: environment of the models."""
+    """What to run. folder: its own, for links and no other user. address: of its gRPC, see `open_to_its_user`. variables: of the models."""
 
     folder: Path
     python: Python
     repository: Path
-    grpc_port: int
+    address: str
     metrics_port: int
     models: Sequence[str] = MODELS
     variables: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def address(self) -> str:
-        """host:port of its gRPC."""
-        return f"{HOST}:{self.grpc_port}"
 
     @property
     def _distribution(self) -> Path:
@@ -55,6 +62,8 @@ class TritonServer:
 
     def prepare(self) -> None:
         """Put the links in the folder and remove what a killed server left. Raises TritonUnavailable."""
+        self.folder.mkdir(exist_ok=True)
+        self.folder.chmod(0o700)
         shutil.rmtree(self._backend.parent, ignore_errors=True)
         self._backend.mkdir(parents=True)
         for target in self._backend_files():
@@ -83,7 +92,8 @@ class TritonServer:
         yield f"--backend-directory={self._backend.parent}"
         yield "--model-control-mode=explicit"
         yield from (f"--load-model={model}" for model in self.models)
-        yield from ("--allow-http=false", f"--grpc-address={HOST}", f"--grpc-port={self.grpc_port}")
+        host, _, port = self.address.rpartition(":")
+        yield from ("--allow-http=false", f"--grpc-address={host}", f"--grpc-port={port}")
         yield from (f"--metrics-address={HOST}", f"--metrics-port={self.metrics_port}", "--allow-gpu-metrics=false")
         yield from ("--grpc-keepalive-permit-without-calls=1", f"--grpc-http2-min-recv-ping-interval-without-data={_LEAST_PING_MS}")
         yield f"--backend-config=python,shm-region-prefix-name={shared_memory.name_prefix(self.folder)}"
