@@ -2,9 +2,15 @@
 
 import json
 import math
+import wave
+from pathlib import Path
+
+import numpy as np
 
 from tests.e2e.ledger import read_ledger
 from tests.e2e.mesh import SAMPLES, Mesh, wait_for
+from tests.inference.conftest import decode
+from tests.inference.sounds import looped
 
 HELLO = SAMPLES / "clips" / "hello.flac"
 CLIPS = {clip["file"]: clip for clip in json.loads((SAMPLES / "clips.json").read_text())}
@@ -32,6 +38,24 @@ def test_cancelled_job_costs_nothing(mesh: Mesh) -> None:
     assert mesh.client.get(f"/api/v1/jobs/{job_id}/result").status_code == 409
     assert mesh.client.delete(f"/api/v1/jobs/{job_id}").status_code == 204
     assert mesh.client.get(f"/api/v1/jobs/{job_id}").status_code == 404
+
+
+def test_strict_job_with_a_gap_fails_and_costs_nothing_and_another_says_where_it_is(embedded: Mesh, tmp_path: Path) -> None:
+    recording = tmp_path / "hung.wav"
+    with wave.open(str(recording), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(np.concatenate([decode(HELLO), np.zeros(48_000, np.int16), looped(600, 350, pause_ms=150)]).tobytes())
+    strict, lenient = embedded.submitted(recording, strict="true"), embedded.submitted(recording)
+    row = embedded.finished(strict)
+    assert (row["status"], row["error_code"], row["strict"]) == ("failed", "TRANSCRIPT_INCOMPLETE", True)
+    assert row["error"]
+    assert embedded.finished(lenient)["status"] == "done"
+    wait_for(lambda: not read_ledger(embedded).open_holds, 20, "holds to be settled")
+    charged_ms = read_ledger(embedded).charged_ms
+    assert (charged_ms.get(strict, 0), charged_ms[lenient]) == (0, round(row["audio_duration_seconds"] * 1000))
+    transcript = embedded.result(lenient)
+    assert "thank you for calling" in transcript["text"].lower()
+    assert {gap["reason"] for gap in transcript["gaps"]} == {"REPETITIVE_AUDIO"}
 
 
 def test_repeated_submit_makes_and_charges_one_job(mesh: Mesh) -> None:
