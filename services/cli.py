@@ -86,12 +86,13 @@ def transcribe(
     speakers: Annotated[int, typer.Option(min=0, max=20, help="How many people speak; 0 finds out.")] = 0,
     idempotency_key: Annotated[str, typer.Option(help="The same key never makes a second job.")] = "",
     detach: Annotated[bool, typer.Option("--detach", help="Print the job's id and do not wait.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail where the transcript would have a gap.")] = False,
 ) -> None:
     """Transcribe a recording."""
     from services.client.transcription import Order
     from services.client.transcription import transcribe as carry_out
 
-    carry_out(Order(file, transcript_format.value, output, language, diarize, word_timestamps, speakers, idempotency_key, detach))
+    carry_out(Order(file, transcript_format.value, output, language, diarize, word_timestamps, speakers, idempotency_key, detach, strict))
 
 
 def list_jobs(

@@ -26,6 +26,7 @@ class Order:
     speakers: int = 0
     idempotency_key: str = ""
     detach: bool = False
+    strict: bool = False
 
 
 def transcribe(order: Order) -> None:
@@ -101,4 +102,6 @@ def _fields(order: Order) -> Mapping[str, str]:
         fields["language"] = order.language
     if order.speakers:
         fields["speaker_count"] = str(order.speakers)
+    if order.strict:
+        fields["strict"] = "true"
     return fields

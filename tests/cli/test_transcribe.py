@@ -36,7 +36,7 @@ async def _endless() -> AsyncIterator[bytes]:
 
 def test_recording_arrives_whole_and_transcript_is_printed(steno: Steno, gateway: Gateway, recording: Path) -> None:
     gateway.streams.append(_stream(event(1, job("queued")), event(2, job("processing")), event(3, job("done"))))
-    outcome = steno("transcribe", str(recording), "--language", "en", "--no-diarize", "--speakers", "3")
+    outcome = steno("transcribe", str(recording), "--language", "en", "--no-diarize", "--speakers", "3", "--strict")
     assert outcome == Outcome(0, "Hello there.\n", "")
     assert gateway.forms == [
         {
@@ -45,6 +45,7 @@ def test_recording_arrives_whole_and_transcript_is_printed(steno: Steno, gateway
             "diarize": "false",
             "word_timestamps": "true",
             "speaker_count": "3",
+            "strict": "true",
             "filename": "meeting.wav",
             "content": recording.read_bytes(),
         }
