@@ -251,6 +251,22 @@ async def test_model_that_does_nothing_with_work_in_hand_is_reloaded() -> None:
     assert len(peer.loads) == 1
 
 
+async def test_model_that_answers_calls_is_spared_the_canary() -> None:
+    peer = TritonPeer()
+    async with serving(peer) as port, engine_at(port) as engine:
+        await until_well(engine)
+        before, until = peer.asked[wire.WHISPER], peer.asked[wire.VAD] + 4
+
+        async def ask() -> None:
+            while peer.asked[wire.VAD] < until:
+                await engine.transcribe_window(window(), PLAIN)
+
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            for _ in range(4):
+                group.create_task(ask())
+        assert peer.asked[wire.WHISPER] - before - len(peer.windows) <= 1
+
+
 async def test_cancelled_call_is_cancelled_at_the_server() -> None:
     peer = TritonPeer()
     async with serving(peer) as port, engine_at(port) as engine:

@@ -51,7 +51,8 @@ class TritonEngine:
         self._server_watch = ServerWatch(server, [calls.health for calls in self._calls.values()], times)
         asked = {wire.WHISPER: self._ask_whisper, wire.VAD: self._ask_vad, wire.SPEAKER: self._ask_speaker}
         self._watches = [
-            ModelWatch(server, self._server_watch, self._calls[model].health, ask, times, may_load) for model, ask in asked.items()
+            ModelWatch(server, self._server_watch, calls.health, asked[model], times, may_load, calls.limit)
+            for model, calls in self._calls.items()
         ]
         self._calls[wire.WHISPER].limit.on_change(self._show_limit)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from services.inference.engines.triton.faults import CallFailed, Fault
 from services.inference.engines.triton.health import ModelHealth
+from services.inference.engines.triton.limit import CallLimit
 from services.inference.engines.triton.server import Progress, TritonServer
 from services.mesh import semconv
 from services.mesh.telemetry import get_logger
@@ -21,6 +22,8 @@ _LEAST_PAUSE_SECONDS = 0.25
 _JITTER_SECONDS = 0.5
 _LAST_PAUSE_SECONDS = 10.0
 _PATIENT_LOOKS = 3
+# Batches of a busy model may be so many looks apart.
+_BUSY_LOOKS = 4
 
 Canary = Callable[[float, bool], Awaitable[None]]
 
@@ -89,6 +92,7 @@ class ModelWatch:
     """One model's canary and, where `may_load`, its revival.
 
     canary: a small call within a deadline in seconds, a real inference where it is to be thorough; raises CallFailed.
+    limit: knows the calls under way.
     """
 
     server: TritonServer
@@ -97,6 +101,7 @@ class ModelWatch:
     canary: Canary
     times: WatchTimes
     may_load: bool
+    limit: CallLimit
     _looks_unready: int = 0
     _revivals: int = 0
 
@@ -123,11 +128,18 @@ class ModelWatch:
         if self.health.process_lost:
             await self._restore(f"A process of the model {self.health.model} ended")
             return
+        if not suspected and self._at_work():
+            return
         before = await self._progress()
         try:
             await self._ask(suspected)
         except CallFailed as failure:
             await self._treat(failure, before)
+
+    def _at_work(self) -> bool:
+        """Whether calls tell what a canary would, which costs a batch of its own."""
+        heard_seconds = time.monotonic() - self.health.answered_at
+        return self.health.trouble is None and self.limit.held > 0 and heard_seconds < _BUSY_LOOKS * self.times.well_seconds
 
     async def _ask(self, suspected: bool) -> None:
         """A canary may wait behind a full batch, which says nothing; so it gets the time that a batch may take."""
