@@ -3,6 +3,7 @@
 huggingface_hub fetches files too, but since 2.x throws away what it has when its process ends; a model is gigabytes.
 """
 
+import hashlib
 import random
 import time
 from dataclasses import dataclass
@@ -33,8 +34,9 @@ class Download:
 
     @property
     def partial(self) -> Path:
-        """Named by the content, so that nothing else is ever appended to it."""
-        return self.target.with_name(f"{self.target.name}.{self.file.etag[:16] or 'any'}.partial")
+        """Named by the content, so that nothing else is ever appended to it; hashed, for an etag is what the server likes."""
+        content = hashlib.sha256(self.file.etag.encode()).hexdigest()[:16]
+        return self.target.with_name(f"{self.target.name}.{content}.partial")
 
 
 class Changed(Exception):

@@ -1,8 +1,6 @@
 """A folder that somebody filled: in Hugging Face layout, as its library's cache, or from another models directory of Steno's."""
 
-import os
 import re
-import shutil
 from pathlib import Path
 
 from services.client.failures import CommandFailed
@@ -14,7 +12,7 @@ from services.models_cli.digests import is_as_offered
 from services.models_cli.source import Offer, OfferedFile, Told
 
 _BLOCK_BYTES = 8 << 20
-CARD_FILE = "README.md"
+_CARD_FILE = "README.md"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _LICENCE = re.compile(r"^license:\s*[\"']?([^\s\"']+)", re.MULTILINE)
 
@@ -50,7 +48,7 @@ class FolderSource:
 
     def _licence(self) -> str:
         """What the model card's head says."""
-        card = self._folder / CARD_FILE
+        card = self._folder / _CARD_FILE
         head = card.read_text(encoding="utf-8", errors="replace").partition("\n---")[0] if card.is_file() else ""
         found = _LICENCE.search(head)
         return found.group(1) if found else "unknown"
@@ -76,8 +74,6 @@ def copy(origin: Path, target: Path, told: Told) -> None:
             file.write(block)
             there += len(block)
             told(there)
-    shutil.copymode(origin, target, follow_symlinks=True)
-    os.chmod(target, target.stat().st_mode | 0o200)  # noqa: PTH101 (the cache's files are read-only)
 
 
 def find_in(directory: Path, reference: Reference, revision: str) -> FolderSource:

@@ -1,6 +1,7 @@
 """`steno models pull`: fetch, export, and only then show the model."""
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from services.inference.models.catalogue.folders import locked, publish
 from services.inference.models.catalogue.installed import InstalledModel, find_model
 from services.inference.models.catalogue.known import Reference, installable_name, resolve
 from services.inference.models.catalogue.manifest import Manifest, record_export, record_files, write_manifest
-from services.inference.models.whisper.precision import GRAPHS_VERSION, Precision
+from services.inference.models.whisper.precision import GRAPHS_VERSION, Precision, graphs_folder
 from services.models_cli.digests import is_as_offered
 from services.models_cli.exporting import export_missing
 from services.models_cli.folder import FolderSource, copy, find_in, find_snapshot
@@ -68,7 +69,9 @@ def run_pull(pull: Pull) -> None:
 
 def _source(pull: Pull, reference: Reference) -> Source:
     if reference.path is not None:
-        return FolderSource(reference.path, revision=pull.revision)
+        if pull.revision:
+            raise CommandFailed(f"{reference.path} is a folder, which has no revision {pull.revision}")
+        return FolderSource(reference.path)
     if pull.offline_directory is not None:
         return find_in(pull.offline_directory, reference, pull.revision)
     if reference.repository is None:
@@ -115,7 +118,8 @@ def _is_there(directory: Path, name: str, offer: Offer) -> bool:
 
 def _workplace(directory: Path, name: str, revision: str) -> Path:
     """Where the model is put together; that of the same commit is found again, others are rubbish."""
-    folder = directory / f".{name}.{revision[:12] or 'local'}.pull"
+    # Hashed, for a revision may be what a server or a carried manifest likes.
+    folder = directory / f".{name}.{hashlib.sha256(revision.encode()).hexdigest()[:12]}.pull"
     for other in directory.iterdir():
         if other != folder and re.fullmatch(rf"\.{re.escape(name)}\.\w+\.pull", other.name):
             shutil.rmtree(other)
@@ -154,8 +158,13 @@ def _with_copied_exports(source: Source, offer: Offer, folder: Path, manifest: M
     """With the exports that come along from another models directory."""
     if offer.manifest is None or offer.manifest.graphs_version != GRAPHS_VERSION or not isinstance(source, FolderSource):
         return manifest
-    for text, files in offer.manifest.exports.items():
-        precision = Precision(text)
+    for precision in Precision:
+        files = offer.manifest.exports.get(precision)
+        if files is None:
+            continue
+        foreign = [path for path in files if (folder / path).parent != graphs_folder(folder, precision)]
+        if foreign:
+            raise CommandFailed(f"{source.folder} names {', '.join(foreign)} as a graph: it was not written by Steno")
         for path in files:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             copy(source.folder / path, folder / path, lambda _: None)

@@ -8,6 +8,9 @@ from services.inference.models.catalogue.checkpoint import NEEDED, WELCOME, no_s
 from services.inference.models.whisper.architecture import INDEX_FILE, SINGLE_FILE, UnsupportedModel
 from services.models_cli.source import Offer
 
+# The largest tokenizers have a few megabytes.
+_MOST_BYTES = 64 << 20
+
 
 def first_files(offer: Offer) -> list[str]:
     """What to fetch before the weights, small things all. Raises CommandFailed when the source has no model for us."""
@@ -20,7 +23,11 @@ def first_files(offer: Offer) -> list[str]:
             f"{offer.source} lacks {', '.join(missing)}: it is no Whisper model in the layout of transformers 4.27 or later"
         )
     index = [] if SINGLE_FILE in names else [INDEX_FILE]
-    return [*NEEDED, *(name for name in WELCOME if name in names), *index]
+    found = [*NEEDED, *(name for name in WELCOME if name in names), *index]
+    for name in found:
+        if not 0 <= offer.files[name].size <= _MOST_BYTES:
+            raise CommandFailed(f"{offer.source} has a {name} of {offer.files[name].size:,} bytes: that is no Whisper model's")
+    return found
 
 
 def weights_of(offer: Offer, folder: Path) -> list[str]:

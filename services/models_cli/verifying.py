@@ -9,7 +9,7 @@ from services.inference.models.catalogue.checkpoint import weight_files
 from services.inference.models.catalogue.errors import ModelError
 from services.inference.models.catalogue.installed import InstalledModel, find_model
 from services.inference.models.catalogue.known import resolve
-from services.inference.models.catalogue.manifest import MANIFEST_FILE, Manifest, digest
+from services.inference.models.catalogue.manifest import MANIFEST_FILE, digest
 from services.inference.models.whisper.precision import GRAPHS_VERSION, Precision
 
 _CANARY_SECONDS = 3
@@ -53,15 +53,15 @@ def _damaged_files(model: InstalledModel) -> Iterator[str]:
     for name, record in model.manifest.files.items():
         path = model.folder / name
         if not path.is_file():
-            yield f"{name} is missing; {_again(model.manifest)}"
+            yield f"{name} is missing; {_again(model)}"
         elif path.stat().st_size != record.size or digest(path) != record.sha256:
-            yield f"{name} is not the file that was installed; {_again(model.manifest)}"
+            yield f"{name} is not the file that was installed; {_again(model)}"
 
 
-def _again(manifest: Manifest) -> str:
-    if manifest.test:
-        return f"run `steno models remove {manifest.name}`: it is made again when it is next used"
-    return f"run `steno models remove {manifest.name}` and `steno models pull {manifest.source}`"
+def _again(model: InstalledModel) -> str:
+    if model.test:
+        return f"run `steno models remove {model.name}`: it is made again when it is next used"
+    return f"run `steno models remove {model.name}` and `steno models pull {model.manifest.source}`"
 
 
 def _unreadable_weights(model: InstalledModel) -> Iterator[str]:
@@ -74,14 +74,14 @@ def _unreadable_weights(model: InstalledModel) -> Iterator[str]:
             try:
                 with safe_open(model.folder / name, framework="numpy") as file:
                     if not list(file.keys()):
-                        yield f"{name} holds no weights; {_again(model.manifest)}"
+                        yield f"{name} holds no weights; {_again(model)}"
             except SafetensorError as error:
-                yield f"{name} cannot be read ({error}); {_again(model.manifest)}"
+                yield f"{name} cannot be read ({error}); {_again(model)}"
 
 
 def _failing_exports(model: InstalledModel) -> Iterator[str]:
     if model.manifest.graphs_version != GRAPHS_VERSION and model.manifest.exports:
-        yield "its exports are of another Steno; " + _export(model, *map(Precision, model.manifest.exports))
+        yield "its exports are of another Steno; " + _export(model, *(each for each in Precision if each in model.manifest.exports))
     for precision in model.precisions:
         files = model.manifest.exports[precision]
         damaged = [path for path, told in files.items() if not (model.folder / path).is_file() or digest(model.folder / path) != told]

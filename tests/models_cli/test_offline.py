@@ -1,5 +1,6 @@
 """Sites without a network get models from folders that somebody filled elsewhere."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -92,3 +93,45 @@ def test_a_model_damaged_on_its_way_is_refused(file: str, models: Run, data: Pat
     assert outcome.status == 1
     assert "copy the folder anew" in outcome.err
     assert not (data / "models" / "stick").exists()
+
+
+def carried(prepared: Path, folder: Path, **changes: object) -> Path:
+    """An installed model that somebody carried over, with another manifest."""
+    shutil.copytree(prepared, folder)
+    document = json.loads((folder / "steno.json").read_text())
+    (folder / "steno.json").write_text(json.dumps(document | changes))
+    return folder
+
+
+@pytest.mark.parametrize("path", ["../victim/config.json", "onnx/fp32/model.onnx", "config.json"])
+def test_a_carried_manifest_writes_no_other_file(path: str, models: Run, installed: Path, prepared: Path, tmp_path: Path) -> None:
+    victim = installed.rename(installed.with_name("victim"))
+    before = (victim / "config.json").read_bytes()
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "config.json").write_text("evil")
+    outcome = models("pull", str(carried(prepared, tmp_path / "stick", exports={"int8": {path: "0" * 64}})))
+    assert outcome.status == 1
+    assert "Traceback" not in outcome.err
+    assert (victim / "config.json").read_bytes() == before
+    assert not (victim.parent / "stick").exists()
+
+
+def test_a_carried_manifest_chooses_no_folder(models: Run, data: Path, prepared: Path, tmp_path: Path) -> None:
+    stick = carried(prepared, tmp_path / "stick", revision="x/../../../up", name="../up", exports={})
+    outcome = models("pull", str(stick), "--no-export")
+    assert outcome.status == 0, outcome.err
+    assert [path.name for path in (data / "models").iterdir() if path.is_dir()] == ["stick"]
+
+
+def test_a_folder_has_no_revisions(models: Run, checkpoint: Path) -> None:
+    outcome = models("pull", str(checkpoint), "--revision", "v2")
+    assert outcome.status == 1
+    assert "has no revision v2" in outcome.err
+
+
+def test_who_may_read_a_copied_model_is_decided_here(models: Run, data: Path, checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkpoint, tmp_path / "stick")
+    for path in (tmp_path / "stick").iterdir():
+        path.chmod(0o777)
+    assert models("pull", str(tmp_path / "stick"), "--no-export").status == 0
+    assert not any(path.stat().st_mode & 0o133 for path in (data / "models" / "stick").iterdir())

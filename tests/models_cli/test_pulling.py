@@ -230,6 +230,41 @@ def test_a_model_too_large_for_the_disk_is_not_begun(models: Run, hub: Hub, data
     assert not hub.fetched(WEIGHTS)
 
 
+@pytest.mark.parametrize("size", [10**12, -1])
+def test_small_files_are_small(models: Run, hub: Hub, size: int) -> None:
+    hub.repositories[REPOSITORY].listed_sizes["tokenizer.json"] = size
+    outcome = models("pull", REPOSITORY)
+    assert outcome.status == 1
+    assert "that is no Whisper model's" in outcome.err
+    assert not hub.asked
+
+
+def test_a_server_that_sends_more_than_it_listed_fills_no_disk(models: Run, hub: Hub, data: Path) -> None:
+    hub.repositories[REPOSITORY].listed_sizes[WEIGHTS] = 50_000
+    outcome = models("pull", REPOSITORY, "--no-export")
+    assert outcome.status == 1
+    assert "more than was offered" in outcome.err or "another checksum" in outcome.err
+    assert sum(path.stat().st_size for path in data.rglob("*.partial")) <= 50_000
+
+
+@pytest.mark.parametrize("place", ["file:///etc/hostname", "ftp://127.0.0.1/model"])
+def test_a_redirect_leads_to_the_web_or_nowhere(models: Run, hub: Hub, data: Path, place: str) -> None:
+    hub.store = place
+    outcome = models("pull", REPOSITORY, "--no-export")
+    assert outcome.status == 1
+    assert "Traceback" not in outcome.err
+    assert list_models(data / "models") == []
+
+
+def test_names_that_the_hub_chooses_are_no_paths(models: Run, hub: Hub, data: Path) -> None:
+    repository = hub.repositories[REPOSITORY]
+    repository.commit = "x/../../../../up"
+    repository.revisions = ("main", repository.commit)
+    outcome = models("pull", REPOSITORY, "--no-export")
+    assert "Traceback" not in outcome.err
+    assert {path.parent.name for path in data.parent.rglob("config.json")} <= {NAME, *(path.name for path in data.glob("models/.*.pull"))}
+
+
 def test_a_revision_becomes_a_commit_and_a_name_a_name(models: Run, hub: Hub, data: Path) -> None:
     hub.repositories[REPOSITORY].revisions = ("main", "v2")
     assert models("pull", REPOSITORY, "--revision", "v2", "--name", "Ours 2", "--no-export").status == 0

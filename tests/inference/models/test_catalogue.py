@@ -13,8 +13,8 @@ import pytest
 
 from services.inference.models.catalogue.bundled import TEST_MODEL, install_bundled
 from services.inference.models.catalogue.errors import ModelBroken, ModelBusy, ModelMissing
-from services.inference.models.catalogue.exporting import export_model
-from services.inference.models.catalogue.folders import locked, publish
+from services.inference.models.catalogue.exporting import export_locked
+from services.inference.models.catalogue.folders import locked, publish, remove
 from services.inference.models.catalogue.installed import InstalledModel, find_model, list_models
 from services.inference.models.catalogue.known import resolve
 from services.inference.models.catalogue.manifest import read_manifest, write_manifest
@@ -141,7 +141,8 @@ def test_a_precision_that_is_not_there_says_how_to_get_it(installed: InstalledMo
     assert installed.choose_precision() is Precision.FP32
     with pytest.raises(ModelMissing, match=f"steno models export {TEST_MODEL} --precision int8"):
         installed.choose_precision("int8")
-    exported = export_model(installed.folder.parent, TEST_MODEL, Precision.INT8)
+    export_locked(installed.folder, Precision.INT8)
+    exported = find_model(installed.folder.parent, TEST_MODEL)
     assert exported.choose_precision("int8") is Precision.INT8
     product = InstalledModel(exported.folder, replace(exported.manifest, test=False))
     assert [product.choose_precision(cuda=cuda) for cuda in (False, True)] == [Precision.INT8, Precision.FP32]
@@ -152,7 +153,8 @@ def test_graphs_of_another_version_count_as_absent_until_they_are_exported_again
     directory = installed.folder.parent
     with pytest.raises(ModelMissing, match="steno models export"):
         find_model(directory, TEST_MODEL).choose_precision()
-    assert export_model(directory, TEST_MODEL, Precision.FP32).precisions == (Precision.FP32,)
+    export_locked(installed.folder, Precision.FP32)
+    assert find_model(directory, TEST_MODEL).precisions == (Precision.FP32,)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": 3}'])
@@ -161,6 +163,39 @@ def test_a_manifest_that_is_none_is_told(installed: InstalledModel, text: str) -
     with pytest.raises(ModelBroken, match="pull the model again"):
         read_manifest(installed.folder)
     assert list_models(installed.folder.parent) == []
+
+
+@pytest.mark.parametrize("path", ["../other/config.json", "/etc/hostname", "a/../../b", ".", "", "a\0b"])
+@pytest.mark.parametrize("part", ["files", "exports"])
+def test_a_manifest_names_nothing_outside_of_its_folder(installed: InstalledModel, part: str, path: str) -> None:
+    document = json.loads((installed.folder / "steno.json").read_text())
+    document |= {"files": {path: {"size": 1, "sha256": "0"}}} if part == "files" else {"exports": {"int8": {path: "0"}}}
+    (installed.folder / "steno.json").write_text(json.dumps(document))
+    with pytest.raises(ModelBroken, match="below the folder"):
+        read_manifest(installed.folder)
+
+
+def test_a_model_is_called_what_its_folder_is(installed: InstalledModel) -> None:
+    copied = shutil.copytree(installed.folder, installed.folder.with_name("ours"))
+    assert find_model(copied.parent, "ours").name == "ours"
+    assert [model.name for model in list_models(copied.parent)] == ["ours", TEST_MODEL]
+
+
+def test_a_link_to_a_model_elsewhere_is_replaced_and_removed_and_leads_to_what_it_led_to(tmp_path: Path) -> None:
+    models, elsewhere = tmp_path / "models", tmp_path / "elsewhere"
+    models.mkdir()
+    elsewhere.mkdir()
+    for _ in range(2):
+        (models / ".small.new").mkdir()
+        (models / "small").symlink_to(elsewhere)
+        publish(models / ".small.new", models / "small")
+        assert not (models / "small").is_symlink()
+        remove(models / "small")
+        assert list(models.iterdir()) == []
+    (models / "small").symlink_to(elsewhere)
+    remove(models / "small")
+    assert list(models.iterdir()) == []
+    assert elsewhere.is_dir()
 
 
 def test_references() -> None:

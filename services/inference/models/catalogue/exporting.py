@@ -3,8 +3,6 @@
 from pathlib import Path
 
 from services.inference.models.catalogue.errors import ModelBroken, ModelError
-from services.inference.models.catalogue.folders import locked
-from services.inference.models.catalogue.installed import InstalledModel, find_model
 from services.inference.models.catalogue.manifest import read_manifest, record_export, write_manifest
 from services.inference.models.whisper.architecture import UnsupportedModel
 from services.inference.models.whisper.precision import Precision
@@ -12,16 +10,8 @@ from services.inference.models.whisper.precision import Precision
 NEEDS = "exporting needs the packages onnx and safetensors: install steno[inference,whisper-export]"
 
 
-def export_model(directory: Path, name: str, precision: Precision) -> InstalledModel:
-    """Write one precision of an installed model; an earlier export of it counts as absent meanwhile. Raises ModelError."""
-    found = find_model(directory, name)
-    with locked(directory, found.name):
-        export_locked(found.folder, precision)
-    return find_model(directory, found.name)
-
-
 def export_locked(folder: Path, precision: Precision) -> None:
-    """The same, for the holder of the model's lock."""
+    """Write one precision, for the holder of the model's lock; an earlier export of it counts as absent meanwhile. Raises ModelError."""
     manifest = read_manifest(folder)
     write_manifest(folder, manifest.without_export(precision))
     export_folder(folder, precision)

@@ -49,20 +49,20 @@ def publish(unfinished: Path, target: Path) -> None:
     """Give a finished folder its name, in place of what had it. Only for the holder of the lock."""
     _settle(unfinished)
     old = _old(target)
-    shutil.rmtree(old, ignore_errors=True)
+    _discard(old)
     if target.exists():
         target.rename(old)
     unfinished.rename(target)
     _sync(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    _discard(old)
 
 
 def remove(target: Path) -> None:
     """Take a model away at one stroke, then its bytes. Only for the holder of the lock."""
     gone = target.with_name(f".{target.name}.gone")
-    shutil.rmtree(gone, ignore_errors=True)
+    _discard(gone)
     target.rename(gone)
-    shutil.rmtree(gone)
+    _discard(gone, ignore_errors=False)
 
 
 def _recover(target: Path) -> None:
@@ -71,7 +71,15 @@ def _recover(target: Path) -> None:
     if old.exists() and not target.exists():
         old.rename(target)
     for leaving in (old, target.with_name(f".{target.name}.gone")):
-        shutil.rmtree(leaving, ignore_errors=True)
+        _discard(leaving)
+
+
+def _discard(folder: Path, ignore_errors: bool = True) -> None:
+    """Delete a folder, or the link that leads to one elsewhere."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=ignore_errors)
 
 
 def _old(target: Path) -> Path:

@@ -23,8 +23,8 @@ class InstalledModel:
 
     @property
     def name(self) -> str:
-        """What settings and transcripts call it."""
-        return self.manifest.name
+        """What settings and transcripts call it: its folder's name, which a manifest that was copied need not have."""
+        return self.folder.name
 
     @property
     def test(self) -> bool:

@@ -1,7 +1,6 @@
 """Names that people use for models, and what they mean."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +60,8 @@ class Reference:
 
 def resolve(reference: str) -> Reference:
     """A name, an alias (`small`), an id on the hub (`openai/whisper-small`) or a folder (`./small`). Raises ModelMissing."""
-    for known in KNOWN:
-        if reference in (known.alias, known.name, known.repository):
-            return Reference(known.name, known.repository)
+    if known := find_known(reference):
+        return Reference(known.name, known.repository)
     if reference and Path(reference).is_dir() and not _NAME.fullmatch(reference):
         path = Path(reference).resolve()
         return Reference(installable_name(path.name), path=path)
@@ -85,8 +83,3 @@ def installable_name(text: str) -> str:
 def find_known(name: str) -> KnownModel | None:
     """The known model of a name, alias or id."""
     return next((known for known in KNOWN if name in (known.alias, known.name, known.repository)), None)
-
-
-def aliases() -> Iterator[str]:
-    """The short names."""
-    return (known.alias for known in KNOWN)

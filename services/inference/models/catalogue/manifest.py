@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from services.inference.models.catalogue.errors import ModelBroken
@@ -57,10 +57,19 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_FILE
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        files = {name: FileRecord(**record) for name, record in found.pop("files").items()}
-        return Manifest(files=files, languages=tuple(found.pop("languages")), **found)
+        files = {_plain(name): FileRecord(**record) for name, record in found.pop("files").items()}
+        exports = {precision: {_plain(path): sha256 for path, sha256 in paths.items()} for precision, paths in found.pop("exports").items()}
+        return Manifest(files=files, exports=exports, languages=tuple(found.pop("languages")), **found)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelBroken(f"{path} cannot be read ({error}); remove {folder} and pull the model again") from error
+
+
+def _plain(path: str) -> str:
+    """A path that stays below its folder: manifests come along with folders of anybody. Raises ValueError."""
+    parsed = PurePosixPath(path)
+    if "\0" in path or parsed.is_absolute() or not parsed.parts or ".." in parsed.parts:
+        raise ValueError(f"{path!r} is not a path below the folder")
+    return path
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
