@@ -56,5 +56,6 @@ def test_text_steers_nothing(vocabulary: Vocabulary) -> None:
 def test_limit_grows_with_the_window_and_stays_in_the_context(vocabulary: Vocabulary) -> None:
     short = build_prompt(vocabulary, Task("en"), CONTEXT)
     long = build_prompt(vocabulary, Task("en", text="t" * 400), CONTEXT)
-    assert token_limit(1.0, short, CONTEXT) == 24
-    assert token_limit(30.0, long, CONTEXT) + len(long.tokens) <= CONTEXT
+    assert token_limit(1.0, "en", short, CONTEXT) == 24
+    assert token_limit(1.0, "ta", short, CONTEXT) == 41
+    assert token_limit(30.0, "ta", long, CONTEXT) + len(long.tokens) == CONTEXT

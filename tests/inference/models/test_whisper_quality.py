@@ -1,5 +1,7 @@
 """What cannot be believed is tried again, and silence is not."""
 
+from dataclasses import replace
+
 import pytest
 
 from services.inference.models.whisper.decoding import Decoded
@@ -20,11 +22,26 @@ def decoded(average: float, no_speech: float) -> Decoded:
         (-0.3, 0.1, "again and " * 30, Verdict.REPETITIVE),
         (-1.1, 0.7, "again and " * 30, Verdict.SILENT),
         (-0.3, 0.7, "a plain sentence", Verdict.ACCEPTED),
-        (-0.3, 0.96, "a plain sentence", Verdict.SILENT),
+        (-0.6, 0.7, "a plain sentence", Verdict.ACCEPTED),
+        (-0.6, 0.96, "a plain sentence", Verdict.SILENT),
+        (-0.01, 0.7, "", Verdict.SILENT),
+        (-0.01, 0.2, "", Verdict.ACCEPTED),
     ],
 )
 def test_verdicts(average: float, no_speech: float, text: str, verdict: Verdict) -> None:
     assert Thresholds().judge(decoded(average, no_speech), text) is verdict
+
+
+def test_fluent_words_over_what_may_be_silence_stay() -> None:
+    assert Thresholds().judge(decoded(-0.3, 0.99), "a quiet sentence") is Verdict.ACCEPTED
+    wary = Thresholds(lowest_fluent_log_probability=-0.2)
+    assert wary.judge(decoded(-0.3, 0.99), "a quiet sentence") is Verdict.SILENT
+
+
+def test_text_that_was_cut_off_is_doubtful() -> None:
+    cut_off = replace(decoded(-0.3, 0.1), ended=False)
+    assert Thresholds().judge(cut_off, "a plain sentence that") is Verdict.DOUBTFUL
+    assert Thresholds().judge(cut_off, "again and " * 30) is Verdict.REPETITIVE
 
 
 def test_loops_compress_and_speech_does_not() -> None:

@@ -155,7 +155,7 @@ class WhisperModel:
     def _climb(self, request: WhisperRequest, task: Task) -> Climb:
         context = self._graphs.architecture.context
         prompt = build_prompt(self._vocabulary, task, context)
-        most_tokens = token_limit(len(request.pcm) / SAMPLE_RATE_HZ, prompt, context)
+        most_tokens = token_limit(len(request.pcm) / SAMPLE_RATE_HZ, task.language, prompt, context)
         return Climb(prompt, most_tokens, request.temperature, zlib.crc32(request.pcm.tobytes()), request.cancelled)
 
 
