@@ -35,6 +35,8 @@ MOST_SPANS = 128
 EMBEDDING_SIZE = 256
 RECORDING_SAMPLES = 4 * 3_600 * SAMPLE_RATE_HZ
 
+# Of a request, many times what its prompt and hotwords are good for: longer ones would hold up a batch.
+MOST_PARAMETERS_BYTES = 65_536
 # How a refusal of `whisper` begins.
 UNKNOWN_LANGUAGE = "UNKNOWN_LANGUAGE"
 # Triton's priorities are 1, 2, 3, the first before the others.
@@ -99,7 +101,7 @@ def encode_window(window: WindowTry) -> dict[str, npt.NDArray[Any]]:
 
 def decode_window(inputs: Arrays) -> WindowTry:
     """What `encode_window` was given. Raises BadRequest."""
-    parameters = _object(inputs, "PARAMETERS")
+    parameters = _parameters(inputs)
     language, temperature = parameters.pop("language", None), parameters.pop("temperature", 0.0)
     kinds = {"prompt": str, "hotwords": str, "translate": bool, "timestamps": bool}
     for name, value in parameters.items():
@@ -119,7 +121,7 @@ def encode_description_request() -> dict[str, npt.NDArray[Any]]:
 
 def asks_for_description(inputs: Arrays) -> bool:
     """Whether a request of `whisper` asks what it is. Raises BadRequest."""
-    return _object(inputs, "PARAMETERS").get("describe") is True
+    return _parameters(inputs).get("describe") is True
 
 
 def encode_description(description: WhisperDescription) -> dict[str, npt.NDArray[Any]]:
@@ -269,7 +271,7 @@ def encode_recording(pcm: Pcm, speakers: SpeakerCount) -> dict[str, npt.NDArray[
 
 def decode_recording(inputs: Arrays) -> tuple[Pcm, SpeakerCount]:
     """What `encode_recording` was given. Raises BadRequest."""
-    found = _object({"PARAMETERS": inputs["PARAMETERS"][None]}, "PARAMETERS")
+    found = _parameters({"PARAMETERS": inputs["PARAMETERS"][None]})
     if not set(found) <= set(SpeakerCount.__slots__) or not all(
         value is None or (type(value) is int and value > 0) for value in found.values()
     ):
@@ -314,10 +316,23 @@ def _json(value: Mapping[str, Any]) -> npt.NDArray[Any]:
     return np.array([[json.dumps(value, ensure_ascii=False).encode()]], np.object_)
 
 
+def _parameters(inputs: Arrays) -> dict[str, Any]:
+    text = inputs["PARAMETERS"][0, 0]
+    if len(text) > MOST_PARAMETERS_BYTES:
+        raise BadRequest(f"PARAMETERS are {len(text)} bytes, more than {MOST_PARAMETERS_BYTES}")
+    found = _object(inputs, "PARAMETERS")
+    try:
+        _json(found)
+    except UnicodeEncodeError as error:
+        # Neither the tokenizer nor Triton's messages take it: the whole batch would fail.
+        raise BadRequest("PARAMETERS hold half a character") from error
+    return found
+
+
 def _object(arrays: Arrays, name: str) -> dict[str, Any]:
     try:
         found = json.loads(arrays[name][0, 0])
-    except (UnicodeDecodeError, ValueError) as error:
+    except (RecursionError, ValueError) as error:
         raise BadRequest(f"{name} is no JSON") from error
     if not isinstance(found, dict):
         raise BadRequest(f"{name} is no JSON object")

@@ -110,11 +110,17 @@ def test_too_much_for_a_request_is_refused_before_it_is_sent() -> None:
         b'{"prompt": null}',
         b'{"translate": 1}',
         b'{"unknown": 1}',
+        b'{"prompt": "\\ud800"}',
+        b'{"\\udfff": 1}',
+        b"[" * 60_000,
+        b'{"prompt": "%s"}' % (b"a" * 65_536),
     ],
+    ids=lambda parameters: parameters[:24].decode(errors="replace"),
 )
 def test_parameters_that_nobody_meant_are_refused(parameters: bytes) -> None:
-    with pytest.raises(wire.BadRequest):
+    with pytest.raises(wire.BadRequest) as refused:
         wire.decode_window({**wire.encode_window(wire.WindowTry(PCM)), "PARAMETERS": np.array([[parameters]], np.object_)})
+    assert str(refused.value).encode(), "Triton's messages are UTF-8"
 
 
 @pytest.mark.parametrize(
