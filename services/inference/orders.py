@@ -4,7 +4,7 @@ import math
 import re
 from typing import Final
 
-from services.inference.domain import LanguageNotSupported, TaskNotSupported
+from services.inference.domain import EngineUnavailable, LanguageNotSupported, TaskNotSupported
 from services.inference.engines.engine import Engine
 from services.inference.speakers import read_voices
 from services.mesh.errors import InvalidField
@@ -55,7 +55,12 @@ def _language_code(asked: str) -> str:
 
 
 def check_order(config: TranscriptionConfig, engine: Engine) -> None:
-    """Raises LanguageNotSupported, TaskNotSupported, or InvalidField for a known speaker that is no embedding of this model."""
+    """Raises LanguageNotSupported, TaskNotSupported, or InvalidField for a known speaker that is no embedding of this model.
+
+    Raises EngineUnavailable while the engine cannot tell what it knows.
+    """
+    if not engine.languages:
+        raise EngineUnavailable("The speech model has not answered yet.")
     _check_language(config, engine)
     _check_task(config, engine)
     read_voices(config.known_speakers)

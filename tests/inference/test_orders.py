@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from services.inference.domain import LanguageNotSupported, TaskNotSupported
+from services.inference.domain import EngineUnavailable, LanguageNotSupported, TaskNotSupported
 from services.inference.engines.local import LocalEngine
 from services.inference.engines.local_pool import WorkerPool
 from services.inference.orders import check_order
@@ -23,6 +23,18 @@ class Translator(Polyglot):
     """And one that translates."""
 
     translates = True
+
+
+class Silent(LocalEngine):
+    """And one whose server has not answered yet."""
+
+    languages = ()  # type: ignore[assignment]
+
+
+def test_no_order_is_refused_for_good_before_the_model_said_what_it_knows() -> None:
+    for config in (TranscriptionConfig(language="en"), TranscriptionConfig(task=TRANSLATE), TranscriptionConfig()):
+        with pytest.raises(EngineUnavailable):
+            check_order(config, Silent(WorkerPool(1)))
 
 
 def test_a_translation_of_english_is_its_transcript() -> None:
