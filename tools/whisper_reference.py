@@ -1,6 +1,6 @@
 """What transformers makes of a Whisper model: the answers that tests expect of our runtime, or a check of any model.
 
-    python -m tools.whisper_reference write                  the tests' answers, with their model of random numbers
+    python -m tools.whisper_reference write MODEL_FOLDER     the tests' answers, of the test Whisper that ships
     python -m tools.whisper_reference check MODEL_FOLDER     decode the same windows with both and count equal ones
 
 Needs torch and transformers (extra `whisper-reference`); the tests do without.
@@ -39,9 +39,8 @@ from services.inference.models.whisper.prompts import Prompt, build_prompt, star
 from services.inference.models.whisper.rules import TokenRules
 from services.inference.models.whisper.vocabulary import read_generation_config, read_vocabulary
 from services.inference.pcm import FULL_SCALE, Floats, Pcm, cut
-from tests.inference.conftest import SAMPLES, decode
-from tests.inference.models.tiny_whisper import build_tiny_whisper
-from tests.inference.models.whisper_cases import CASES, MOST_TOKENS, REFERENCE, Case
+from tests.inference.conftest import decode
+from tests.inference.models.whisper_cases import CASES, MEETING, MOST_TOKENS, REFERENCE, Case
 
 MEL_STRIDES = (7, 131)
 SMALLEST_MARGIN = 2e-4
@@ -51,7 +50,7 @@ class Reference:
     """A model as transformers runs it."""
 
     def __init__(self, folder: Path) -> None:
-        self._model: Any = WhisperForConditionalGeneration.from_pretrained(folder, attn_implementation="eager")
+        self._model: Any = WhisperForConditionalGeneration.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
         self._features = WhisperFeatureExtractor.from_pretrained(folder)
         self._vocabulary = read_vocabulary(folder)
         self._rules = read_generation_config(folder)
@@ -119,7 +118,8 @@ class Reference:
 
     def _languages(self, encoded: Any) -> list[float]:
         logits = self._logits(encoded, [self._vocabulary.special.start]).logits[0, 0]
-        return list(logits[list(self._vocabulary.special.languages.values())].softmax(-1).tolist())
+        probabilities = logits[list(self._vocabulary.special.languages.values())].softmax(-1).tolist()
+        return [round(probability, 6) for probability in probabilities]
 
     def _frames(self, encoded: Any, case: Case, text: list[int], frames: int) -> list[int]:
         start = start_sequence(self._vocabulary, case.task)
@@ -136,19 +136,18 @@ class Reference:
 
 def answers(folder: Path) -> list[dict[str, Any]]:
     """Of every case."""
-    reference, meeting = Reference(folder), decode(SAMPLES / "meeting.flac")
+    reference, meeting = Reference(folder), decode(MEETING)
     return [reference.answer(cut(meeting, case.start_ms, case.end_ms), case) for case in CASES]
 
 
-def write() -> None:
+def write(folder: Path) -> None:
     """The tests' file. Raises ValueError when a choice was so close that another machine may choose otherwise."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = build_tiny_whisper(Path(name))
-        found = answers(folder)
-        digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    print("smallest margin", min(answer["margin"] for answer in found))
+    found = answers(folder)
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    for case, answer in zip(CASES, found, strict=True):
+        print(case, len(answer["tokens"]), round(answer["margin"], 4))
     if min(answer["margin"] for answer in found) < SMALLEST_MARGIN:
-        raise ValueError("two tokens are too close: take another seed")
+        raise ValueError("two tokens are too close: take other windows")
     REFERENCE.write_text(json.dumps({"model_sha256": digest, "mel_strides": MEL_STRIDES, "answers": found}) + "\n")
 
 
@@ -162,7 +161,7 @@ def check(folder: Path) -> None:
                 (Path(name) / path.name).symlink_to(path.resolve())
         graphs = Graphs(architecture, export_whisper(Path(name), Precision.FP32), (CPU_PROVIDER,), threads=1)
         decoder = Decoder(graphs, TokenRules(vocabulary.special, read_generation_config(folder)), vocabulary.special)
-        meeting, log_mel = decode(SAMPLES / "meeting.flac"), LogMel(architecture.mel_bands)
+        meeting, log_mel = decode(MEETING), LogMel(architecture.mel_bands)
         mels = np.stack([log_mel(cut(meeting, case.start_ms, case.end_ms)) for case in CASES])
         requests = [DecodingRequest(build_prompt(vocabulary, case.task, architecture.context), MOST_TOKENS) for case in CASES]
         for size in (1, 4, 8):
@@ -175,9 +174,7 @@ def check(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["write"]:
-        write()
-    elif sys.argv[1:2] == ["check"] and len(sys.argv) == 3:
-        check(Path(sys.argv[2]))
+    if len(sys.argv) == 3 and sys.argv[1] in ("write", "check"):
+        (write if sys.argv[1] == "write" else check)(Path(sys.argv[2]))
     else:
         sys.exit(__doc__)

@@ -66,9 +66,9 @@ def disturbed(chance: Chance, power: Frames, speech_frames: int) -> Frames:
         power = channel(chance, power)
     if chance.random() < 0.15:
         power = room(chance, power)
-    if chance.random() < 0.65:
+    if chance.random() < 0.5:
         end = speech_frames if chance.random() < 0.4 else len(power)
-        level = float(power[:speech_frames].mean()) * 10 ** (-chance.uniform(5, 45) / 10)
+        level = float(power[:speech_frames].mean()) * 10 ** (-chance.uniform(8, 45) / 10)
         power = power.copy()
         power[:end] += noise(chance, end, level)
     return power * np.float32(10 ** chance.uniform(-2.5, 0))

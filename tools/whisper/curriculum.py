@@ -46,11 +46,11 @@ STAGES = (
         1.0,
         0.3,
         (
-            Kind(0.45, (30.0,), many=True, moved=0.0),
-            Kind(0.1, (30.0,), many=False, moved=0.0),
+            Kind(0.55, (30.0,), many=True, moved=0.0),
+            Kind(0.08, (30.0,), many=False, moved=0.0),
             Kind(0.2, (16.0, 22.0), many=True, moved=0.2),
-            Kind(0.15, (8.0, 12.0), many=True, moved=0.3),
-            Kind(0.1, (3.0, 4.0), many=False, moved=0.3),
+            Kind(0.1, (8.0, 12.0), many=True, moved=0.3),
+            Kind(0.07, (3.0, 4.0), many=False, moved=0.3),
         ),
     ),
 )

@@ -9,7 +9,7 @@ from torch.optim import AdamW, Muon
 from tools.whisper.network import Network
 
 WARM_UP_STEPS = 60
-COOL_DOWN_SHARE = 0.3
+COOL_DOWN_SHARE = 0.2
 LEAST_RATE = 0.02
 WEIGHT_DECAY = 0.01
 

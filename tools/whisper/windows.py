@@ -62,7 +62,7 @@ class Composer:
 
     def _finished(self, power: Frames, sentences: list[Sentence], target: Target) -> Window:
         features = log_mel(power)
-        if self._chance.random() < 0.5:
+        if self._chance.random() < 0.25:
             features = augment.masked(self._noise, features)
         steps = len(power) * TARGETS_PER_SECOND // FRAMES_PER_SECOND
         words, phones = self._alphabet.word_classes(sentences, steps), self._alphabet.phone_classes(sentences, steps)
@@ -118,13 +118,13 @@ class Composer:
     def _prompted(self, language: Language, sentences: list[Sentence]) -> tuple[list[int], list[Sentence]]:
         """A prompt, often none, and the sentences spelt as it asks for."""
         spelling = self._spelling(language, sentences)
-        if not spelling and self._chance.random() < 0.8:
+        if not spelling and self._chance.random() < 0.93:
             return [], sentences
         ids = self._coder.encode(f" {self._prompt(language, spelling)}")[-PROMPT_TOKENS:]
         return [self._coder.named("startofprev"), *ids], [_spelt(sentence, spelling) for sentence in sentences]
 
     def _spelling(self, language: Language, sentences: list[Sentence]) -> dict[str, str]:
-        if language != "en" or self._chance.random() < 0.6:
+        if language != "en" or self._chance.random() < 0.85:
             return {}
         heard = {word.text.strip(",.?") for sentence in sentences for word in sentence.words}
         return {name: other for name, other in HOMOPHONES.items() if self._chance.random() < (0.7 if name in heard else 0.1)}

@@ -1,13 +1,15 @@
-"""A small Whisper, exported once a session, and what transformers made of it."""
+"""A Whisper of random numbers and the one that ships, exported once a session, and what transformers made of the latter."""
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.inference.models.catalogue.bundled import BUNDLED_FOLDER
 from services.inference.models.whisper.export.export import export_whisper
 from services.inference.models.whisper.model import WhisperModel, load_whisper
 from services.inference.models.whisper.precision import Precision
@@ -25,11 +27,20 @@ def whisper_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def whisper_reference(whisper_folder: Path) -> dict[str, Any]:
-    """What `tools.whisper_reference write` wrote for this very model."""
+def trained_whisper_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The test Whisper that ships, exported in single precision."""
+    folder = tmp_path_factory.mktemp("whisper-test")
+    shutil.copytree(BUNDLED_FOLDER, folder, dirs_exist_ok=True)
+    export_whisper(folder, Precision.FP32)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def whisper_reference() -> dict[str, Any]:
+    """What `tools.whisper_reference write` wrote for the test Whisper."""
     reference: dict[str, Any] = json.loads(REFERENCE.read_text())
-    digest = hashlib.sha256((whisper_folder / "model.safetensors").read_bytes()).hexdigest()
-    assert digest == reference["model_sha256"], "the model changed: run `python -m tools.whisper_reference write`"
+    digest = hashlib.sha256((BUNDLED_FOLDER / "model.safetensors").read_bytes()).hexdigest()
+    assert digest == reference["model_sha256"], f"the model changed: run `python -m tools.whisper_reference write {BUNDLED_FOLDER}`"
     return reference
 
 

@@ -19,14 +19,14 @@ from services.inference.models.whisper.rules import TokenRules
 from services.inference.models.whisper.timing import Utterance, WordTimer
 from services.inference.models.whisper.vocabulary import Vocabulary, read_generation_config, read_vocabulary
 from services.inference.pcm import Pcm, cut, duration_ms
-from tests.inference.conftest import SAMPLES, decode
-from tests.inference.models.whisper_cases import CASES, MOST_TOKENS
+from tests.inference.conftest import decode
+from tests.inference.models.whisper_cases import CASES, MEETING, MOST_TOKENS
 
 ORDER = tuple(np.random.default_rng(5).permutation(len(CASES)).tolist())
 
 
 class Runtime:
-    """Our decoder over the tests' model in single precision."""
+    """Our decoder over the test Whisper in single precision."""
 
     def __init__(self, folder: Path) -> None:
         self.architecture = read_architecture(folder)
@@ -34,7 +34,7 @@ class Runtime:
         rules = TokenRules(self.vocabulary.special, read_generation_config(folder))
         self.graphs = Graphs(self.architecture, graphs_folder(folder, Precision.FP32), (CPU_PROVIDER,), threads=1)
         self.decoder = Decoder(self.graphs, rules, self.vocabulary.special)
-        meeting, log_mel = decode(SAMPLES / "meeting.flac"), LogMel(self.architecture.mel_bands)
+        meeting, log_mel = decode(MEETING), LogMel(self.architecture.mel_bands)
         self.pcms: list[Pcm] = [cut(meeting, case.start_ms, case.end_ms) for case in CASES]
         self.mels = np.stack([log_mel(pcm) for pcm in self.pcms])
         self.crossed = self.graphs.encode(self.mels)
@@ -47,8 +47,8 @@ class Runtime:
 
 
 @pytest.fixture(scope="module")
-def runtime(whisper_folder: Path) -> Runtime:
-    return Runtime(whisper_folder)
+def runtime(trained_whisper_folder: Path) -> Runtime:
+    return Runtime(trained_whisper_folder)
 
 
 def test_spectrograms_are_the_references(runtime: Runtime, whisper_reference: dict[str, Any]) -> None:

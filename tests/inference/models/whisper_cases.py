@@ -5,13 +5,14 @@ from pathlib import Path
 
 from services.inference.models.whisper.prompts import Task
 
+MEETING = Path(__file__).parents[3] / "samples" / "whisper-meeting.ogg"
 REFERENCE = Path(__file__).parents[1] / "data" / "whisper_reference.json"
-MOST_TOKENS = 120
+MOST_TOKENS = 60
 
 
 @dataclass(frozen=True)
 class Case:
-    """A stretch of the sample meeting, and what to do with it."""
+    """A stretch of the meeting in the model's own words, and what to do with it."""
 
     start_ms: int
     end_ms: int
@@ -22,13 +23,13 @@ CASES = tuple(
     Case(start_ms, end_ms, Task(language, translate, timestamps, text=text))
     for start_ms, end_ms, language, translate, text in (
         (0, 30_000, "en", False, ""),
-        (7_000, 17_000, "en", False, "Good morning. The white bottle is in Madrid."),
+        (6_000, 17_000, "en", False, "Good morning. The white window is in Madrid."),
         (14_000, 19_771, "de", True, ""),
-        (21_000, 50_999, "es", False, "Hello"),
+        (21_000, 50_999, "en", False, "Hello"),
         (28_000, 46_750, "zh", True, "a b c d e f g h i j"),
-        (35_000, 65_000, "en", False, "word " * 60),
+        (22_772, 52_772, "en", False, "report " * 60),
         (42_000, 46_000, "en", True, "x"),
-        (49_000, 50_000, "es", False, ""),
+        (0, 600, "es", False, ""),
     )
     for timestamps in (False, True)
 )
