@@ -37,6 +37,7 @@ class Charge:
     seconds: float = HOLD_SECONDS
     id: str = field(default_factory=new_id)
     asked: bool = False
+    settling: bool = False
     settled: bool = False
     _amount_ms: int = 0
     _good_until: float = 0.0
@@ -66,21 +67,27 @@ class Charge:
         """Renew the hold until cancelled. Raises HoldLost when it is gone, or was not renewed in time."""
         while True:
             await asyncio.sleep(self.seconds / _RENEWALS_PER_HOLD)
-            if not self._good_until:
-                continue
-            try:
-                await self._reserve()
-            except HoldLost:
+            if self._good_until and not self.settling:
+                await self._renew()
+
+    async def _renew(self) -> None:
+        try:
+            await self._reserve()
+        except MeshError as error:
+            if self.settling:
+                # It may have met the hold charged by now; settling says what became of it.
+                return
+            if isinstance(error, HoldLost):
                 raise
-            except MeshError as error:
-                get_logger("inference.charging").warning("hold not renewed", id=self.id, error=str(error))
-                if time.monotonic() >= self._good_until:
-                    raise HoldLost from error
+            get_logger("inference.charging").warning("hold not renewed", id=self.id, error=str(error))
+            if time.monotonic() >= self._good_until:
+                raise HoldLost from error
 
     async def settle(self, billable_ms: int) -> int:
         """Charge so much, 0 for nothing; what was charged. Raises HoldLost, RemoteError."""
         if not self.asked:
             return 0
+        self.settling = True
 
         async def settle() -> int:
             answer = await self.billing.Settle(SettleRequest(job_id=self.id, billable_ms=billable_ms))
@@ -115,6 +122,7 @@ class Cashier:
         self._group = group
         self._hold_seconds = hold_seconds
         self.releases: set[asyncio.Task[None]] = set()
+        self.closed = False
 
     @asynccontextmanager
     async def charging(self, payer_id: str) -> AsyncIterator[Charge]:
@@ -123,7 +131,8 @@ class Cashier:
         try:
             yield charge
         finally:
-            if charge.asked and not charge.settled:
+            # Once the service has closed, the hold ends by itself.
+            if charge.asked and not charge.settled and not self.closed:
                 # Not awaited: a caller that has gone keeps nothing waiting.
                 task = self._group.create_task(charge.release(), name=f"release {charge.id}")
                 self.releases.add(task)
@@ -138,6 +147,7 @@ async def open_cashier(billing: BillingServiceAsyncStub, hold_seconds: float = H
         try:
             yield cashier
         finally:
+            cashier.closed = True
             if releases := list(cashier.releases):
                 await asyncio.wait(releases, timeout=_CLOSING_SECONDS)
                 for task in releases:

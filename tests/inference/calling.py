@@ -57,7 +57,7 @@ class HoldAlreadyReleased(FailedPrecondition):
 
 
 class BillingPeer(BillingServiceServicer):
-    """One wallet. away: calls, by method, that find nobody; renewals: Reserves that came again."""
+    """One wallet. away: calls, by method, that find nobody; deaf: answers to Settle that get lost; renewals: Reserves that came again."""
 
     def __init__(self) -> None:
         self.credit_ms = 10_000_000
@@ -65,6 +65,7 @@ class BillingPeer(BillingServiceServicer):
         self.holds: dict[str, Hold] = {}
         self.renewals = 0
         self.away: dict[str, int] = {}
+        self.deaf = 0
         self.ended = asyncio.Event()
 
     def states(self) -> list[Hold.State.ValueType]:
@@ -86,10 +87,15 @@ class BillingPeer(BillingServiceServicer):
 
     async def Settle(self, request: billing_pb.SettleRequest, context: Context) -> billing_pb.SettleResponse:
         self._answer("Settle")
-        hold = self._open(request.job_id)
-        hold.state = Hold.STATE_SETTLED if request.billable_ms else Hold.STATE_RELEASED
-        hold.settled_ms = request.billable_ms
+        hold = self.holds.get(request.job_id)
+        if hold is None or hold.state != Hold.STATE_SETTLED:
+            hold = self._open(request.job_id)
+            hold.state = Hold.STATE_SETTLED if request.billable_ms else Hold.STATE_RELEASED
+            hold.settled_ms = request.billable_ms
         self.ended.set()
+        if self.deaf:
+            self.deaf -= 1
+            raise ServiceUnavailable
         return billing_pb.SettleResponse(hold=hold)
 
     async def Release(self, request: billing_pb.ReleaseRequest, context: Context) -> billing_pb.ReleaseResponse:

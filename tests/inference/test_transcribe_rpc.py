@@ -21,6 +21,7 @@ from steno.jobs.v1.job_pb2 import KnownSpeaker, TranscriptionConfig
 from steno.jobs.v1.transcript_pb2 import Segment
 from steno.storage.v1.media_pb2 import Media
 from tests.inference.calling import KEY, Calls, serving
+from tests.inference.peers import WORKSPACE
 from tests.inference.stage import HELLO, SILENCE, TWO_VOICES, Stage, until
 
 LONG_PAUSE = HELLO.parent / "long_pause.flac"
@@ -259,6 +260,23 @@ async def test_the_charge_waits_for_billing_to_come_back(stage: Stage) -> None:
         responses = await calls.transcribe(media=HELLO.read_bytes())
         assert responses[-1].completed.billable_ms > 0
         assert calls.billing.states() == [Hold.STATE_SETTLED]
+
+
+async def test_a_charge_whose_answer_is_lost_is_no_lost_hold(stage: Stage) -> None:
+    async with serving(stage, hold_seconds=0.4) as calls:
+        calls.billing.deaf = 5
+        responses = await calls.transcribe(media=HELLO.read_bytes())
+        (hold,) = calls.billing.holds.values()
+    assert responses[-1].completed.billable_ms == hold.settled_ms > 0
+
+
+async def test_a_call_that_ends_after_the_service_closed_leaves_its_hold_to_its_end(stage: Stage) -> None:
+    async with serving(stage) as calls:
+        charging = calls.cashier.charging(WORKSPACE)
+        charge = await charging.__aenter__()
+        await charge.hold(1_000, 1)
+    await charging.__aexit__(None, None, None)
+    assert calls.billing.states() == [Hold.STATE_OPEN]
 
 
 async def test_a_hold_goes_back_though_billing_was_away_when_the_caller_left(stage: Stage) -> None:
