@@ -16,7 +16,7 @@ TRANSLATE = TranscriptionConfig.TASK_TRANSLATE
 class Polyglot(LocalEngine):
     """The local engine, as one that knows German and English would describe itself."""
 
-    languages = ("de", "en")  # type: ignore[assignment]
+    languages = ("de", "en")
 
 
 class Translator(Polyglot):
@@ -28,7 +28,7 @@ class Translator(Polyglot):
 class Silent(LocalEngine):
     """And one whose server has not answered yet."""
 
-    languages = ()  # type: ignore[assignment]
+    languages = ()
 
 
 def test_no_order_is_refused_for_good_before_the_model_said_what_it_knows() -> None:

@@ -31,13 +31,25 @@ def test_without_text_nothing_comes_before_the_start(vocabulary: Vocabulary) -> 
     assert prompt.start == 0
 
 
-def test_a_model_of_english_only_is_told_no_language_though_its_tokens_have_them(whisper_folder: Path, tmp_path: Path) -> None:
+def vocabulary_of(whisper_folder: Path, copy: Path, **changed: object) -> Vocabulary:
+    """As the model's generation config, changed, says."""
     for name in ("tokenizer.json", "generation_config.json"):
-        shutil.copy(whisper_folder / name, tmp_path)
-    config = json.loads((tmp_path / "generation_config.json").read_text())
-    (tmp_path / "generation_config.json").write_text(json.dumps(config | {"is_multilingual": False}))
-    vocabulary = read_vocabulary(tmp_path)
+        shutil.copy(whisper_folder / name, copy)
+    config = json.loads((copy / "generation_config.json").read_text())
+    (copy / "generation_config.json").write_text(json.dumps(config | changed))
+    return read_vocabulary(copy)
+
+
+def test_a_model_of_english_only_is_told_no_language_though_its_tokens_have_them(whisper_folder: Path, tmp_path: Path) -> None:
+    vocabulary = vocabulary_of(whisper_folder, tmp_path, is_multilingual=False)
     assert build_prompt(vocabulary, Task("en"), CONTEXT).tokens == (vocabulary.special.start, vocabulary.special.no_timestamps)
+
+
+def test_only_languages_that_the_model_was_taught_are_listened_for(whisper_folder: Path, tmp_path: Path, vocabulary: Vocabulary) -> None:
+    ids = vocabulary.special.languages
+    taught = vocabulary_of(whisper_folder, tmp_path, lang_to_id={f"<|{code}|>": ids[code] for code in ("es", "en")})
+    assert taught.special.languages == {"en": ids["en"], "es": ids["es"]}
+    assert list(vocabulary_of(whisper_folder, tmp_path, lang_to_id=None).special.languages) == list(ids)
 
 
 def test_hotwords_and_text_share_one_budget(vocabulary: Vocabulary) -> None:

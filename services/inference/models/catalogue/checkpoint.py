@@ -16,6 +16,7 @@ from services.inference.models.whisper.architecture import (
     read_architecture,
     read_json,
 )
+from services.inference.models.whisper.languages import read_language_tokens
 
 NEEDED = (CONFIG_FILE, GENERATION_FILE, TOKENIZER_FILE)
 # Nothing reads them here; whoever takes the folder elsewhere may want them.
@@ -64,16 +65,7 @@ def describe(folder: Path, name: str, source: str, revision: str, licence: str, 
 
 def read_languages(folder: Path) -> tuple[str, ...]:
     """Codes in the order of their tokens; English alone where the checkpoint says so. Raises UnsupportedModel."""
-    if not read_json(folder / GENERATION_FILE).get("is_multilingual", True):
-        return _ENGLISH
-    added = read_json(folder / TOKENIZER_FILE).get("added_tokens", [])
-    ids = {str(token["content"]): int(token["id"]) for token in added}
-    try:
-        first, last = ids["<|startoftranscript|>"], min(ids["<|translate|>"], ids["<|transcribe|>"])
-    except KeyError as error:
-        raise UnsupportedModel(f"{folder / TOKENIZER_FILE} has no token {error}") from error
-    between = sorted((number, name) for name, number in ids.items() if first < number < last)
-    return tuple(name[2:-2] for _, name in between) or _ENGLISH
+    return tuple(read_language_tokens(folder)) or _ENGLISH
 
 
 def _tasks(folder: Path) -> Any:

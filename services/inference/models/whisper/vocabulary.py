@@ -1,12 +1,13 @@
 """A model's tokens: text, and those that steer it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from services.inference.models.whisper.architecture import GENERATION_FILE, TOKENIZER_FILE, UnsupportedModel, read_json
+from services.inference.models.whisper.languages import read_language_tokens
 
 NO_SPEECH_NAMES = ("<|nospeech|>", "<|nocaptions|>")
 TIMESTAMP_MS = 20
@@ -68,11 +69,7 @@ def read_vocabulary(folder: Path) -> Vocabulary:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises Exception itself
         raise UnsupportedModel(f"{path} cannot be read: {error}") from error
-    special = _special_tokens(tokenizer, path)
-    if not read_json(folder / GENERATION_FILE).get("is_multilingual", True):
-        # The vocabularies of Whisper's English models have the languages' tokens, which those models never learned.
-        special = replace(special, languages={})
-    return Vocabulary(tokenizer, special)
+    return Vocabulary(tokenizer, _special_tokens(tokenizer, path, read_language_tokens(folder)))
 
 
 def read_generation_config(folder: Path) -> GenerationConfig:
@@ -85,23 +82,20 @@ def read_generation_config(folder: Path) -> GenerationConfig:
     )
 
 
-def _special_tokens(tokenizer: Tokenizer, path: Path) -> SpecialTokens:
+def _special_tokens(tokenizer: Tokenizer, path: Path, languages: Mapping[str, int]) -> SpecialTokens:
     def token(*names: str) -> int:
         for name in names:
             if (found := tokenizer.token_to_id(name)) is not None:
                 return int(found)
         raise UnsupportedModel(f"{path} has no token {names[0]}")
 
-    start, translate = token("<|startoftranscript|>"), token("<|translate|>")
-    between = (tokenizer.id_to_token(number) for number in range(start + 1, min(translate, token("<|transcribe|>"))))
-    codes = [name[2:-2] for name in between if name is not None]
     return SpecialTokens(
         end=token("<|endoftext|>"),
-        start=start,
+        start=token("<|startoftranscript|>"),
         previous=token("<|startofprev|>"),
         transcribe=token("<|transcribe|>"),
-        translate=translate,
+        translate=token("<|translate|>"),
         no_timestamps=token("<|notimestamps|>"),
         no_speech=token(*NO_SPEECH_NAMES),
-        languages={code: start + 1 + place for place, code in enumerate(codes)},
+        languages=languages,
     )
