@@ -1,6 +1,6 @@
 """The model `whisper`: every request one window and one try; the ladder of temperatures is the client's to climb."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import numpy as np
 import onnxruntime
@@ -68,21 +68,25 @@ def open_whisper(parameters: Parameters) -> WhisperHost:
 
 def _load(installed: InstalledModel, parameters: Parameters) -> tuple[WhisperModel, Precision]:
     """On the GPU if there is one that works."""
-    wanted, settings = parameters.text("precision") or AUTO, WhisperSettings(beams=parameters.number("beams"))
-    for providers in _providers(parameters):
-        precision = installed.choose_precision(wanted, cuda=CUDA_PROVIDER in providers)
+    settings = WhisperSettings(beams=parameters.number("beams"))
+    for providers, precision in placements(installed, parameters, onnxruntime.get_available_providers()):
         model = load_whisper(installed.folder, precision, providers, parameters.threads, settings, parameters.device_id)
         if model.device != CPU or CUDA_PROVIDER not in providers:
             return model, precision
-    raise ValueError("providers cuda: onnxruntime found no GPU that it can use")
+    raise ValueError(f"providers cuda: onnxruntime found no GPU that it can use, or {installed.name} is there at int8 only")
 
 
-def _providers(parameters: Parameters) -> list[list[str]]:
-    """Lists of execution providers, in the order in which to try them."""
-    wanted = parameters.text("providers") or AUTO
-    if wanted not in (AUTO, "cpu", "cuda"):
-        raise ValueError(f"providers is auto, cpu or cuda, not {wanted!r}")
-    cuda = CUDA_PROVIDER in onnxruntime.get_available_providers() and wanted != "cpu"
-    if wanted == "cuda":
-        return [[CUDA_PROVIDER, CPU_PROVIDER]] if cuda else []
-    return [*([[CUDA_PROVIDER, CPU_PROVIDER]] if cuda else []), [CPU_PROVIDER]]
+def placements(installed: InstalledModel, parameters: Parameters, available: Container[str]) -> Iterator[tuple[list[str], Precision]]:
+    """Execution providers and precision, in the order in which to try them. Raises ModelMissing, ValueError.
+
+    int8 stays off GPUs: its products are for processors, and what its encoder makes cannot be selected from there.
+    """
+    device, wanted = parameters.text("providers") or AUTO, parameters.text("precision") or AUTO
+    if device not in (AUTO, "cpu", "cuda"):
+        raise ValueError(f"providers is auto, cpu or cuda, not {device!r}")
+    if device != "cpu" and CUDA_PROVIDER in available:
+        precision = installed.choose_precision(wanted, cuda=True)
+        if precision is not Precision.INT8:
+            yield [CUDA_PROVIDER, CPU_PROVIDER], precision
+    if device != "cuda":
+        yield [CPU_PROVIDER], installed.choose_precision(wanted)

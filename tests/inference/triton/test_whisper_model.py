@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 
 from services.inference.models.catalogue.errors import ModelMissing
+from services.inference.models.catalogue.installed import InstalledModel
+from services.inference.models.catalogue.manifest import Manifest
+from services.inference.models.whisper.graphs import CPU_PROVIDER, CUDA_PROVIDER
+from services.inference.models.whisper.precision import Precision
 from services.inference.triton.parameters import Parameters
-from services.inference.triton.whisper_model import open_whisper
+from services.inference.triton.whisper_model import open_whisper, placements
 
 
 def parameters(directory: Path, **changed: str) -> Parameters:
@@ -27,3 +31,24 @@ def test_wish_that_this_machine_cannot_meet_is_an_error_and_not_slow(models_dire
         open_whisper(parameters(models_directory, providers="cuda"))
     with pytest.raises(ValueError, match="providers is"):
         open_whisper(parameters(models_directory, providers="tpu"))
+
+
+def exported(*precisions: Precision) -> InstalledModel:
+    """A model of which so much is there."""
+    return InstalledModel(Path(), Manifest("one", "", "", "", ("en",), False, {}, {precision: {} for precision in precisions}))
+
+
+@pytest.mark.parametrize(
+    ("precisions", "wanted", "placed"),
+    [
+        (tuple(Precision), "auto", [("cuda", "fp16"), ("cpu", "int8")]),
+        ((Precision.INT8,), "auto", [("cpu", "int8")]),
+        ((Precision.FP32, Precision.INT8), "int8", [("cpu", "int8")]),
+        ((Precision.FP32,), "fp32", [("cuda", "fp32"), ("cpu", "fp32")]),
+    ],
+)
+def test_whole_numbers_stay_off_the_gpu(precisions: tuple[Precision, ...], wanted: str, placed: list[tuple[str, str]]) -> None:
+    asked = parameters(Path(), precision=wanted, providers="auto")
+    found = list(placements(exported(*precisions), asked, [CUDA_PROVIDER, CPU_PROVIDER]))
+    assert [("cuda" if CUDA_PROVIDER in providers else "cpu", precision) for providers, precision in found] == placed
+    assert {CPU_PROVIDER in providers for providers, _ in found} == {True}

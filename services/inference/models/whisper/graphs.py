@@ -41,7 +41,9 @@ class Graphs:
 
     def __init__(self, architecture: Architecture, folder: Path, providers: Sequence[str], threads: int, device_id: int = 0) -> None:
         options = _options(threads)
-        settings = [{"device_id": str(device_id)} if provider == CUDA_PROVIDER else {} for provider in providers]
+        # Searching the best convolution takes seconds, for each size of a batch anew.
+        cuda = {"device_id": str(device_id), "cudnn_conv_algo_search": "HEURISTIC"}
+        settings = [cuda if provider == CUDA_PROVIDER else {} for provider in providers]
         self._encoder, self._decoder, self._rows = (
             onnxruntime.InferenceSession(str(folder / name), sess_options=options, providers=list(providers), provider_options=settings)
             for name in (ENCODER_FILE, DECODER_FILE, ROWS_FILE)
