@@ -95,7 +95,8 @@ class Hearing:
 
     async def _correct(self, windows: Sequence[Window]) -> None:
         """Hear again what was decoded in another language than the file speaks there."""
-        corrections = misheard([self._heard[window.index] for window in windows])
+        found = misheard([self._heard[window.index] for window in windows])
+        corrections = {place: language for place, language in found.items() if language in self.engine.languages}
         if corrections:
             self.logger.info("languages corrected", windows=len(corrections))
         await self._all([(windows[place], replace(self.parameters, language=language)) for place, language in corrections.items()])

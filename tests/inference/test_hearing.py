@@ -98,6 +98,12 @@ async def test_window_in_the_wrong_language_is_heard_again_in_the_right_one(engi
     assert kept.shares[-2:] == [1.0, 1.0]
 
 
+async def test_no_window_is_corrected_to_a_language_that_the_engine_lacks(engine: TroubledEngine) -> None:
+    in_languages(engine, {"fr": 0.95, "en": 0.02}, {"en": 0.5, "fr": 0.4}, {"fr": 0.95, "en": 0.02})
+    await hearing_of(engine, Kept(), scheduler=WindowScheduler(lambda: 1)).hear(windows_of(3), {})
+    assert [parameters.language for parameters in engine.asked] == [None, None, None]
+
+
 async def test_window_that_was_corrected_is_not_heard_again_by_the_next_attempt(engine: TroubledEngine) -> None:
     in_languages(engine, ENGLISH, MAYBE_GERMAN, ENGLISH)
     windows = windows_of(3)
