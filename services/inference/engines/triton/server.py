@@ -1,5 +1,6 @@
 """The calls of a Triton server that the engine makes, each with a deadline and one kind of failure."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -17,6 +18,7 @@ from services.inference.engines.triton.faults import CallFailed, Fault, classify
 from services.inference.engines.triton.tensors import to_arrays, to_request
 
 _SHORT_SECONDS = 5.0
+_GRACE_SECONDS = 0.5
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 _CONTROL_HEADER_PREFIX = "triton-grpc-protocol-"
 # The list replaces gRPC's defaults of this channel. A server that stops answering is noticed by the watch long before
@@ -67,7 +69,7 @@ class TritonServer:
 
     async def check_live(self, deadline_seconds: float) -> None:
         """Return when the server answers that it lives."""
-        answer = await _answered(self._stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=deadline_seconds))
+        answer = await _answered(self._stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=deadline_seconds), deadline_seconds)
         if not answer.live:
             raise CallFailed(Fault.GONE, "the server says that it is not live", reached=False)
 
@@ -78,7 +80,7 @@ class TritonServer:
         request = to_request(model, inputs)
         if priority:
             request.parameters["priority"].uint64_param = priority
-        response = await _answered(self._stub.ModelInfer(request, timeout=deadline_seconds))
+        response = await _answered(self._stub.ModelInfer(request, timeout=deadline_seconds), deadline_seconds)
         try:
             return to_arrays(response)
         except ValueError as error:
@@ -87,13 +89,13 @@ class TritonServer:
     async def progress(self, model: str) -> Progress:
         """Counters that stand still while the model does nothing."""
         request = service_pb2.ModelStatisticsRequest(name=model)
-        answer = await _answered(self._stub.ModelStatistics(request, timeout=_SHORT_SECONDS))
+        answer = await _answered(self._stub.ModelStatistics(request, timeout=_SHORT_SECONDS), _SHORT_SECONDS)
         found = answer.model_stats
         return Progress(sum(one.inference_count for one in found), sum(one.execution_count for one in found))
 
     async def config(self, model: str) -> dict[str, Any]:
         """The model's configuration, in the JSON that loading takes."""
-        answer = await _answered(self._stub.ModelConfig(service_pb2.ModelConfigRequest(name=model), timeout=_SHORT_SECONDS))
+        answer = await _answered(self._stub.ModelConfig(service_pb2.ModelConfigRequest(name=model), timeout=_SHORT_SECONDS), _SHORT_SECONDS)
         return dict(MessageToDict(answer.config, preserving_proto_field_name=True))
 
     async def load(self, model: str, deadline_seconds: float) -> None:
@@ -109,12 +111,16 @@ class TritonServer:
         await self._load(request, deadline_seconds)
 
     async def _load(self, request: Any, deadline_seconds: float) -> None:
-        await _answered(self._stub.RepositoryModelLoad(request, timeout=deadline_seconds, metadata=self._control))
+        await _answered(self._stub.RepositoryModelLoad(request, timeout=deadline_seconds, metadata=self._control), deadline_seconds)
 
 
-async def _answered(call: Any) -> Any:
+async def _answered(call: Any, deadline_seconds: float) -> Any:
+    """What comes of a call with this deadline, which gRPC holds back while the connection is full because the server stands still."""
     try:
-        return await call
+        async with asyncio.timeout(deadline_seconds + _GRACE_SECONDS):
+            return await call
+    except TimeoutError:
+        raise CallFailed(Fault.LATE, f"no answer in {deadline_seconds:g} s") from None
     except grpc.aio.AioRpcError as error:
         raise classify(error.code(), error.details() or "") from None
     except grpc.aio.UsageError as error:
