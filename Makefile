@@ -15,9 +15,11 @@ export STENO_TRITON_INTERPRETER ?= $(abspath $(TRITON))
 PROTOS := $(shell find protos/steno -name '*.proto')
 ENGINE ?= local
 # Areas of the tests, the slowest first.
-AREAS := e2e-contracts jobs e2e e2e-kills gateway storage inference mesh billing stack cli models_cli media bench deploy tools completeness
+AREAS := e2e-contracts jobs e2e e2e-kills e2e-triton gateway storage inference mesh billing stack cli models_cli media bench deploy tools completeness
 # Whole-mesh tests of the public contracts.
 E2E_CONTRACTS := $(wildcard tests/e2e/test_contract_*.py tests/e2e/test_examples_*.py) tests/e2e/test_idempotency_races.py tests/e2e/test_openapi.py tests/e2e/test_signing_in.py
+# Whole-mesh tests over a real tritonserver.
+E2E_TRITON := $(wildcard tests/e2e/test_triton_*.py)
 DATA ?= .steno
 PORT ?= 8080
 
@@ -54,19 +56,21 @@ up: setup $(if $(filter triton,$(ENGINE)),setup-triton) ## Run Steno on this mac
 test: setup-triton ## Run the tests (starts its own NATS, Postgres and S3 servers; 12-15 minutes)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going $(addprefix test-,$(AREAS))
 
-test-e2e: setup-triton ; @$(PYTEST) tests/e2e $(addprefix --ignore ,tests/e2e/test_kills.py $(E2E_CONTRACTS))
+test-e2e: setup-triton ; @$(PYTEST) tests/e2e $(addprefix --ignore ,tests/e2e/test_kills.py $(E2E_CONTRACTS) $(E2E_TRITON))
 test-e2e-contracts: setup ; @$(PYTEST) $(E2E_CONTRACTS)
 test-e2e-kills: setup ; @$(PYTEST) tests/e2e/test_kills.py
+test-e2e-triton: setup-triton ; @$(PYTEST) $(E2E_TRITON)
 test-completeness: setup ; @$(PYTEST) $(wildcard tests/test_*.py)
-$(foreach area,$(filter-out e2e e2e-contracts e2e-kills completeness,$(AREAS)),test-$(area)): test-%: setup-triton ; @$(PYTEST) tests/$*
+$(foreach area,$(filter-out e2e e2e-contracts e2e-kills e2e-triton completeness,$(AREAS)),test-$(area)): test-%: setup-triton ; @$(PYTEST) tests/$*
 
-test-faults: setup ## Kill every process of the mesh at random moments over 30 jobs, then check that nothing is lost
-	@$(PYTEST) --faults=long tests/e2e/test_kills.py
+test-faults: setup-triton ## Kill every process of the mesh at random moments over 30 jobs, and Triton over 20, then check that nothing is lost
+	@$(PYTEST) --faults=long tests/e2e/test_kills.py tests/e2e/test_triton_faults.py
 
 check: setup ## Lint, types, import rules, protos, dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
+	for model in deploy/triton/model_repository/*/1/model.py; do $(BIN)/mypy $$model || exit 1; done  # All are called model.py.
 	$(BIN)/lint-imports --config .importlinter --no-cache
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code

@@ -62,9 +62,12 @@ class Reference:
         padded = np.pad(pcm / FULL_SCALE, (0, WINDOW_SAMPLES - len(pcm)))
         return np.asarray(self._features._np_extract_fbank_features(padded[None], "cpu")[0], np.float32)
 
-    @torch.no_grad()
     def answer(self, pcm: Pcm, case: Case) -> dict[str, Any]:
         """Tokens, their probability, and where they are."""
+        with torch.no_grad():
+            return self._answer(pcm, case)
+
+    def _answer(self, pcm: Pcm, case: Case) -> dict[str, Any]:
         mel = self.mel(pcm)
         encoded = self._model.model.encoder(torch.from_numpy(mel)[None])
         prompt = build_prompt(self._vocabulary, case.task, self._architecture.context)

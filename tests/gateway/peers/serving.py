@@ -67,7 +67,9 @@ async def open_world(key: OKPKey) -> AsyncIterator[tuple[World, Addresses]]:
         "jobs": [Registration(jobs_grpc.add_JobsServiceServicer_to_server, peers["jobs"], _service(jobs, "JobsService"))],
         "inference": [
             Registration(
-                inference_grpc.add_InferenceServiceServicer_to_server, InferencePeer(world), _service(inference, "InferenceService")
+                inference_grpc.add_InferenceServiceServicer_to_server,
+                InferencePeer(world),  # type: ignore[abstract]
+                _service(inference, "InferenceService"),
             )
         ],
     }
