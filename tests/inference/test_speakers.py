@@ -8,9 +8,9 @@ import pytest
 
 from services.inference.diarization.turns import diarize
 from services.inference.pcm import Floats
+from services.inference.slots import Slots
 from services.inference.speakers import centroid, name_speakers, speaker_centroids, to_bytes
 from services.inference.transcript import Turn, speaker_labels
-from services.inference.slots import Slots
 from services.inference.voices import Voices
 from services.inference.windows import Region
 from steno.jobs.v1.job_pb2 import KnownSpeaker
@@ -24,7 +24,7 @@ on_house = pytest.mark.asyncio(loop_scope="session")
 
 
 async def reference(house: House, scratch: Path, voice: str, name: str = "") -> KnownSpeaker:
-    described = await Voices(house.engine, house.sandbox, scratch, Slots(1, 0)).describe((DATA / f"voice_{voice}.ogg").read_bytes())
+    described = await Voices(house.engine, house.sandbox, scratch, Slots(1, 0, "Voices wait.")).describe((DATA / f"voice_{voice}.ogg").read_bytes())
     return KnownSpeaker(name=name or voice.upper(), embedding=to_bytes(described.embedding))
 
 
