@@ -24,7 +24,8 @@ on_house = pytest.mark.asyncio(loop_scope="session")
 
 
 async def reference(house: House, scratch: Path, voice: str, name: str = "") -> KnownSpeaker:
-    described = await Voices(house.engine, house.sandbox, scratch, Slots(1, 0, "Voices wait.")).describe((DATA / f"voice_{voice}.ogg").read_bytes())
+    voices = Voices(house.engine, house.sandbox, scratch, Slots(1, 0, "Voices wait."))
+    described = await voices.describe((DATA / f"voice_{voice}.ogg").read_bytes())
     return KnownSpeaker(name=name or voice.upper(), embedding=to_bytes(described.embedding))
 
 
