@@ -8,7 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from services.client.api import Row
@@ -50,20 +59,23 @@ def local_time(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def bars(*columns: ProgressColumn) -> Progress:
+    """Bars on standard error, gone when they are done; silent unless that is a terminal."""
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+
+
 @contextmanager
 def upload_bar(name: str, size_bytes: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar told how many bytes have gone; silent unless standard error is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+    """A bar told how many bytes have gone."""
+    with bars(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn()) as progress:
         task = progress.add_task(f"Uploading {_escape(name)}", total=size_bytes)
         yield lambda done_bytes: progress.update(task, completed=done_bytes)
 
 
 @contextmanager
 def job_bar() -> Iterator[Callable[[Row], None]]:
-    """A bar told every state of a job; silent unless standard error is a terminal."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+    """A bar told every state of a job."""
+    with bars(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()) as progress:
         task = progress.add_task("Waiting", total=1.0)
         yield lambda job: progress.update(task, description=_title(job), completed=_share(job))
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import httpx2
@@ -26,7 +26,7 @@ from services.inference.voices import Voices
 from services.inference.workers import watch_engine
 from services.media.sandbox import Sandbox, open_sandbox
 from services.mesh.api_keys import open_authentication
-from services.mesh.bus import open_bus
+from services.mesh.bus import Bus, open_bus
 from services.mesh.channel import Channel, open_channel
 from services.mesh.identity import TokenSigner, TokenVerifier, load_key
 from services.mesh.ids import new_id
@@ -41,6 +41,8 @@ from steno.jobs.v1 import work_service_pb2
 from steno.jobs.v1.work_service_pb2_grpc import WorkServiceStub
 from steno.storage.v1 import storage_service_pb2
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceStub
+
+Connect = Callable[..., AbstractAsyncContextManager[Channel]]
 
 _WORK = [work_service_pb2.DESCRIPTOR.services_by_name["WorkService"]]
 _BILLING = [billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"]]
@@ -61,25 +63,7 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
         engine = await enter(open_engine(settings))
         bus = await enter(open_bus(settings.nats_url, name="inference"))
         connect = partial(open_channel, signer=signer, timeout_seconds=settings.rpc_timeout_seconds)
-        jobs = await enter(connect(settings.jobs_address, audience="jobs", services=_WORK))
-        storage = await enter(connect(settings.storage_address, audience="storage", services=_STORAGE))
-        bench = Workbench(
-            work=WorkServiceStub(jobs),
-            storage=StorageServiceStub(storage),
-            client=await enter(httpx2.AsyncClient(timeout=_FETCH_TIMEOUT, trust_env=False)),
-            bus=bus,
-            engine=engine,
-            pipeline=Pipeline(
-                engine,
-                SpeechFloor(settings.min_speech_ratio, settings.min_speech_seconds),
-                _schedule(engine),
-                get_logger("inference.pipeline"),
-            ),
-            sandbox=sandbox,
-            scratch=settings.scratch_directory,
-            max_duration_ms=settings.max_duration_seconds * 1000,
-            worker_id=f"{socket.gethostname()}:{new_id()}",
-        )
+        bench = await enter(_open_bench(settings, connect, bus, engine, sandbox))
         await enter(lifecycle.working())
         readiness = EngineReadiness()
         work = consume_work(
@@ -103,6 +87,34 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
         server = await enter(open_server(settings, TokenVerifier(key, "inference"), authenticate=authenticate, servicers=[registration]))
         lifecycle.spawn(watch_engine(engine, server, readiness, lifecycle.stopping), "engine watch")
         yield
+
+
+@asynccontextmanager
+async def _open_bench(
+    settings: InferenceSettings, connect: Connect, bus: Bus, engine: Engine, sandbox: Sandbox
+) -> AsyncIterator[Workbench]:
+    """What jobs are worked on with: the engine, and the services around it."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        jobs = await enter(connect(settings.jobs_address, audience="jobs", services=_WORK))
+        storage = await enter(connect(settings.storage_address, audience="storage", services=_STORAGE))
+        yield Workbench(
+            work=WorkServiceStub(jobs),
+            storage=StorageServiceStub(storage),
+            client=await enter(httpx2.AsyncClient(timeout=_FETCH_TIMEOUT, trust_env=False)),
+            bus=bus,
+            engine=engine,
+            pipeline=Pipeline(
+                engine,
+                SpeechFloor(settings.min_speech_ratio, settings.min_speech_seconds),
+                _schedule(engine),
+                get_logger("inference.pipeline"),
+            ),
+            sandbox=sandbox,
+            scratch=settings.scratch_directory,
+            max_duration_ms=settings.max_duration_seconds * 1000,
+            worker_id=f"{socket.gethostname()}:{new_id()}",
+        )
 
 
 @asynccontextmanager

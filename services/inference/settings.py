@@ -53,7 +53,8 @@ class InferenceSettings(BusSettings, ServiceSettings):
     model: str = Field(
         "",
         description=(
-            "Speech model: the name of one that `steno models list` shows. Empty: the bundled English demo recogniser for the local engine."
+            "Speech model: the name of one that `steno models list` shows. Empty: the bundled English demo recogniser for the local engine,"
+            " the test model for the Triton of `steno up`; a Triton elsewhere is told by its own STENO_TRITON_WHISPER_MODEL."
         ),
     )
     models_directory: Path = Field(Path(".steno/models"), description="Directory of the installed models.")

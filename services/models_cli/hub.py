@@ -41,7 +41,8 @@ class HubSource:
         with explained(self._repository, self._revision):
             api = HfApi(library_name="steno")
             info = api.model_info(self._repository, revision=self._revision, files_metadata=True, timeout=_TIMEOUT_SECONDS)
-            files = {sibling.rfilename: self._file(sibling, info.sha or self._revision) for sibling in info.siblings or ()}
+            beside = [sibling for sibling in info.siblings or () if "/" not in sibling.rfilename]
+            files = {sibling.rfilename: self._file(sibling, info.sha or self._revision) for sibling in beside}
         return Offer(self._repository, info.sha or "", _licence(info), files)
 
     def fetch(self, offer: Offer, name: str, target: Path, told: Told) -> None:

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -16,6 +15,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from services.client.display import bars
 from services.models_cli.source import Told
 
 
@@ -38,9 +38,9 @@ class Transfer:
 
 @contextmanager
 def transfer(total: int) -> Iterator[Transfer]:
-    """A bar of so many bytes; silent unless standard error is a terminal."""
+    """A bar of so many bytes."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+    with bars(*columns) as progress:
         yield Transfer(progress, total)
 
 
@@ -49,14 +49,7 @@ def working(sentence: str) -> Iterator[None]:
     """Work without a measure: a spinner on a terminal, a line elsewhere."""
     if not sys.stderr.isatty():
         print(sentence, file=sys.stderr, flush=True)
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    ) as progress:
+    with bars(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as progress:
         progress.add_task(sentence, total=None)
         yield
 

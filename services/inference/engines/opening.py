@@ -36,15 +36,15 @@ def _chosen(settings: InferenceSettings) -> AbstractAsyncContextManager[Engine]:
 def _local(settings: InferenceSettings) -> AbstractAsyncContextManager[Engine]:
     if settings.model in ("", LocalEngine.model):
         return open_local_engine(settings.engine_processes or os.cpu_count() or 1)
-    model, precision = chosen_model(settings, settings.model)
+    model, precision = _choose(settings)
     return open_local_whisper(model, precision, processes=settings.engine_processes, beams=settings.beams)
 
 
-def chosen_model(settings: InferenceSettings, name: str, cuda: bool = False) -> tuple[InstalledModel, Precision]:
-    """The installed model of a name and the precision to run it at. Raises UnusableSettings, with what to do."""
+def _choose(settings: InferenceSettings) -> tuple[InstalledModel, Precision]:
+    """The installed model and the precision to run it at. Raises UnusableSettings, with what to do."""
     try:
-        model = _find(settings, name)
-        precision = model.choose_precision(settings.precision, cuda)
+        model = _find(settings)
+        precision = model.choose_precision(settings.precision)
     except ModelError as error:
         raise UnusableSettings(f"STENO_INFERENCE_MODEL: {error}") from error
     if model.test:
@@ -52,7 +52,7 @@ def chosen_model(settings: InferenceSettings, name: str, cuda: bool = False) -> 
     return model, precision
 
 
-def _find(settings: InferenceSettings, name: str) -> InstalledModel:
-    if name != TEST_MODEL:
-        return find_model(settings.models_directory, name)
+def _find(settings: InferenceSettings) -> InstalledModel:
+    if settings.model != TEST_MODEL:
+        return find_model(settings.models_directory, settings.model)
     return install_bundled(settings.models_directory, Precision.FP32 if settings.precision == AUTO else Precision(settings.precision))
