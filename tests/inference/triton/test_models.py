@@ -106,6 +106,7 @@ async def test_bad_request_fails_alone_in_its_batch(triton: Asker, whisper: Whis
     bad = [
         wire.encode_window(wire.WindowTry(pcm, "xx")),
         {**good, "PARAMETERS": np.array([[b"{"]], np.object_)},
+        {**good, "PARAMETERS": np.array([[b'{"language": "\\ud800"}']], np.object_)},
         {**good, "SAMPLES": np.array([[480_001]], np.int32)},
         wire.encode_window(wire.WindowTry(pcm, "en", temperature=1.5)),
     ]
