@@ -1,8 +1,8 @@
 """Between Triton's Python backend and our models; importable only inside the backend, which brings `triton_python_backend_utils`."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import triton_python_backend_utils as backend
 
@@ -19,7 +19,10 @@ METRIC_DESCRIPTION = "Requests of a model by how they ended; Triton's own counte
 class ServedModel:
     """What every model.py of the repository subclasses as `TritonPythonModel`."""
 
-    open: ClassVar[Callable[[Parameters], Host]]
+    @staticmethod
+    def open(parameters: Parameters) -> Host:
+        """Load the model. Raises whatever keeps it from being ready."""
+        raise NotImplementedError
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load the model and run it once. Whatever is raised becomes the reason why the model is not ready."""
