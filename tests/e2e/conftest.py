@@ -11,8 +11,10 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
+from services.stack.triton.interpreter import VARIABLE
 from tests.e2e.mesh import Mesh, running_mesh, wait_for
 from tests.servers import free_port, new_postgres_database, postgres_server
+from tests.triton_server import interpreter
 
 BUCKET = "steno"
 
@@ -64,6 +66,14 @@ def distributed_environment(postgres_url: str, s3_url: str) -> Mapping[str, str]
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """One mesh on SQLite and a directory for all tests that leave it whole."""
     with running_mesh(tmp_path_factory.mktemp("embedded")) as mesh:
+        yield mesh
+
+
+@pytest.fixture(scope="module")
+def on_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    """One mesh over a tritonserver of its own for the tests of a module; they leave it whole."""
+    environment = {VARIABLE: str(interpreter().executable.parent.parent)}
+    with running_mesh(tmp_path_factory.mktemp("triton"), environment, engine="triton") as mesh:
         yield mesh
 
 

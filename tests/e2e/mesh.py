@@ -58,7 +58,7 @@ class Mesh:
 
     def child_pid(self, name: str) -> int | None:
         """Process id of a child now; None between a crash and its restart."""
-        markers = {"nats": "nats-server"}
+        markers = {"nats": "nats-server", "triton": "tritonserver"}
         marker = markers.get(name, f"services.{name}")
         for child in psutil.Process(self.process.pid).children():
             try:
@@ -130,10 +130,10 @@ class Mesh:
 
 
 @contextmanager
-def running_mesh(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Mesh]:
+def running_mesh(folder: Path, environment: Mapping[str, str] | None = None, *, engine: str = "local") -> Iterator[Mesh]:
     """`steno up` until left; ready when yielded."""
     ready_file = folder / "ready.json"
-    command = [str(STENO), "up", "--data", str(folder / "data"), "--port", "0", "--ready-file", str(ready_file)]
+    command = [str(STENO), "up", "--engine", engine, "--data", str(folder / "data"), "--port", "0", "--ready-file", str(ready_file)]
     log = (folder / "up.log").open("ab")
     with log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **(environment or {})})
