@@ -11,7 +11,7 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from bench import footprint, lifecycle, reads, submit, upload
+from bench import batching, footprint, lifecycle, overhead, reads, submit, upload
 from bench.asr import run as asr
 from bench.benchmark import LONG, SHORT, Benchmark, Effort
 from bench.report import show
@@ -23,6 +23,8 @@ BENCHMARKS = (
     Benchmark("reads", "reading a job through the gateway, beside a plain Starlette route", reads.run),
     Benchmark("footprint", "memory and time to ready of the idle mesh", footprint.run),
     Benchmark("lifecycle", "a second of silence from submit to done, beside the same work without the platform", lifecycle.run),
+    Benchmark("batching", "eight jobs at once over Triton, beside the same jobs one by one", batching.run),
+    Benchmark("overhead", "ten minutes of speech through the mesh over Triton, beside its engine's calls alone", overhead.run),
     Benchmark("asr", "Whisper's sizes with random weights on one thread, beside CTranslate2 and transformers", asr.run),
 )
 

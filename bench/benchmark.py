@@ -9,15 +9,21 @@ from bench.report import Row
 
 @dataclass(frozen=True)
 class Effort:
-    """How much a run does. seconds: length of one measurement of a rate."""
+    """How much a run does. seconds: length of one measurement of a rate. speech_seconds: length of a long recording.
+
+    sizes: of Whisper, names of `bench.asr.checkpoint.SIZES`. device: cpu or cuda.
+    """
 
     rounds: int
     seconds: float
     upload_bytes: int
+    speech_seconds: float
+    sizes: Sequence[str] = ("tiny", "base")
+    device: str = "cpu"
 
 
-LONG = Effort(rounds=5, seconds=3.0, upload_bytes=512 * 1024 * 1024)
-SHORT = Effort(rounds=2, seconds=1.0, upload_bytes=64 * 1024 * 1024)
+LONG = Effort(rounds=5, seconds=3.0, upload_bytes=512 * 1024 * 1024, speech_seconds=600.0)
+SHORT = Effort(rounds=2, seconds=1.0, upload_bytes=64 * 1024 * 1024, speech_seconds=150.0)
 
 Run = Callable[[Effort, Path], Awaitable[Sequence[Row]]]
 
