@@ -1,8 +1,9 @@
-"""Write a checkpoint as a Hugging Face folder: `python -m tools.whisper.export CHECKPOINT FOLDER`."""
+"""Write a checkpoint, or the mean of several, as a Hugging Face folder: `python -m tools.whisper.export FOLDER CHECKPOINT...`."""
 
 import argparse
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,11 @@ def generation_config(coder: Coder) -> GenerationConfig:
     return GenerationConfig(**options)
 
 
-def export(checkpoint: Path, folder: Path) -> None:
+def export(checkpoints: Sequence[Path], folder: Path) -> None:
     """Write weights, configuration, tokenizer, feature extractor, model card and licence; the frame classifiers are left out."""
     coder = Coder(learn_tokenizer())
     model = WhisperForConditionalGeneration(whisper_config(coder))
-    model.load_state_dict(_whisper_weights(checkpoint))
+    model.load_state_dict(_mean([_whisper_weights(checkpoint) for checkpoint in checkpoints]))
     model.generation_config = generation_config(coder)
     model.save_pretrained(folder)
     _halve(folder / "model.safetensors")
@@ -68,6 +69,11 @@ def export(checkpoint: Path, folder: Path) -> None:
     _write_tokenizer(coder, folder)
     shutil.copyfile(CARD, folder / "README.md")
     shutil.copyfile(LICENCE, folder / "LICENSE")
+
+
+def _mean(weights: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Of checkpoints of one run: what they learnt is the same, what was chance at the time is less."""
+    return {name: torch.stack([one[name] for one in weights]).mean(0) for name in weights[0]}
 
 
 def _whisper_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
@@ -99,10 +105,10 @@ def _write_tokenizer(coder: Coder, folder: Path) -> None:
 def main() -> None:
     """Read the command line and export."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("checkpoints", type=Path, nargs="+")
     options = parser.parse_args()
-    export(options.checkpoint, options.folder)
+    export(options.checkpoints, options.folder)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ CASES = tuple(
         (14_000, 19_771, "de", True, ""),
         (21_000, 50_999, "en", False, "Hello"),
         (28_000, 46_750, "zh", True, "a b c d e f g h i j"),
-        (22_772, 52_772, "en", False, "report " * 60),
+        (23_000, 52_500, "en", False, "report " * 60),
         (42_000, 46_000, "en", True, "x"),
         (0, 600, "es", False, ""),
     )
