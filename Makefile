@@ -22,6 +22,8 @@ E2E_CONTRACTS := $(wildcard tests/e2e/test_contract_*.py tests/e2e/test_examples
 E2E_TRITON := $(wildcard tests/e2e/test_triton_*.py)
 DATA ?= .steno
 PORT ?= 8080
+SIZES ?= tiny,base
+DEVICE ?= cpu
 
 .PHONY: help setup setup-triton demo up test test-faults check format lock bench bench-asr clean $(addprefix test-,$(AREAS))
 
@@ -89,8 +91,8 @@ lock: ## Resolve requirements.lock and deploy/triton/requirements.lock anew
 bench: setup ## Print speed and memory as ratios against a baseline run beside it
 	@GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m bench
 
-bench-asr: setup ## Measure the Whisper runtime, beside CTranslate2 and transformers where the extra whisper-reference is installed
-	@$(BIN)/python -m bench --only asr
+bench-asr: setup ## Measure the Whisper runtime beside CTranslate2 and transformers, where those are installed (SIZES=tiny,base DEVICE=cpu|cuda)
+	@$(BIN)/python -m bench --only asr --device $(DEVICE) --sizes $(SIZES)
 
 clean: ## Remove the virtual environment and generated modules (not your data)
 	rm -rf $(VENV) build dist *.egg-info

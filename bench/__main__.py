@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import uvloop
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from bench import batching, footprint, lifecycle, overhead, reads, submit, upload
 from bench.asr import run as asr
+from bench.asr.checkpoint import SIZES
 from bench.benchmark import LONG, SHORT, Benchmark, Effort
 from bench.report import show
 from services.mesh.telemetry import configure_logging
@@ -39,7 +41,7 @@ def main() -> None:
     chosen = _chosen(arguments.only)
     configure_logging("bench", "error")
     console = Console(width=None if sys.stdout.isatty() else 140)
-    effort = SHORT if arguments.short else LONG
+    effort = replace(SHORT if arguments.short else LONG, sizes=arguments.sizes.split(","), device=arguments.device)
     console.print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; medians of {effort.rounds} interleaved rounds")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         for benchmark in chosen:
@@ -50,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", default="", metavar="NAMES", help="names of benchmarks, separated by commas")
     parser.add_argument("--short", action="store_true", help="less of everything; figures are rough")
+    parser.add_argument("--sizes", default="tiny,base", metavar="NAMES", help=f"for asr: of {', '.join(SIZES)}")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="for asr: cuda measures fp16 on a GPU")
     parser.add_argument("--list", action="store_true", help="list the benchmarks")
     return parser
 

@@ -9,7 +9,6 @@ import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-BANDS = 80
 FRAMES = 1_500
 CONTEXT = 448
 TEXT_TOKENS = 50_257
@@ -23,13 +22,27 @@ HEAD_SIZE = 64
 
 @dataclass(frozen=True)
 class Size:
-    """A published size. Source: Radford et al. 2022, table 1."""
+    """A published size. decoder_layers: 0 for as many as the encoder has. Source: Radford et al. 2022, table 1, and `config.json`s."""
 
     width: int
     layers: int
+    decoder_layers: int = 0
+    bands: int = 80
+
+    @property
+    def depths(self) -> dict[str, int]:
+        """Layers of each side."""
+        return {"encoder": self.layers, "decoder": self.decoder_layers or self.layers}
 
 
-SIZES = {"tiny": Size(384, 4), "base": Size(512, 6), "small": Size(768, 12)}
+SIZES = {
+    "tiny": Size(384, 4),
+    "base": Size(512, 6),
+    "small": Size(768, 12),
+    "medium": Size(1024, 24),
+    "large-v3": Size(1280, 32, bands=128),
+    "large-v3-turbo": Size(1280, 32, decoder_layers=4, bands=128),
+}
 
 
 def write_checkpoint(folder: Path, size: Size) -> Path:
@@ -38,7 +51,7 @@ def write_checkpoint(folder: Path, size: Size) -> Path:
     heads = size.width // HEAD_SIZE
     _write(folder / "config.json", _config(size, heads))
     _write(folder / "generation_config.json", _generation_config(size, heads))
-    _write(folder / "preprocessor_config.json", {"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": BANDS})
+    _write(folder / "preprocessor_config.json", {"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": size.bands})
     _write(folder / "tokenizer_config.json", {"tokenizer_class": "WhisperTokenizer", "unk_token": "<|endoftext|>"})
     _tokenizer().save(str(folder / "tokenizer.json"))
     save_file(_tensors(size), folder / "model.safetensors", metadata={"format": "pt"})
@@ -55,7 +68,7 @@ def _config(size: Size, heads: int) -> dict[str, Any]:
         "architectures": ["WhisperForConditionalGeneration"],
         "model_type": "whisper",
         "d_model": size.width,
-        "num_mel_bins": BANDS,
+        "num_mel_bins": size.bands,
         "vocab_size": VOCABULARY,
         "max_source_positions": FRAMES,
         "max_target_positions": CONTEXT,
@@ -63,7 +76,7 @@ def _config(size: Size, heads: int) -> dict[str, Any]:
         "eos_token_id": END,
         "pad_token_id": END,
         "decoder_start_token_id": START,
-        **{f"{side}_layers": size.layers for side in sides},
+        **{f"{side}_layers": depth for side, depth in size.depths.items()},
         **{f"{side}_attention_heads": heads for side in sides},
         **{f"{side}_ffn_dim": 4 * size.width for side in sides},
     }
@@ -71,7 +84,7 @@ def _config(size: Size, heads: int) -> dict[str, Any]:
 
 def _generation_config(size: Size, heads: int) -> dict[str, Any]:
     return {
-        "alignment_heads": [[size.layers - 1, head] for head in range(heads)],
+        "alignment_heads": [[size.depths["decoder"] - 1, head] for head in range(heads)],
         "suppress_tokens": [END],
         "begin_suppress_tokens": [],
         "eos_token_id": END,
@@ -101,7 +114,7 @@ def _tensors(size: Size) -> dict[str, np.ndarray[Any, Any]]:
         return random.standard_normal(shape, np.float32) * np.float32(float(np.prod(shape[1:])) ** -0.5)
 
     shapes: dict[str, tuple[int, ...]] = {
-        "encoder.conv1.weight": (width, BANDS, 3),
+        "encoder.conv1.weight": (width, size.bands, 3),
         "encoder.conv2.weight": (width, width, 3),
         "encoder.embed_positions.weight": (FRAMES, width),
         "decoder.embed_positions.weight": (CONTEXT, width),
@@ -110,7 +123,7 @@ def _tensors(size: Size) -> dict[str, np.ndarray[Any, Any]]:
     vectors = {"encoder.conv1.bias", "encoder.conv2.bias"}
     norms = {"encoder.layer_norm", "decoder.layer_norm"}
     for side, attentions in (("encoder", ("self_attn",)), ("decoder", ("self_attn", "encoder_attn"))):
-        for name in (f"{side}.layers.{layer}" for layer in range(size.layers)):
+        for name in (f"{side}.layers.{layer}" for layer in range(size.depths[side])):
             shapes |= {f"{name}.fc1.weight": (4 * width, width), f"{name}.fc2.weight": (width, 4 * width)}
             vectors |= {f"{name}.fc2.bias", *(f"{name}.{part}.{to}_proj.bias" for part in attentions for to in ("q", "v", "out"))}
             norms |= {f"{name}.final_layer_norm", *(f"{name}.{part}_layer_norm" for part in attentions)}

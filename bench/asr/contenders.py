@@ -8,7 +8,7 @@ import numpy as np
 from bench.asr.checkpoint import END, START
 from services.inference.models.whisper.architecture import read_architecture
 from services.inference.models.whisper.decoding import Decoder, DecodingRequest
-from services.inference.models.whisper.graphs import CPU_PROVIDER, Graphs
+from services.inference.models.whisper.graphs import CPU_PROVIDER, CUDA_PROVIDER, Graphs
 from services.inference.models.whisper.precision import Precision, graphs_folder
 from services.inference.models.whisper.prompts import Task, build_prompt
 from services.inference.models.whisper.rules import TokenRules
@@ -19,7 +19,9 @@ LANGUAGE = "l0"
 
 
 class Contender(Protocol):
-    """One model on one thread."""
+    """One model on one thread of a processor, or on a GPU; what `encode` returns is there when it does."""
+
+    bands: int
 
     def encode(self, mels: Floats) -> Any:
         """What decoding reads."""
@@ -31,9 +33,12 @@ class Contender(Protocol):
 class Ours:
     """The runtime of `services.inference.models.whisper`."""
 
-    def __init__(self, folder: Path, precision: str) -> None:
+    def __init__(self, folder: Path, precision: str, device: str) -> None:
         self._architecture, self._vocabulary = read_architecture(folder), read_vocabulary(folder)
-        self._graphs = Graphs(self._architecture, graphs_folder(folder, Precision(precision)), (CPU_PROVIDER,), threads=1)
+        self.bands = self._architecture.mel_bands
+        providers = (CUDA_PROVIDER, CPU_PROVIDER) if device == "cuda" else (CPU_PROVIDER,)
+        self._graphs = Graphs(self._architecture, graphs_folder(folder, Precision(precision)), providers, threads=1)
+        assert self._graphs.device == device, "ONNX Runtime found no GPU: install onnxruntime-gpu"
         rules = TokenRules(self._vocabulary.special, read_generation_config(folder))
         self._decoder = Decoder(self._graphs, rules, self._vocabulary.special)
 
@@ -51,7 +56,7 @@ class Ours:
 class Transformers:
     """The reference, with PyTorch's fused attention."""
 
-    def __init__(self, folder: Path, precision: str) -> None:
+    def __init__(self, folder: Path, precision: str, device: str) -> None:
         import torch
         from transformers import GenerationConfig, GenerationMixin, WhisperForConditionalGeneration
 
@@ -61,15 +66,20 @@ class Transformers:
         self._mixin: Any
         self._config: Any
         self._mixin, self._config = GenerationMixin, GenerationConfig
-        self._model: Any = WhisperForConditionalGeneration.from_pretrained(folder, dtype=getattr(torch, precision))
+        self._device = device
+        self._model: Any = WhisperForConditionalGeneration.from_pretrained(folder, dtype=getattr(torch, precision)).to(device)
+        self.bands = self._model.config.num_mel_bins
 
     def encode(self, mels: Floats) -> Any:
         """See Contender."""
-        return self._model.model.encoder(self._torch.from_numpy(mels))
+        encoded = self._model.model.encoder(self._torch.from_numpy(mels).to(self._device, self._model.dtype))
+        if self._device == "cuda":
+            self._torch.cuda.synchronize()
+        return encoded
 
     def decode(self, encoded: Any, rows: int, tokens: int) -> None:
         """See Contender."""
-        prompt = self._torch.tensor([_prompt()] * rows)
+        prompt = self._torch.tensor([_prompt()] * rows, device=self._device)
         config = self._config(
             eos_token_id=END, pad_token_id=END, decoder_start_token_id=START, min_new_tokens=tokens, max_new_tokens=tokens
         )
@@ -80,11 +90,14 @@ class Transformers:
 class CTranslate2:
     """What faster-whisper runs on."""
 
-    def __init__(self, folder: Path, precision: str) -> None:
+    def __init__(self, folder: Path, precision: str, device: str) -> None:
         import ctranslate2
 
         self._library: Any = ctranslate2
-        self._model = ctranslate2.models.Whisper(str(folder / "ctranslate2"), compute_type=precision, intra_threads=1, inter_threads=1)
+        self.bands = read_architecture(folder).mel_bands
+        self._model = ctranslate2.models.Whisper(
+            str(folder / "ctranslate2"), device=device, compute_type=precision, intra_threads=1, inter_threads=1
+        )
 
     def encode(self, mels: Floats) -> Any:
         """See Contender."""
@@ -103,6 +116,6 @@ def _prompt() -> list[int]:
     return [START, START + 1, START + 101, START + 105]
 
 
-def random_mels(rows: int) -> Floats:
+def random_mels(rows: int, bands: int) -> Floats:
     """Spectrograms in the range of real ones."""
-    return np.random.default_rng(0).uniform(-1, 1, (rows, 80, 3_000)).astype(np.float32)
+    return np.random.default_rng(0).uniform(-1, 1, (rows, bands, 3_000)).astype(np.float32)

@@ -16,6 +16,7 @@ from services.inference.models.whisper.precision import Precision
 
 BATCHES = (1, 4, 8)
 TOKENS = 33
+WINDOW_SECONDS = 30.0
 ANSWER_SECONDS = 300.0
 END_SECONDS = 10.0
 FIGURES = {"encode": "ms", "step": "ms", "window": "ms", "bytes": "MB"}
@@ -24,25 +25,32 @@ PAIRS = (
     ("ours fp32", "ctranslate2 float32"),
     ("ours fp32", "transformers float32"),
     ("ours int8", "transformers float32"),
+    ("ours fp16", "ctranslate2 float16"),
+    ("ours fp16", "transformers float16"),
 )
 NAMES = {"encode": "encoder per window", "step": "decoder per step", "window": f"a window of {TOKENS} tokens", "bytes": "memory"}
 UNITS = {"ms": 1e3, "MB": 1e-6}
 
 
 async def run(effort: Effort, folder: Path) -> Sequence[Row]:
-    """tiny and base; two rounds when short. transformers and CTranslate2 take part where they are installed."""
+    """Every size that was asked for; two rounds when short. transformers and CTranslate2 take part where they are installed."""
     rows: list[Row] = []
-    for name in ("tiny", "base"):
-        model = await asyncio.to_thread(_prepare, folder / name, name)
+    for name in effort.sizes:
+        model = await asyncio.to_thread(_prepare, folder / name, name, effort.device)
         async with AsyncExitStack() as stack:
-            asked = {label: await stack.enter_async_context(_contender(model, label)) for label in _labels()}
+            asked = {label: await stack.enter_async_context(_contender(model, label, effort.device)) for label in _labels(effort.device)}
             for batch in BATCHES:
                 answers = await interleaved(effort.rounds, {label: one.at(batch) for label, one in asked.items()})
                 rows += _rows(f"{name}, batch {batch}", answers)
     return rows
 
 
-def _labels() -> list[str]:
+def _labels(device: str) -> list[str]:
+    if device == "cuda":
+        return [
+            "ours fp16",
+            *(f"{name} float16" for name in ("transformers", "ctranslate2") if find_spec("transformers") and find_spec(name)),
+        ]
     labels = ["ours int8", "ours fp32"]
     if find_spec("transformers") and find_spec("torch"):
         labels.append("transformers float32")
@@ -51,9 +59,9 @@ def _labels() -> list[str]:
     return labels
 
 
-def _prepare(folder: Path, name: str) -> Path:
+def _prepare(folder: Path, name: str, device: str) -> Path:
     write_checkpoint(folder, SIZES[name])
-    for precision in (Precision.INT8, Precision.FP32):
+    for precision in (Precision.FP16,) if device == "cuda" else (Precision.INT8, Precision.FP32):
         export_whisper(folder, precision)
     if find_spec("ctranslate2") and find_spec("transformers"):
         from ctranslate2.converters import TransformersConverter
@@ -98,9 +106,9 @@ class Question:
 
 
 @asynccontextmanager
-async def _contender(model: Path, label: str) -> AsyncIterator[Asked]:
+async def _contender(model: Path, label: str, device: str) -> AsyncIterator[Asked]:
     """Warmed up by one round."""
-    command = (sys.executable, "-m", "bench.asr.process", *label.split(), str(model))
+    command = (sys.executable, "-m", "bench.asr.process", *label.split(), str(model), device)
     process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
     try:
         asked = Asked(process)
@@ -118,10 +126,10 @@ def _rows(title: str, answers: dict[str, list[dict[str, float]]]) -> list[Row]:
     rows = []
     for figure, unit in FIGURES.items():
         values = {label: [answer[figure] * UNITS[unit] for answer in found] for label, found in answers.items()}
-        for subject, baseline in PAIRS:
-            name = f"{title}: {NAMES[figure]}, {subject}"
-            if baseline in values:
-                rows.append(compared(f"{name} : {baseline}", unit, values[subject], values[baseline]))
-            elif baseline == PAIRS[0][1]:
-                rows.append(single(name, unit, values[subject]))
-    return rows
+        pairs = [(subject, baseline) for subject, baseline in PAIRS if subject in values and baseline in values]
+        for subject, baseline in pairs:
+            rows.append(compared(f"{title}: {NAMES[figure]}, {subject} : {baseline}", unit, values[subject], values[baseline]))
+        alone = values.keys() - {label for pair in pairs for label in pair}
+        rows += [single(f"{title}: {NAMES[figure]}, {subject}", unit, values[subject]) for subject in sorted(alone)]
+    speeds = {label: [WINDOW_SECONDS / answer["window"] for answer in found] for label, found in answers.items()}
+    return [*rows, *(single(f"{title}: times real time, {label}", "", found) for label, found in speeds.items())]
