@@ -57,7 +57,7 @@ async def test_service_transcribes_what_is_dispatched_and_ends_in_order(stage: S
         scratch_directory=stage.bench.scratch / "made" / "on" / "start",
         min_free_bytes=0,
     )
-    lifecycle = Lifecycle(20.0)
+    lifecycle = Lifecycle(120.0)
     job = stage.job(HELLO)
     signer = TokenSigner(load_key(stage.key_file), "gateway")
     async with app(settings, lifecycle), open_channel(f"127.0.0.1:{settings.port}", audience="inference", signer=signer) as channel:
@@ -70,7 +70,7 @@ async def test_service_transcribes_what_is_dispatched_and_ends_in_order(stage: S
         assert "calling" in stage.storage.transcript(event.transcript_artefact_id).text.lower()
         lifecycle.stop()
         started = time.monotonic()
-    assert time.monotonic() - started < 15, "the grace period was waited out"
+    assert time.monotonic() - started < 60, "the grace period was waited out"
     assert lifecycle.failure is None
 
 

@@ -74,7 +74,7 @@ async def test_child_deaf_to_sigterm_is_killed_when_its_time_is_up(make_child: M
         await until(lambda: "up" in child.tail())
         pid = child.pid
         began = time.monotonic()
-    assert 0.4 < time.monotonic() - began < 5
+    assert 0.4 < time.monotonic() - began < 30
     assert pid is not None
     assert not alive(pid)
 
