@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import numpy as np
@@ -172,20 +173,24 @@ async def executed(server: TritonServer) -> int:
 
 
 async def test_cancelled_windows_are_not_worked_on(triton: RunningTriton, words: Pcm) -> None:
-    async with open_triton_engine(settings_for(triton)) as engine, open_triton_server(TritonAddress(triton.address)) as server:
-        await until(engine, well=True)
+    async with AsyncExitStack() as stack:
+        # Three clients fill the queue with several batches: one client's windows are two, the second of which starts as the first ends.
+        engines = [await stack.enter_async_context(open_triton_engine(settings_for(triton))) for _ in range(3)]
+        server = await stack.enter_async_context(open_triton_server(TritonAddress(triton.address)))
+        for engine in engines:
+            await until(engine, well=True)
         first = await executed(server)
-        await engine.transcribe_window(words, PLAIN)
+        await engines[0].transcribe_window(words, PLAIN)
         before = await executed(server)
         tries = before - first
-        tasks = [asyncio.create_task(engine.transcribe_window(words, PLAIN)) for _ in range(engine.windows_in_flight)]
-        async with asyncio.timeout(30):
+        tasks = [asyncio.create_task(engine.transcribe_window(words, PLAIN)) for engine in engines for _ in range(engine.windows_in_flight)]
+        async with asyncio.timeout(60):
             while await executed(server) == before:
                 await asyncio.sleep(0.005)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await engine.transcribe_window(words, PLAIN)
+        await engines[0].transcribe_window(words, PLAIN)
         assert await executed(server) - before < len(tasks) + tries, "those in the queue were dropped"
 
 
