@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -46,7 +47,8 @@ async def _rate(mesh: Mesh, way: Way, said: str, batches: Counter[int]) -> float
 
 
 def _at_once(mesh: Mesh) -> list[str]:
-    jobs = [mesh.submitted(MEETING, **_FIELDS) for _ in range(JOBS)]
+    with ThreadPoolExecutor(JOBS) as pool:
+        jobs = list(pool.map(lambda _: mesh.submitted(MEETING, **_FIELDS), range(JOBS)))
     for job in jobs:
         assert mesh.finished(job, _JOB_SECONDS)["status"] == "done"
     return [mesh.result(job)["text"] for job in jobs]

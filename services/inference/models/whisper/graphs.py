@@ -137,4 +137,6 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = ERRORS_ONLY
+    # Threads that wait by spinning cost a sixth more of the processor and no window is sooner done.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
