@@ -34,30 +34,30 @@ _REFUSED_FOR_GOOD = (
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Failure:
     """Why the work failed. retryable: another attempt may succeed; attempts are counted."""
 
     error: MeshError
     retryable: bool
 
 
-def verdict_on(error: Exception) -> Verdict | None:
+def failure_of(error: Exception) -> Failure | None:
     """None when the cause lies outside of the job, which then goes back without an attempt being counted."""
     match error:
         case FailedPrecondition() | InvalidArgument():
-            return Verdict(error, retryable=False)
+            return Failure(error, retryable=False)
         case LanguageUnsupported():
-            return Verdict(LanguageNotSupported(str(error)), retryable=False)
+            return Failure(LanguageNotSupported(str(error)), retryable=False)
         case DecoderDied():
-            return Verdict(MediaUnprocessable(str(error)), retryable=True)
+            return Failure(MediaUnprocessable(str(error)), retryable=True)
         case ModelDied():
-            return Verdict(TranscriptionFailed("The speech models failed on the audio."), retryable=True)
+            return Failure(TranscriptionFailed("The speech models failed on the audio."), retryable=True)
         case RemoteError() if error.code in _REFUSED_FOR_GOOD:
-            return Verdict(Internal(), retryable=True)
+            return Failure(Internal(), retryable=True)
         case MeshError() | EngineFailed() | httpx2.HTTPError() | OSError():
             return None
         case _:
-            return Verdict(Internal(), retryable=True)
+            return Failure(Internal(), retryable=True)
 
 
 @asynccontextmanager

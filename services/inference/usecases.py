@@ -13,7 +13,7 @@ from services.inference.artefacts import discard_transcript, media_url, store_tr
 from services.inference.audio import open_audio
 from services.inference.domain import LeaseLost, Stopped, billable_ms
 from services.inference.engines.engine import Engine
-from services.inference.failures import Verdict, blaming, verdict_on
+from services.inference.failures import Failure, blaming, failure_of
 from services.inference.lease import Lease, claim, kept
 from services.inference.orders import check_order
 from services.inference.patience import patiently
@@ -95,10 +95,10 @@ async def _conclude(lease: Lease, bench: Workbench) -> None:
         async with blaming(bench.engine):
             transcript = await _heard(lease, bench)
     except Exception as error:
-        verdict = None if isinstance(error, LeaseLost) else verdict_on(error)
-        if verdict is None:
+        failure = None if isinstance(error, LeaseLost) else failure_of(error)
+        if failure is None:
             raise
-        await _publish_failure(lease, bench, verdict, error)
+        await _publish_failure(lease, bench, failure, error)
         return
     transcript.job_id = lease.job.id
     await _publish_result(lease, bench, transcript)
@@ -160,11 +160,11 @@ def _completed(lease: Lease, transcript: Transcript, artefact_id: str) -> Transc
     )
 
 
-async def _publish_failure(lease: Lease, bench: Workbench, verdict: Verdict, error: Exception) -> None:
-    reason, message = verdict.error.reason(), verdict.error.message
-    trace = error if isinstance(verdict.error, Internal) else None
-    get_logger("inference.work").warning("work failed", reason=reason, retryable=verdict.retryable, exc_info=trace)
-    failed = WorkFailed(job_id=lease.job.id, fence=lease.fence, reason=reason, message=message, retryable=verdict.retryable)
+async def _publish_failure(lease: Lease, bench: Workbench, failure: Failure, error: Exception) -> None:
+    reason, message = failure.error.reason(), failure.error.message
+    trace = error if isinstance(failure.error, Internal) else None
+    get_logger("inference.work").warning("work failed", reason=reason, retryable=failure.retryable, exc_info=trace)
+    failed = WorkFailed(job_id=lease.job.id, fence=lease.fence, reason=reason, message=message, retryable=failure.retryable)
     failed.workspace_id = lease.job.workspace_id
     await _publish(bench.bus, failed, f"failure:{lease.job.id}:{lease.fence}")
 

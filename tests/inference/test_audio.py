@@ -12,7 +12,7 @@ import pytest
 from services.inference import audio as audio_module
 from services.inference.audio import Audio, open_audio
 from services.inference.domain import MediaUnprocessable
-from services.inference.failures import verdict_on
+from services.inference.failures import failure_of
 from services.media.sandbox import open_sandbox
 from services.mesh.errors import ServiceUnavailable
 from tests.inference.conftest import decode
@@ -63,7 +63,7 @@ async def test_download_that_breaks_off_is_not_the_medias_fault(stage: Stage) ->
     stage.storage.plane.cut = True
     with pytest.raises(httpx2.HTTPError) as broken:
         await opened(stage, HELLO.read_bytes())
-    assert verdict_on(broken.value) is None
+    assert failure_of(broken.value) is None
 
 
 async def test_download_that_drips_ends(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,14 +72,14 @@ async def test_download_that_drips_ends(stage: Stage, monkeypatch: pytest.Monkey
     async with asyncio.timeout(60):
         with pytest.raises(TimeoutError) as late:
             await opened(stage, HELLO.read_bytes())
-    assert verdict_on(late.value) is None
+    assert failure_of(late.value) is None
 
 
 async def test_full_disk_in_the_decoder_is_not_the_medias_fault(stage: Stage) -> None:
     with HELLO.open("rb") as source, Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OSError, match="full") as refused:
         await audio_module._decode(stage.bench.sandbox, source, full, LONGEST_MS, None)
     assert refused.value.errno == errno.ENOSPC
-    assert verdict_on(refused.value) is None
+    assert failure_of(refused.value) is None
 
 
 async def test_lost_sandbox_is_not_the_medias_fault(tmp_path: Path) -> None:
@@ -90,4 +90,4 @@ async def test_lost_sandbox_is_not_the_medias_fault(tmp_path: Path) -> None:
             await asyncio.to_thread(sandbox.server.stop)
             with pytest.raises(ServiceUnavailable) as lost:
                 await decoding
-    assert verdict_on(lost.value) is None
+    assert failure_of(lost.value) is None

@@ -17,7 +17,7 @@ from services.inference.domain import (
     TranscriptionFailed,
 )
 from services.inference.engines.engine import EngineFailed, LanguageUnsupported
-from services.inference.failures import ungrouped, verdict_on
+from services.inference.failures import failure_of, ungrouped
 from services.inference.patience import patiently
 from services.mesh.errors import Overloaded, ServiceUnavailable
 from services.mesh.status import RemoteError
@@ -39,9 +39,9 @@ from services.mesh.status import RemoteError
     ids=repr,
 )
 def test_failure_of_the_job_is_told(error: Exception, reason: str, retryable: bool) -> None:
-    verdict = verdict_on(error)
-    assert verdict is not None
-    assert (verdict.error.reason(), verdict.retryable) == (reason, retryable)
+    failure = failure_of(error)
+    assert failure is not None
+    assert (failure.error.reason(), failure.retryable) == (reason, retryable)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_failure_of_the_job_is_told(error: Exception, reason: str, retryable: bo
     ids=repr,
 )
 def test_failure_of_the_surroundings_counts_for_no_attempt(error: Exception) -> None:
-    assert verdict_on(error) is None
+    assert failure_of(error) is None
 
 
 @pytest.mark.parametrize("decisive", [LeaseLost, Stopped])

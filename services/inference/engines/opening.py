@@ -7,9 +7,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from services.inference.engines.engine import Engine
 from services.inference.engines.local import LocalEngine, open_local_engine
 from services.inference.engines.local_whisper import open_local_whisper
-from services.inference.models.catalogue.bundled import TEST_MODEL, install_bundled
+from services.inference.models.catalogue.bundled import find_or_install
 from services.inference.models.catalogue.errors import ModelError
-from services.inference.models.catalogue.installed import AUTO, InstalledModel, find_model
+from services.inference.models.catalogue.installed import InstalledModel
 from services.inference.models.whisper.precision import Precision
 from services.inference.settings import InferenceSettings
 from services.mesh.settings import UnusableSettings
@@ -43,16 +43,10 @@ def _local(settings: InferenceSettings) -> AbstractAsyncContextManager[Engine]:
 def _choose(settings: InferenceSettings) -> tuple[InstalledModel, Precision]:
     """The installed model and the precision to run it at. Raises UnusableSettings, with what to do."""
     try:
-        model = _find(settings)
+        model = find_or_install(settings.models_directory, settings.model, settings.precision)
         precision = model.choose_precision(settings.precision)
     except ModelError as error:
         raise UnusableSettings(f"STENO_INFERENCE_MODEL: {error}") from error
     if model.test:
         get_logger("inference").warning("this is a test model, of no use for real speech", model=model.name)
     return model, precision
-
-
-def _find(settings: InferenceSettings) -> InstalledModel:
-    if settings.model != TEST_MODEL:
-        return find_model(settings.models_directory, settings.model)
-    return install_bundled(settings.models_directory, Precision.FP32 if settings.precision == AUTO else Precision(settings.precision))

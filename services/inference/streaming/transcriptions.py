@@ -11,7 +11,7 @@ from services.inference.audio import Audio
 from services.inference.charging import Cashier, Charge
 from services.inference.domain import EngineUnavailable, Stopped, billable_ms
 from services.inference.engines.engine import Engine, EngineFailed
-from services.inference.failures import blaming, ungrouped, verdict_on
+from services.inference.failures import blaming, failure_of, ungrouped
 from services.inference.lease import stop_when
 from services.inference.orders import accepted_config, check_order
 from services.inference.pipeline import PROGRESS_AFTER_DECODE, Order, Pipeline, Reports
@@ -151,9 +151,9 @@ def _told() -> Iterator[None]:
     except Stopped as error:
         raise ServiceUnavailable("This server stops; try again.", service="inference") from error
     except Exception as error:
-        verdict = verdict_on(error)
-        if verdict is not None and not isinstance(verdict.error, Internal):
-            raise verdict.error from error
+        failure = failure_of(error)
+        if failure is not None and not isinstance(failure.error, Internal):
+            raise failure.error from error
         if isinstance(error, EngineFailed):
             raise EngineUnavailable from error
         if isinstance(error, httpx2.HTTPError | OSError):

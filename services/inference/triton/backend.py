@@ -1,6 +1,7 @@
 """Between Triton's Python backend and our models; importable only inside the backend, which brings `triton_python_backend_utils`."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,13 +17,13 @@ METRIC = "steno_triton_requests"
 METRIC_DESCRIPTION = "Requests of a model by how they ended; Triton's own counters take a refusal for a success"
 
 
-class ServedModel:
+class ServedModel(ABC):
     """What every model.py of the repository subclasses as `TritonPythonModel`."""
 
     @staticmethod
+    @abstractmethod
     def open(parameters: Parameters) -> Host:
         """Load the model. Raises whatever keeps it from being ready."""
-        raise NotImplementedError
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load the model and run it once. Whatever is raised becomes the reason why the model is not ready."""

@@ -64,17 +64,12 @@ def prepare_triton(data: DataDirectory, overrides: Mapping[str, str], progress: 
 def _find_model(directory: Path, name: str, precision: str) -> tuple[str, str]:
     """The installed model's name and the precision that this machine runs. Raises TritonUnavailable."""
     try:
-        from services.inference.models.catalogue.bundled import TEST_MODEL, install_bundled
+        from services.inference.models.catalogue.bundled import TEST_MODEL, find_or_install
         from services.inference.models.catalogue.errors import ModelError
-        from services.inference.models.catalogue.installed import AUTO, find_model
-        from services.inference.models.whisper.precision import Precision
     except ImportError as error:
         raise TritonUnavailable(f"the speech models' packages do not load: {error}; install steno[inference,whisper-export]") from error
     try:
-        if name in ("", TEST_MODEL):
-            found = install_bundled(directory, Precision.FP32 if precision == AUTO else Precision(precision))
-        else:
-            found = find_model(directory, name)
+        found = find_or_install(directory, name or TEST_MODEL, precision)
         return found.name, found.choose_precision(precision).value
     except (ModelError, ValueError) as error:
         raise TritonUnavailable(str(error)) from error

@@ -8,7 +8,7 @@ from services.inference.models.catalogue.checkpoint import describe
 from services.inference.models.catalogue.errors import ModelBroken, ModelError, ModelMissing
 from services.inference.models.catalogue.exporting import export_folder
 from services.inference.models.catalogue.folders import locked, publish, unfinished_folder
-from services.inference.models.catalogue.installed import InstalledModel, find_model
+from services.inference.models.catalogue.installed import AUTO, InstalledModel, find_model
 from services.inference.models.catalogue.manifest import Manifest, record_export, record_files, write_manifest
 from services.inference.models.whisper.precision import Precision
 
@@ -29,6 +29,13 @@ def install_bundled(directory: Path, precision: Precision = Precision.FP32, sour
         with locked(directory, TEST_MODEL):
             found = _find(directory, bundled, precision) or _install(directory, bundled, precision, source)
     return found
+
+
+def find_or_install(directory: Path, name: str, precision: str = AUTO) -> InstalledModel:
+    """The model of a name; the bundled one is made where it is missing. Raises ModelError, and ValueError for no precision."""
+    if name != TEST_MODEL:
+        return find_model(directory, name)
+    return install_bundled(directory, Precision.FP32 if precision == AUTO else Precision(precision))
 
 
 def _manifest(source: Path) -> Manifest:
