@@ -94,10 +94,15 @@ def no_speech(audio: Audio, ratio: float, engine: Engine) -> Transcript:
     )
 
 
+def holds_speech(windows: Iterable[WindowTranscript]) -> bool:
+    """False when there is no word and nothing that could have been one: only sound that repeats itself."""
+    return any(window.words or window.gap_reason not in ("", REPETITIVE_AUDIO) for window in windows)
+
+
 def to_transcript(recognition: Recognition) -> Transcript:
     """The whole transcript, without its job's id; one without a word says that nobody talks, unless the engine failed."""
     audio, engine, windows = recognition.audio, recognition.engine, recognition.windows
-    if not any(window.words or window.gap_reason not in ("", REPETITIVE_AUDIO) for window in windows):
+    if not holds_speech(windows):
         return no_speech(audio, recognition.speech_ratio, engine)
     words = assign_speakers(list(words_of(windows)), recognition.turns)
     labels = speaker_labels({turn.speaker for turn in recognition.turns}, recognition.names)

@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from structlog.typing import FilteringBoundLogger
 
-from services.inference.assembly import WINDOW_FAILED, to_loop_transcript, to_window_transcript
+from services.inference.assembly import WINDOW_FAILED, holds_speech, to_loop_transcript, to_window_transcript
 from services.inference.audio import Audio
 from services.inference.domain import EngineUnavailable, TranscriptIncomplete
 from services.inference.engines.engine import Engine, EngineFailed, WindowFailed, WindowParameters
@@ -61,7 +61,7 @@ class Hearing:
         if self.parameters.language is None:
             await self._correct(windows)
         heard = [self._heard[window.index] for window in windows]
-        if any(window.gap_reason for window in heard):
+        if any(window.gap_reason for window in heard) and holds_speech(heard):
             await self._refuse_gap()
         return heard
 

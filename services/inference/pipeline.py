@@ -9,7 +9,7 @@ from typing import NoReturn
 import numpy as np
 from structlog.typing import FilteringBoundLogger
 
-from services.inference.assembly import REPETITIVE_AUDIO, Recognition, no_speech, to_transcript
+from services.inference.assembly import Recognition, holds_speech, no_speech, to_transcript
 from services.inference.audio import Audio
 from services.inference.diarization.clustering import SpeakerCount
 from services.inference.diarization.spans import embedding_spans
@@ -136,7 +136,7 @@ class Pipeline:
             logger=self.logger,
         )
         heard = await hearing.hear(windows, finished)
-        if all(window.gap_reason for window in heard) and any(window.gap_reason != REPETITIVE_AUDIO for window in heard):
+        if all(window.gap_reason for window in heard) and holds_speech(heard):
             await self._blame()
         return heard
 
