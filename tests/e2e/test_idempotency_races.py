@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.e2e.conftest import distributed_environment, s3_server
+from faults.meshes import distributed_environment, s3_server
 from tests.e2e.ledger import read_ledger
 from tests.e2e.mesh import ROOT, Mesh, running_mesh, wait_for
 from tests.e2e.web import Web, running_web

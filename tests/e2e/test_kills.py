@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.e2e.conftest import distributed_mesh
+from faults.meshes import distributed_mesh
 from tests.e2e.ledger import read_ledger
 from tests.e2e.mesh import SAMPLES, Mesh, running_mesh, wait_for
 
