@@ -9,9 +9,9 @@ import httpx2
 import pytest
 import pytest_asyncio
 
+from faults.corpora.identities import FORGED, Sources
 from steno.billing.v1.api_key_pb2 import ApiKey
 from tests.gateway.conftest import Running, open_gateway
-from tests.gateway.forged_tokens import FORGED, Sources
 from tests.gateway.identity_bench import logging_to
 from tests.gateway.native import assert_error, submit
 from tests.oidc import EMAIL, Health, OidcIssuer, oidc_issuer

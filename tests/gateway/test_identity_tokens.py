@@ -11,6 +11,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from faults.corpora.identities import FORGED, Sources
 from services.gateway.domain import Reason, Refusal
 from services.gateway.identity.documents import ISSUER_LIMITS, fetching
 from services.gateway.identity.issuers import Issuer
@@ -19,7 +20,6 @@ from services.gateway.identity.tokens import Tokens, Trusted
 from services.mesh.egress.addresses import read_policy
 from services.mesh.egress.egress import open_egress
 from services.mesh.identity import Caller, CallerKind, TokenSigner, load_key, write_new_key
-from tests.gateway.forged_tokens import FORGED, Sources
 from tests.oidc import AUDIENCE, EMAIL, encode, oidc_issuer, secret_key, sign
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

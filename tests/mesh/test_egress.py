@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from faults.corpora.egress import blocked_urls, invalid_urls
 from services.mesh.egress.egress import Egress, open_egress
 from services.mesh.egress.reply import ReplyTooLarge
 from services.mesh.egress.resolving import MAX_ANSWERS
 from services.mesh.errors import FetchBlocked, FetchFailed, InvalidUrl, MeshError
 from tests.certificates import write_identity
-from tests.mesh.egress_corpus import blocked_urls, invalid_urls
 from tests.mesh.egress_world import POLICY, PUBLIC, QUICK, World, open_world, page, raw, redirect, send
 
 SECRETS = ("127.0.0", "Connection refused", "SSH", "errno", "Errno")
@@ -104,6 +104,33 @@ async def test_redirects_may_be_relative_and_to_other_names(world: World) -> Non
     assert await world.fetch(world.url("/a/b")) == b"found"
     assert b"Host: cdn.example:" in world.heads[-1]
     assert world.asked == ["media.example", "media.example", "cdn.example"]
+
+
+async def test_what_is_meant_for_one_server_is_not_shown_to_another(world: World) -> None:
+    world.names["cdn.example"] = [[PUBLIC]]
+    world.pages |= {"/": redirect("/same"), "/same": redirect(f"http://cdn.example:{world.port}/other"), "/other": page(b"x")}
+    async with world.egress.stream(world.url(), max_bytes=10, headers={"X-Secret": "canary"}) as reply:
+        assert [piece async for piece in reply.pieces()] == [b"x"]
+    assert [b"canary" in head for head in world.heads] == [True, True, False]
+
+
+async def test_a_body_is_sent_and_the_answer_told_whatever_it_is(world: World) -> None:
+    world.pages |= {"/in": page(b"ignored" * 100_000, "202 Accepted"), "/gone": page(b"", "410 Gone", {"Retry-After": "7"})}
+    assert (await world.egress.post(world.url("/in"), b'{"a":1}', {"webhook-id": "7"})).status == 202
+    assert b"webhook-id: 7\r\n" in world.heads[0]
+    assert world.heads[0].startswith(b"POST /in HTTP/1.1\r\n")
+    assert world.heads[0].endswith(b'\r\n\r\n{"a":1}')
+    gone = await world.egress.post(world.url("/gone"), b"", {})
+    assert (gone.status, gone.headers["retry-after"]) == (410, "7")
+
+
+async def test_a_body_is_sent_to_no_private_address_and_follows_no_redirect(world: World) -> None:
+    world.pages["/"] = redirect(f"http://127.0.0.1:{world.port}/")
+    assert (await world.egress.post(world.url(), b"{}", {})).status == 302
+    for url in [*invalid_urls(world.port), *blocked_urls(world.port)]:
+        with pytest.raises((InvalidUrl, FetchBlocked)):
+            await world.egress.post(url, b"{}", {})
+    assert len(world.heads) == 1
 
 
 async def test_a_loop_ends(world: World) -> None:
@@ -249,6 +276,22 @@ async def test_an_endless_body_ends_at_the_limit(world: World) -> None:
     world.pages["/"] = endless
     with pytest.raises(ReplyTooLarge):
         await world.fetch(world.url(), max_bytes=1 << 20)
+
+
+async def test_lines_of_chunks_are_counted_too(world: World) -> None:
+    """Each chunk carries one byte behind 16 KB of extension."""
+    sent: list[int] = []
+
+    async def wasteful(head: bytes, writer: asyncio.StreamWriter) -> None:
+        await send(writer, HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(OSError):
+            for _ in range(2000):
+                await send(writer, b"1;a=" + b"b" * 16_000 + b"\r\nx\r\n")
+                sent.append(1)
+
+    world.pages["/"] = wasteful
+    assert isinstance(await refusal(world, world.url()), FetchFailed)
+    assert len(sent) < 1000
 
 
 async def test_a_body_of_just_the_limit_arrives(world: World) -> None:

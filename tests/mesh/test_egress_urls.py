@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faults.corpora.egress import invalid_urls
 from services.mesh.egress.addresses import FORBIDDEN_IPV4, NetworkPolicy, embedded, is_public, read_policy
 from services.mesh.egress.urls import check_url, parse_url
 from services.mesh.errors import InvalidUrl
-from tests.mesh.egress_corpus import invalid_urls
 
 OPEN = NetworkPolicy()
 

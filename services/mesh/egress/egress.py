@@ -5,18 +5,41 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 
 import httpcore2
 
 from services.mesh.egress.addresses import NetworkPolicy
 from services.mesh.egress.limits import FetchLimits
-from services.mesh.egress.reply import REDIRECTS, Reply, next_target, read_headers, translated
+from services.mesh.egress.reply import REDIRECTS, Reply, next_target, plain_headers, read_headers, translated
 from services.mesh.egress.resolving import Resolve, find_addresses, open_resolver
 from services.mesh.egress.urls import Target, parse_url
 from services.mesh.egress.wire import MAX_ATTEMPTS, CheckedBackend, Meter
 from services.mesh.errors import FetchBlocked, FetchFailed
 
 _HEADERS = {"User-Agent": "Steno", "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One request: what is sent beside the address, and the watch over the whole fetch."""
+
+    meter: Meter
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = field(default=None, repr=False)
+
+    def redirected(self, here: Target, there: Target) -> "Asking":
+        """The same for the next hop: what was meant for one server is not shown to another."""
+        same = (here.scheme, here.host, here.port) == (there.scheme, there.host, there.port)
+        return self if same else Asking(self.meter)
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """What a server said to a body that was sent to it, whatever its status. `headers` have lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
 
 
 class Egress:
@@ -38,11 +61,27 @@ class Egress:
         meter = Meter(self.limits)
         async with AsyncExitStack() as stack:
             try:
-                reply = await self._follow(target, meter, max_bytes, headers or {}, stack)
+                reply = await self._follow(target, Asking(meter, headers or {}), max_bytes, stack)
             except (FetchBlocked, FetchFailed):
                 await self._wait_for_floor(meter)
                 raise
             yield reply
+
+    async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> Acknowledgement:
+        """Send a body and read the head of the answer; redirects are not followed, and the answer's body is not read.
+
+        Raises InvalidUrl, FetchBlocked (an address that is not allowed), FetchFailed (no answer).
+        """
+        target = parse_url(url, self.policy)
+        meter = Meter(self.limits)
+        async with AsyncExitStack() as hop:
+            try:
+                response = await self._ask(target, Asking(meter, headers, content), hop)
+                with translated():
+                    return Acknowledgement(response.status, plain_headers(response))
+            except (FetchBlocked, FetchFailed):
+                await self._wait_for_floor(meter)
+                raise
 
     async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A bare connection to a host, for a tunnel. Raises InvalidUrl, FetchBlocked, FetchFailed."""
@@ -56,27 +95,26 @@ class Egress:
                 continue
         raise FetchFailed
 
-    async def _follow(self, target: Target, meter: Meter, max_bytes: int, headers: Mapping[str, str], stack: AsyncExitStack) -> Reply:
+    async def _follow(self, target: Target, asking: Asking, max_bytes: int, stack: AsyncExitStack) -> Reply:
         for _ in range(self.limits.max_redirects + 1):
             hop = await stack.enter_async_context(AsyncExitStack())
-            response = await self._ask(target, meter, headers, hop)
+            response = await self._ask(target, asking, hop)
             if response.status not in REDIRECTS:
-                return _judge(target, response, meter, max_bytes)
-            target = next_target(target, response, self.policy)
+                return _judge(target, response, asking.meter, max_bytes)
+            there = next_target(target, response, self.policy)
+            target, asking = there, asking.redirected(target, there)
             await hop.aclose()
         raise FetchBlocked
 
-    async def _ask(self, target: Target, meter: Meter, headers: Mapping[str, str], hop: AsyncExitStack) -> httpcore2.Response:
+    async def _ask(self, target: Target, asking: Asking, hop: AsyncExitStack) -> httpcore2.Response:
         """The head of the reply of one server, on a connection of its own."""
-        seconds = meter.patience(self.limits.resolve_seconds)
+        seconds = asking.meter.patience(self.limits.resolve_seconds)
         addresses = await find_addresses(target, self.policy, self._resolve, seconds)
-        meter.begin_head()
-        url = httpcore2.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.target)
-        backend = CheckedBackend(addresses, meter)
-        connection = httpcore2.AsyncHTTPConnection(url.origin, ssl_context=self._trust, network_backend=backend)
+        asking.meter.begin_head()
+        backend = CheckedBackend(addresses, asking.meter)
+        request = _request(target, asking)
+        connection = httpcore2.AsyncHTTPConnection(request.url.origin, ssl_context=self._trust, network_backend=backend)
         hop.push_async_callback(connection.aclose)
-        sent = {"Host": target.authority, **_HEADERS, **headers}
-        request = httpcore2.Request("GET", url, headers=list(sent.items()))
         with translated():
             response = await connection.handle_async_request(request)
         hop.push_async_callback(response.aclose)
@@ -84,6 +122,16 @@ class Egress:
 
     async def _wait_for_floor(self, meter: Meter) -> None:
         await asyncio.sleep(max(0.0, meter.started + self.limits.floor_seconds - time.monotonic()))
+
+
+def _request(target: Target, asking: Asking) -> httpcore2.Request:
+    """GET, or POST of what there is to send."""
+    url = httpcore2.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.target)
+    sent = {"Host": target.authority, **_HEADERS, **asking.headers}
+    if asking.content is None:
+        return httpcore2.Request("GET", url, headers=list(sent.items()))
+    sent["Content-Length"] = str(len(asking.content))
+    return httpcore2.Request("POST", url, headers=list(sent.items()), content=asking.content)
 
 
 def _judge(target: Target, response: httpcore2.Response, meter: Meter, max_bytes: int) -> Reply:

@@ -42,7 +42,7 @@ class Reply:
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes. Raises FetchFailed when it is cut short or too slow, ReplyTooLarge."""
-        self._meter.in_head = False
+        self._meter.begin_body(self._max_bytes)
         size_bytes = 0
         with translated():
             async with aclosing(self._response.aiter_stream()) as parts:
@@ -63,9 +63,14 @@ def translated() -> Iterator[None]:
         raise FetchFailed from error
 
 
+def plain_headers(response: httpcore2.Response) -> dict[str, str]:
+    """The headers by lower-case name; of repeated ones the last. Raises UnicodeError."""
+    return {name.decode("ascii").lower(): value.decode("utf-8", "replace") for name, value in response.headers}
+
+
 def read_headers(response: httpcore2.Response) -> dict[str, str]:
-    """The headers by lower-case name; of repeated ones the last. Raises FetchFailed for an encoded body, UnicodeError."""
-    headers = {name.decode("ascii").lower(): value.decode("utf-8", "replace") for name, value in response.headers}
+    """The headers of a body that comes as it is. Raises FetchFailed for an encoded one, UnicodeError."""
+    headers = plain_headers(response)
     if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise FetchFailed
     return headers

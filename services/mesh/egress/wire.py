@@ -13,6 +13,8 @@ from services.mesh.egress.limits import FetchLimits
 from services.mesh.errors import FetchFailed
 
 MAX_ATTEMPTS = 3
+# Chunks may cost as much again as what they carry, and this: their lines are no bytes of the body, so nothing else would count them.
+LEAST_FRAMING_BYTES = 256 * 1024
 
 
 class Meter:
@@ -23,6 +25,8 @@ class Meter:
         self.started = time.monotonic()
         self.in_head = True
         self._head_bytes = 0
+        self._body_bytes = 0
+        self._most_body_bytes = 0
         self._window_bytes = 0
         self._window_seconds = 0.0
 
@@ -40,18 +44,29 @@ class Meter:
         """From here on bytes count as those of a head."""
         self.in_head, self._head_bytes = True, 0
 
+    def begin_body(self, most_bytes: int) -> None:
+        """From here on bytes count as those of a body that has at most so many, not counting how it is put into chunks."""
+        self.in_head, self._body_bytes, self._most_body_bytes = False, 0, 2 * most_bytes + LEAST_FRAMING_BYTES
+
     def count(self, size_bytes: int, waited_seconds: float) -> None:
-        """Take note of what a read brought. Raises FetchFailed past the bounds of heads and slowness."""
+        """Take note of what a read brought. Raises FetchFailed past the bounds of heads, bodies and slowness."""
         self._window_bytes += size_bytes
         self._window_seconds += waited_seconds
-        if self.in_head:
-            self._head_bytes += size_bytes
-            if self._head_bytes > self.limits.max_head_bytes:
-                raise FetchFailed
+        self._check_size(size_bytes)
         if self._window_seconds >= self.limits.window_seconds:
             if self._window_bytes < self.limits.least_bytes_per_second * self._window_seconds:
                 raise FetchFailed
             self._window_bytes, self._window_seconds = 0, 0.0
+
+    def _check_size(self, size_bytes: int) -> None:
+        if self.in_head:
+            self._head_bytes += size_bytes
+            too_much = self._head_bytes > self.limits.max_head_bytes
+        else:
+            self._body_bytes += size_bytes
+            too_much = self._body_bytes > self._most_body_bytes
+        if too_much:
+            raise FetchFailed
 
 
 class MeteredStream(httpcore2.AsyncNetworkStream):
