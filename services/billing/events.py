@@ -5,6 +5,7 @@ import asyncio
 from services.billing.domain import HoldNotFound
 from services.billing.usecases.batches import Batches
 from services.billing.usecases.ledger import end_job
+from services.mesh import fault
 from services.mesh.bus import Bus
 from services.mesh.deliveries import Delivery, Reject
 from services.mesh.streams import EVENTS, ConsumerSpec, event_subject
@@ -26,6 +27,7 @@ async def take_ending(batches: Batches, delivery: Delivery) -> None:
     billable_ms = event.billable_ms if isinstance(event, JobSucceeded) else 0
     if billable_ms < 0:
         raise Reject("billable_ms is negative")
+    fault.point("billing.ending.before_effect")
     try:
         await end_job(batches, event.job_id, event.workspace_id, billable_ms)
     except HoldNotFound as error:

@@ -13,7 +13,7 @@ from services.gateway.limits import Slots
 from services.gateway.playback import signed_query
 from services.gateway.requests import content_length
 from services.gateway.uploads import too_large
-from services.mesh import semconv
+from services.mesh import fault, semconv
 
 # What the data plane refuses because of the URL: unsigned, outdated, used up. All look alike from outside.
 _OF_THE_URL = dict.fromkeys((400, 403, 404, 409), Reason.NOT_FOUND)
@@ -63,5 +63,7 @@ class DirectUploads:
                 raise too_large(self.max_size_bytes)
             if piece:
                 await put.write(piece)
+        fault.point("gateway.relay.before_finish")
         await put.finish(self.answer_seconds)
+        fault.point("gateway.relay.before_reply")
         semconv.HTTP_UPLOAD_BYTES.inc(size_bytes)

@@ -20,6 +20,7 @@ from services.gateway.peers import Peers
 from services.gateway.requests import content_length
 from services.gateway.settings import GatewaySettings
 from services.gateway.uploads import HashSink, Upload, UploadLimits, open_upload, receive_form, too_large
+from services.mesh import fault
 from services.mesh.identity import CallerKind
 from services.mesh.status import RemoteError, is_remote
 from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
@@ -126,6 +127,7 @@ class Submissions:
             except RemoteError as error:
                 if error.code not in _UNKNOWN_OUTCOMES:
                     raise
+            fault.point("gateway.create.before_retry")
             await asyncio.sleep(_RETRY_SECONDS * 2**attempt * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
         return await self.peers.jobs.CreateJob(request, timeout=_CREATE_SECONDS)
 
@@ -163,6 +165,7 @@ class Submissions:
             await receive_form(
                 request.stream(), form, upload, max_size_bytes=limits.max_size_bytes, before_file=lambda: _check_fields(form, read_order)
             )
+            fault.point("gateway.submit.after_body")
             order = read_order(form.fields)
             # First, for storage gives up an upload that stays open in silence.
             media = await upload.commit()
@@ -177,12 +180,14 @@ class Submissions:
 
     async def _create_of(self, upload: Upload, call: CreateJobRequest) -> CreateJobResponse:
         upload.keep(True)
+        fault.point("gateway.submit.before_create")
         try:
             answer = await self.create_job(call)
         except RemoteError as error:
             upload.keep(error.code in _UNKNOWN_OUTCOMES or is_remote(error, "MEDIA_TAKEN"))
             raise
         upload.keep(answer.job.media_id == call.media_id)
+        fault.point("gateway.submit.before_reply")
         return answer
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from services.gateway.data_plane import SignedPut
 from services.gateway.domain import Reason, Refusal
 from services.gateway.multipart import FileStart, FormReader
-from services.mesh import semconv
+from services.mesh import fault, semconv
 from services.mesh.errors import MeshError
 from services.mesh.telemetry import get_logger
 from steno.storage.v1.media_pb2 import Media
@@ -76,6 +76,7 @@ class Upload:
         request = BeginUploadRequest(filename=filename, max_size_bytes=self._limits.max_size_bytes)
         answer = await self._storage.BeginUpload(request)
         self._media_id = answer.media.id
+        fault.point("gateway.upload.after_begin")
         self._put = await SignedPut.open(answer.upload_url.url, stall_seconds=self._limits.stall_seconds)
 
     async def write(self, data: bytes) -> None:
@@ -91,10 +92,12 @@ class Upload:
         if self._put is None:
             raise Refusal(Reason.NO_FILE)
         await self._put.finish(self._limits.commit_timeout_seconds)
+        fault.point("gateway.upload.after_put")
         semconv.HTTP_UPLOAD_BYTES.inc(self._size_bytes)
         request = CommitUploadRequest(media_id=self._media_id, max_duration_ms=self._limits.max_duration_ms)
         answer = await self._storage.CommitUpload(request, timeout=self._limits.commit_timeout_seconds)
         self._committed = True
+        fault.point("gateway.upload.after_commit")
         return answer.media
 
     def keep(self, kept: bool) -> None:
@@ -107,6 +110,7 @@ class Upload:
             await self._put.close()
         if self._kept or not self._media_id:
             return
+        fault.point("gateway.upload.before_forget")
         try:
             await self._forget()
         except MeshError as error:

@@ -6,6 +6,7 @@ import grpc
 import httpx2
 
 from services.inference.domain import MediaUnprocessable
+from services.mesh import fault
 from services.mesh.errors import MeshError
 from services.mesh.status import RemoteError
 from services.mesh.telemetry import get_logger
@@ -33,10 +34,12 @@ async def store_transcript(storage: StorageServiceAsyncStub, client: httpx2.Asyn
     """Store a transcript; returns its artefact's id. Raises RemoteError, httpx2.HTTPError, TimeoutError."""
     body = transcript.SerializeToString()
     begun = await storage.BeginArtefact(BeginArtefactRequest(media_type=TRANSCRIPT_TYPE, max_size_bytes=max(1, len(body))))
+    fault.point("inference.artefact.after_begin")
     try:
         async with asyncio.timeout(_PUT_SECONDS):
             response = await client.put(begun.upload_url.url, content=body)
         response.raise_for_status()
+        fault.point("inference.artefact.after_put")
         committed = await storage.CommitArtefact(CommitArtefactRequest(artefact_id=begun.artefact.id))
     except BaseException:
         await discard_transcript(storage, begun.artefact.id)

@@ -18,6 +18,7 @@ from services.inference.pcm import Pcm, cut
 from services.media.decode import Decoded, decode
 from services.media.errors import MediaError, SandboxKilled, SandboxUnavailable, TaskFailed
 from services.media.sandbox import OnProgress, Sandbox
+from services.mesh import fault
 from services.mesh.errors import ServiceUnavailable
 
 _PIECE_BYTES = 256 * 1024
@@ -66,6 +67,7 @@ async def open_audio(
     with tempfile.TemporaryFile(dir=scratch) as pcm_file:
         with tempfile.TemporaryFile(dir=scratch) as source:
             await _fetch(client, url, source)
+            fault.point("inference.audio.after_fetch")
             decoded = await _decode(sandbox, source, pcm_file, max_duration_ms, on_progress)
         with mapped(pcm_file, decoded) as audio:
             yield audio

@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from services.inference.domain import HoldLost, MediaTooLarge, MediaTooLong
 from services.inference.patience import patiently
+from services.mesh import fault
 from services.mesh.errors import MeshError
 from services.mesh.ids import new_id
 from services.mesh.interceptors import deadline
@@ -58,6 +59,7 @@ class Charge:
         ttl = Duration()
         ttl.FromNanoseconds(int(self.seconds * 1e9))
         answer = await self.billing.Reserve(ReserveRequest(job_id=self.id, amount_ms=self._amount_ms, ttl=ttl))
+        fault.point("inference.charge.after_reserve")
         if answer.hold.state != Hold.STATE_OPEN:
             raise HoldLost
         self._good_until = started + self.seconds
@@ -93,11 +95,13 @@ class Charge:
             answer = await self.billing.Settle(SettleRequest(job_id=self.id, billable_ms=billable_ms))
             return answer.hold.settled_ms
 
+        fault.point("inference.charge.before_settle")
         try:
             charged_ms = await patiently(settle, "Settle", _SETTLE_PATIENCE_SECONDS)
         except MeshError as error:
             raise HoldLost if is_remote(error, "HOLD_ALREADY_RELEASED") else error from error
         self.settled = True
+        fault.point("inference.charge.after_settle")
         return charged_ms
 
     async def release(self) -> None:
@@ -107,6 +111,7 @@ class Charge:
         async def release() -> None:
             await self.billing.Release(ReleaseRequest(job_id=self.id))
 
+        fault.point("inference.charge.before_release")
         try:
             await patiently(release, "Release", _RELEASE_PATIENCE_SECONDS)
         except MeshError as error:

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from services.inference.domain import LeaseLost, Stopped
 from services.inference.failures import ungrouped
 from services.inference.patience import patiently
+from services.mesh import fault
 from services.mesh.errors import MeshError
 from services.mesh.status import is_remote
 from services.mesh.telemetry import get_logger
@@ -92,7 +93,9 @@ class Lease:
         async def put() -> None:
             await self._write(self.stub.PutWindow(request, timeout=_CALL_SECONDS))
 
+        fault.point("inference.window.before_put")
         await patiently(put, "PutWindow", _PUT_PATIENCE_SECONDS)
+        fault.point("inference.window.after_put")
 
     async def list_windows(self) -> dict[int, WindowTranscript]:
         """What earlier claims finished, by index. Raises LeaseLost, RemoteError."""
@@ -117,6 +120,7 @@ class Lease:
         async def give_back() -> None:
             await self.stub.ReleaseWork(request, timeout=_RELEASE_PATIENCE_SECONDS)
 
+        fault.point("inference.work.before_release")
         try:
             await patiently(give_back, "ReleaseWork", _RELEASE_PATIENCE_SECONDS)
         except MeshError as error:

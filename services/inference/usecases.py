@@ -22,7 +22,7 @@ from services.inference.room import decode_limit_ms, has_room
 from services.inference.scheduling import Party
 from services.media.decode import BYTES_PER_MS
 from services.media.sandbox import Sandbox
-from services.mesh import semconv
+from services.mesh import fault, semconv
 from services.mesh.bus import Bus
 from services.mesh.errors import Internal, ServiceUnavailable
 from services.mesh.identity import acting_for
@@ -64,6 +64,7 @@ async def work_on(bench: Workbench, job_id: str, stopping: asyncio.Event) -> Non
     lease = await claim(bench.work, job_id, bench.worker_id)
     if lease is None:
         return
+    fault.point("inference.work.after_claim")
     with acting_for(lease.job.workspace_id, lease.job.owner), bound_contextvars(job_id=job_id, fence=lease.fence):
         await _work_under(lease, bench, stopping)
 
@@ -100,6 +101,7 @@ async def _conclude(lease: Lease, bench: Workbench) -> None:
             raise
         await _publish_failure(lease, bench, failure, error)
         return
+    fault.point("inference.work.after_hearing")
     transcript.job_id = lease.job.id
     await _publish_result(lease, bench, transcript)
     semconv.AUDIO_SECONDS.inc(transcript.audio_duration_ms / 1000)
@@ -119,6 +121,7 @@ async def _heard(lease: Lease, bench: Workbench) -> Transcript:
         lease.advance(PROGRESS_AFTER_DECODE * min(1.0, done_ms / (lease.job.audio_duration_ms or limit_ms)))
 
     async with open_audio(bench.client, url, bench.sandbox, bench.scratch, limit_ms, decoded) as audio:
+        fault.point("inference.work.after_decode")
         order = Order(lease.job.config, Party(lease.job.workspace_id, lease.job.id))
         return await bench.pipeline.transcribe(audio, order, finished, reports)
 
@@ -133,6 +136,7 @@ async def _publish_result(lease: Lease, bench: Workbench, transcript: Transcript
     artefact_id = await patiently(
         lambda: store_transcript(bench.storage, bench.client, transcript), "store transcript", _STORE_PATIENCE_SECONDS
     )
+    fault.point("inference.result.after_artefact")
     try:
         while not await bench.bus.connected(_CONNECT_SECONDS):
             get_logger("inference.work").warning("result waits for the bus")
@@ -172,4 +176,6 @@ async def _publish_failure(lease: Lease, bench: Workbench, failure: Failure, err
 async def _publish(bus: Bus, event: Message, event_id: str) -> None:
     """Repeats under one event id while the bus is away: the work is worth more than the wait."""
     subject = event_subject("inference", type(event))
+    fault.point("inference.event.before_publish")
     await patiently(lambda: bus.publish(subject, event, event_id=event_id), event_id, _PUBLISH_PATIENCE_SECONDS)
+    fault.point("inference.event.after_publish")

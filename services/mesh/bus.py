@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
+from services.mesh import fault
 from services.mesh.buckets import Bucket
 from services.mesh.consumption import Consumption, Handler
 from services.mesh.deliveries import EVENT_ID, MESSAGE_TYPE, TRACE_PARENT, Delivery, Pending, Reject, delivery_of
@@ -181,6 +182,7 @@ class Bus:
             "Steno-Deliveries": str(metadata.num_delivered),
         }
         await self._publish(dead_subject(consumer.name), message.data, headers)
+        fault.point("consumer.dead_letter.after_publish")
         self._logger.error("message buried", consumer=consumer.name, subject=message.subject, reason=_one_line(reason))
         async with self._answering():
             await self._link.client.request(message.reply, b"+TERM", timeout=_ANSWER_SECONDS)

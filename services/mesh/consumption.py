@@ -12,7 +12,7 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
-from services.mesh import semconv
+from services.mesh import fault, semconv
 from services.mesh.deliveries import Delivery, Reject, delivery_of
 from services.mesh.errors import MeshError, Unavailable
 from services.mesh.nats_link import Link
@@ -189,6 +189,7 @@ class Consumption:
         disconnects = self._link.disconnects
         try:
             async with self._extending(message):
+                fault.point("consumer.message.before_effect")
                 await self._handle(delivery_of(message))
         except Reject as refusal:
             return await self._dead_letter(message, refusal.reason)
@@ -197,7 +198,10 @@ class Consumption:
             raise
         except Exception as error:
             return await self._failed(message, error)
-        return await self._acknowledge(message, disconnects)
+        fault.point("consumer.message.before_ack")
+        outcome = await self._acknowledge(message, disconnects)
+        fault.point("consumer.message.after_ack")
+        return outcome
 
     @asynccontextmanager
     async def _extending(self, message: Msg) -> AsyncIterator[None]:
@@ -254,6 +258,7 @@ class Consumption:
         return "dead"
 
     async def _delay(self, message: Msg, outcome: str) -> str:
+        fault.point("consumer.message.before_return")
         await message.nak(delay=delay_seconds(message.metadata.num_delivered))
         return outcome
 

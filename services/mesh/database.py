@@ -11,6 +11,7 @@ from sqlalchemy import Row, Select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.mesh import fault
 from services.mesh.columns import DialectName
 from services.mesh.database_failures import translated, unavailable
 from services.mesh.engines import Engines, make_engines, parse_url
@@ -98,8 +99,10 @@ class Database:
                         transaction = await connection.begin()
                         yield connection
                         committing = True
+                        fault.point("database.transaction.before_commit")
                         with translated(committing=True):
                             await transaction.commit()
+                        fault.point("database.transaction.after_commit")
         except TimeoutError as error:
             if not deadline.expired():
                 raise

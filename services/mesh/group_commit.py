@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.mesh import fault
 from services.mesh.database_failures import translated, unavailable
 from services.mesh.errors import MeshError, Overloaded
 
@@ -70,8 +71,10 @@ class GroupCommit:
         try:
             async with self._transaction() as connection:
                 results = [await _attempt(connection, waiting.unit, alone=len(group) == 1) for waiting in group]
+                fault.point("database.group.before_commit")
         except Exception as error:
             results = [error] if len(group) == 1 else [_copy(error) for _ in group]
+        fault.point("database.group.before_answer")
         for waiting, result in zip(group, results, strict=True):
             _settle(waiting.answer, result)
 

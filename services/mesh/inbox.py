@@ -6,6 +6,7 @@ from sqlalchemy import Column, MetaData, Table, Text, delete
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.mesh import fault
 from services.mesh.columns import UtcDateTime, dialect_of, now_utc_sql
 
 
@@ -27,6 +28,7 @@ async def first_time(session: AsyncSession, inbox: Table, consumer: str, event_i
     row = {"consumer": consumer, "event_id": event_id, "create_time": now_utc_sql(dialect)}
     connection = await session.connection()
     inserted = await connection.execute(insert.values(row).on_conflict_do_nothing().returning(inbox.c.event_id))
+    fault.point("inbox.entry.after_insert")
     return inserted.first() is not None
 
 

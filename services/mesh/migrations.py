@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, MetaData, create_engine, event, inspe
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
+from services.mesh import fault
 from services.mesh.engines import apply_pragmas, parse_url, postgres_arguments
 from services.mesh.sqlite_file import prepare_file
 
@@ -54,6 +55,8 @@ def _migrate(url: URL, schema: str, script_location: str) -> None:
         if url.get_backend_name() == "postgresql":
             _lock_schema(connection, schema)
         _upgrade(connection, script_location)
+        fault.point("migration.upgrade.before_commit")
+    fault.point("migration.upgrade.after_commit")
 
 
 def _upgrade(connection: Connection, script_location: str) -> None:

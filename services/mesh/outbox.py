@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.mesh import semconv
+from services.mesh import fault, semconv
 from services.mesh.bulk import Insert, insert_many, many_rows
 from services.mesh.bus import MAX_PAYLOAD_BYTES, Bus
 from services.mesh.columns import DialectName, UtcDateTime, dialect_of, now_utc_sql
@@ -77,6 +77,7 @@ async def publish_later(
     now = now_utc_sql(dialect_of(session))
     row = _row(subject, message, event_id or new_id(), trace_parent)
     await (await session.connection()).execute(insert(outbox).values(create_time=now, next_time=now, **row))
+    fault.point("outbox.event.after_insert")
     return str(row["id"])
 
 
@@ -173,8 +174,12 @@ class OutboxRelay:
 
     async def relay_window(self) -> int:
         """Publish the oldest due events; returns how many were published."""
-        if self._database.dialect == "sqlite":
-            return await self._relay_alone()
+        count = await (self._relay_alone() if self._database.dialect == "sqlite" else self._relay_locked())
+        if count:
+            fault.point("outbox.relay.after_commit")
+        return count
+
+    async def _relay_locked(self) -> int:
         # The row locks keep other replicas' relays away and vanish with a killed process; nobody else waits for them.
         async with self._database.transaction() as session:
             due = (await (await session.connection()).execute(self._due_events)).all()
@@ -194,9 +199,11 @@ class OutboxRelay:
 
     async def _publish_one(self, row: Row[Any]) -> MeshError | None:
         try:
+            fault.point("outbox.event.before_publish")
             await self._bus.send(row.subject, row.message_type, row.payload, event_id=row.id, trace_parent=row.trace_parent)
         except MeshError as error:
             return error
+        fault.point("outbox.event.after_publish")
         return None
 
     async def _record(self, session: AsyncSession, results: list[_Result]) -> int:
@@ -204,7 +211,9 @@ class OutboxRelay:
         box = self._outbox
         sent = [result.event_id for result in results if result.error is None]
         if sent:
+            fault.point("outbox.relay.before_mark")
             await connection.execute(self._mark_sent, {"ids": sent})
+            fault.point("outbox.relay.before_commit")
         for result in results:
             # A bus that is away is no fault of the event: it goes first when the bus is back.
             if result.error is not None and not _is_away(result.error):

@@ -10,6 +10,7 @@ from typing import TypeVar
 import uvloop
 from prometheus_client import start_http_server
 
+from services.mesh import fault
 from services.mesh.lifecycle import Lifecycle
 from services.mesh.settings import ServiceSettings, UnusableSettings, read_settings
 from services.mesh.telemetry import configure_logging, get_logger
@@ -37,6 +38,7 @@ async def _serve(app: App[S], settings: S) -> int:
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr=settings.host)
     try:
+        _refuse_crash_points(settings)
         async with app(settings, lifecycle):
             logger.info("serving")
             await lifecycle.stopping.wait()
@@ -49,3 +51,9 @@ async def _serve(app: App[S], settings: S) -> int:
         return 1
     logger.info("stopped")
     return 0 if lifecycle.failure is None else 1
+
+
+def _refuse_crash_points(settings: ServiceSettings) -> None:
+    """Raises UnusableSettings in production when a folder could break this process on purpose."""
+    if settings.profile == "production" and fault.is_armed():
+        raise UnusableSettings(f"{fault.VARIABLE} is set: crash points are for tests, unset it in production")

@@ -1,5 +1,6 @@
 """The workspace and API key that a new installation starts with."""
 
+from services.mesh import fault
 from services.mesh.channel import open_channel
 from services.mesh.identity import Caller, CallerKind, TokenSigner, calling_as
 from services.mesh.status import RemoteError, is_remote
@@ -21,6 +22,7 @@ async def ensure_first_workspace(data: DataDirectory, billing_address: str, sign
         if known is not None and await _works(accounts, known.api_key):
             return known
         workspace = await _renew(accounts, known.workspace_id) if known is not None else await _create(accounts)
+    fault.point("stack.first_workspace.before_write")
     data.write_first_workspace(workspace)
     return workspace
 

@@ -10,6 +10,7 @@ from services.billing.store import accounts, ledger
 from services.billing.store.ledger import Writing
 from services.billing.store.tables import ApiKey, Workspace, outbox
 from services.billing.usecases.billing import Billing
+from services.mesh import fault
 from services.mesh.errors import InvalidField
 from services.mesh.ids import is_id, new_id
 from services.mesh.outbox import publish_later
@@ -27,7 +28,9 @@ async def create_workspace(billing: Billing, name: str, plan_name: str) -> Works
         workspace = Workspace(id=new_id(), name=name, plan=plan.name, create_time=now, period=period)
         await accounts.add_workspace(session, workspace)
         await grant_first_month(session, workspace, plan)
-        return workspace
+        fault.point("billing.create_workspace.before_commit")
+    fault.point("billing.create_workspace.after_commit")
+    return workspace
 
 
 async def grant_first_month(session: AsyncSession, wallet: Workspace, plan: Plan) -> None:
@@ -77,6 +80,8 @@ async def create_key(
             expire_time=expire_time,
         )
         await accounts.add_key(session, key)
+        fault.point("billing.create_key.before_commit")
+    fault.point("billing.create_key.after_commit")
     return key, secret
 
 
@@ -95,4 +100,6 @@ async def revoke_key(billing: Billing, workspace_id: str, key_id: str) -> None:
         if await accounts.revoke_key(session, key_id, now):
             event = KeyRevoked(api_key_id=key_id, workspace_id=workspace_id)
             await publish_later(session, outbox, event_subject("billing", KeyRevoked), event)
+        fault.point("billing.revoke_key.before_commit")
+    fault.point("billing.revoke_key.after_commit")
     billing.wake_relay()

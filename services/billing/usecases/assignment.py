@@ -8,6 +8,7 @@ from services.billing.store.ledger import Writing
 from services.billing.usecases.billing import Billing
 from services.billing.usecases.ledger import begin_month
 from services.billing.usecases.permissions import is_guest_without_wallet
+from services.mesh import fault
 from services.mesh.database import retried
 from services.mesh.identity import Caller
 from steno.billing.v1.workspace_pb2 import Plan
@@ -33,6 +34,7 @@ async def assign_plan(billing: Billing, workspace_id: str, email: str, plan_name
     async def assign() -> None:
         async with billing.database.transaction() as session:
             await move(billing, session, await _wallet_id(session, workspace_id, email), plan)
+            fault.point("billing.assign_plan.before_commit")
 
     await retried(assign)
 

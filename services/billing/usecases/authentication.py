@@ -7,6 +7,7 @@ from services.billing import keys
 from services.billing.store import accounts
 from services.billing.store.tables import ApiKey, Workspace
 from services.billing.usecases.billing import Billing
+from services.mesh import fault
 from services.mesh.errors import InvalidApiKey
 from services.mesh.identity import Caller, CallerKind
 from steno.billing.v1.api_key_pb2 import ApiKey as ApiKeyProto
@@ -77,3 +78,4 @@ async def store_uses(billing: Billing, uses: KeyUses) -> None:
     if noted := uses.take():
         async with billing.database.transaction() as session:
             await accounts.note_uses(session, noted)
+            fault.point("billing.note_uses.before_commit")

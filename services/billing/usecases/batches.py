@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from services.billing.usecases.billing import Billing
 from services.billing.usecases.book import Book, Held, open_book, write_book
+from services.mesh import fault
 from services.mesh.database import retried
 from services.mesh.errors import MeshError, Overloaded, Unavailable
 
@@ -101,6 +102,8 @@ class Batches:
             book = await open_book(self._billing, session, wallet_ids, job_ids, ending_ids)
             outcomes = [_outcome(request, book) for request in requests]
             await write_book(session, book)
+            fault.point("billing.batch.before_commit")
+        fault.point("billing.batch.after_commit")
         return outcomes
 
 

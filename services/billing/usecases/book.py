@@ -16,6 +16,7 @@ from services.billing.store import ledger, wallets
 from services.billing.store.ledger import Position, Writing
 from services.billing.store.tables import Hold
 from services.billing.usecases.billing import Billing
+from services.mesh import fault
 from services.mesh.errors import InvalidField
 from steno.billing.v1.workspace_pb2 import Plan
 
@@ -111,6 +112,7 @@ class Book:
         page.upload_count += 1
         self.new_holds.append(hold)
         self.holds[job_id], self.legs[job_id] = hold, legs
+        fault.point("billing.reserve.before_commit")
         return Held(hold, page.plan)
 
     def _renewed(self, page: Page, hold: Hold, ttl: timedelta | None) -> Hold:
@@ -119,6 +121,7 @@ class Book:
         renewed = hold.model_copy(update={"expire_time": max(hold.expire_time, page.position.now + ttl)})
         self.holds[hold.job_id] = renewed
         self.renewed_holds.append(renewed)
+        fault.point("billing.renew.before_commit")
         return renewed
 
     def end(self, workspace_id: str, job_id: str, billable_ms: int, *, withdraw: bool = False) -> Held:
@@ -141,6 +144,7 @@ class Book:
         changes = {"state": _asked(settled_ms).value, "settled_ms": settled_ms, "end_time": page.position.now}
         self.holds[job_id] = ended = hold.model_copy(update=changes | ({"upload_period": None} if withdraw else {}))
         self.ended_holds.append(ended)
+        fault.point("billing.end.before_commit")
         return Held(ended, page.plan)
 
     def _tenant_of(self, wallet_id: str) -> str:
@@ -214,6 +218,8 @@ async def write_book(session: AsyncSession, book: Book) -> None:
     pages = book.pages.items()
     writings = [Writing(key, page.position.now, page.plan.overage_limit_ms, page.entries) for key, page in pages]
     await ledger.write_entries(session, writings)
+    fault.point("billing.book.after_transfers")
     await ledger.add_holds(session, book.new_holds)
     await ledger.renew_holds(session, book.renewed_holds)
     await ledger.end_holds(session, book.ended_holds)
+    fault.point("billing.book.after_holds")

@@ -14,6 +14,7 @@ from services.billing.store.tables import Hold, Transfer, outbox
 from services.billing.usecases.batches import Batches, End, Reserve
 from services.billing.usecases.billing import Billing
 from services.billing.usecases.book import Held, open_book, write_book
+from services.mesh import fault
 from services.mesh.database import retried
 from services.mesh.outbox import publish_later
 from services.mesh.streams import event_subject
@@ -31,10 +32,12 @@ async def reserve(billing: Billing, batches: Batches, wallet_id: str, job_id: st
     Raises NoCredits, UploadLimitExceeded, WorkspaceNotFound, InvalidField.
     """
     try:
-        return await batches.submit(Reserve(wallet_id, job_id, amount_ms, ttl))
+        held = await batches.submit(Reserve(wallet_id, job_id, amount_ms, ttl))
     except domain.NoCredits as refusal:
         await _tell_exhaustion(billing, refusal)
         raise
+    fault.point("billing.reserve.after_commit")
+    return held
 
 
 async def _tell_exhaustion(billing: Billing, refusal: domain.NoCredits) -> None:
@@ -54,6 +57,7 @@ async def _tell_exhaustion(billing: Billing, refusal: domain.NoCredits) -> None:
     async with billing.database.transaction() as session:
         if await accounts.note_exhaustion(session, wallet_id, position.now, since):
             await publish_later(session, outbox, event_subject("billing", CreditExhausted), event)
+        fault.point("billing.exhaustion.before_commit")
     billing.wake_relay()
 
 
@@ -63,7 +67,9 @@ async def settle(batches: Batches, job_id: str, billable_ms: int, workspace_id: 
     A workspace, if given, sees the holds of its wallets only. More than the hold is charged as far as credit goes.
     Raises HoldNotFound, HoldAlreadyReleased, and HoldAlreadySettled when 0 comes after a charge.
     """
-    return (await batches.submit(End(workspace_id, job_id, billable_ms))).hold
+    held = await batches.submit(End(workspace_id, job_id, billable_ms))
+    fault.point("billing.settle.after_commit")
+    return held.hold
 
 
 async def release(batches: Batches, job_id: str, workspace_id: str = "") -> Hold:
@@ -71,7 +77,9 @@ async def release(batches: Batches, job_id: str, workspace_id: str = "") -> Hold
 
     Raises HoldNotFound, HoldAlreadySettled.
     """
-    return (await batches.submit(End(workspace_id, job_id, 0, withdraw=True))).hold
+    held = await batches.submit(End(workspace_id, job_id, 0, withdraw=True))
+    fault.point("billing.release.after_commit")
+    return held.hold
 
 
 async def end_job(batches: Batches, job_id: str, workspace_id: str, billable_ms: int) -> None:
@@ -140,6 +148,7 @@ async def reading_month(billing: Billing, wallet_id: str) -> AsyncIterator[tuple
 async def _begin_month(billing: Billing, wallet_id: str) -> None:
     async with billing.database.transaction() as session:
         await begin_month(billing, session, wallet_id)
+        fault.point("billing.month.before_commit")
 
 
 async def begin_month(billing: Billing, session: AsyncSession, wallet_id: str) -> Position:
@@ -164,7 +173,10 @@ async def grant_credit(billing: Billing, wallet_id: str, amount_ms: int, referen
 
     async def grant() -> Balance:
         async with billing.database.transaction() as session:
-            return _balance(await add_credit(billing, session, domain.gift_entry(wallet_id, reference, amount_ms)))
+            balance = _balance(await add_credit(billing, session, domain.gift_entry(wallet_id, reference, amount_ms)))
+            fault.point("billing.grant.before_commit")
+        fault.point("billing.grant.after_commit")
+        return balance
 
     return await retried(grant)
 

@@ -16,7 +16,7 @@ from services.billing.usecases.assignment import move
 from services.billing.usecases.billing import Billing
 from services.billing.usecases.ledger import add_credit
 from services.billing.usecases.permissions import is_guest_without_wallet
-from services.mesh import semconv
+from services.mesh import fault, semconv
 from services.mesh.database import retried
 from services.mesh.identity import Caller
 from services.mesh.ids import is_id, new_id
@@ -62,6 +62,7 @@ async def begin_checkout(billing: Billing, provider: PaymentProvider, caller: Ca
     purchase = Purchase(checkout_id, price.title, price.price_cents, price.currency, order.success_url, order.cancel_url)
     await _check_wallet(billing, caller)
     session = await provider.begin(purchase)
+    fault.point("billing.checkout.after_provider")
     token = keys.new_guest_token() if is_guest_without_wallet(caller) else ""
     checkout = await retried(lambda: _store(billing, caller, token, Agreed(checkout_id, pack, session)))
     semconv.CHECKOUTS.labels("begun").inc()
@@ -77,6 +78,8 @@ async def _store(billing: Billing, caller: Caller, token: str, agreed: Agreed) -
             await accounts.add_workspace(session, wallet)
             checkout.wallet_id = wallet.id
         await checkouts.add_checkout(session, checkout)
+        fault.point("billing.checkout.before_commit")
+    fault.point("billing.checkout.after_commit")
     return checkout
 
 
@@ -147,6 +150,8 @@ async def _apply(billing: Billing, event: PaymentEvent) -> None:
             return
         _check_terms(checkout, event)
         ended = await (_pay(billing, session, checkout) if event.outcome is Outcome.PAID else _give_up(billing, session, checkout))
+        fault.point("billing.payment.before_commit")
+    fault.point("billing.payment.after_commit")
     if ended:
         semconv.CHECKOUTS.labels(event.outcome.name.lower()).inc()
         _logger.info("checkout ended", checkout_id=checkout.id, outcome=event.outcome.name, wallet_id=checkout.wallet_id)

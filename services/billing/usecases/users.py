@@ -5,6 +5,7 @@ from services.billing.store import accounts, wallets
 from services.billing.store.tables import Workspace
 from services.billing.usecases.accounts import grant_first_month
 from services.billing.usecases.billing import Billing
+from services.mesh import fault
 from services.mesh.database import retried
 from services.mesh.errors import ServiceUnavailable
 from services.mesh.ids import new_id
@@ -28,6 +29,7 @@ async def _make_user(billing: Billing, workspace_id: str, email: str) -> Workspa
         if await wallets.add_user_once(session, user):
             await accounts.add_accounts(session, user.id)
             await grant_first_month(session, user, plan)
+            fault.point("billing.make_user.before_commit")
             return user
         # Somebody was faster and has committed: the conflict waited for that.
         winner = await wallets.find_user(session, workspace_id, email)

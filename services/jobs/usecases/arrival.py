@@ -13,6 +13,7 @@ from services.jobs.usecases.endings import fail_job
 from services.jobs.usecases.intake import held_ms
 from services.jobs.usecases.peers import CREDIT_REASONS, release, reserve
 from services.jobs.usecases.resources import Resources
+from services.mesh import fault
 from services.mesh.status import RemoteError
 from steno.jobs.v1.job_pb2 import Job, JobError
 from steno.storage.v1.media_pb2 import Media
@@ -28,7 +29,10 @@ class Arrival:
 
 async def hold_for(resources: Resources, job_id: str, media: Media) -> Arrival:
     """Puts credit on hold for media that has come. Raises billing's refusals, ServiceUnavailable."""
-    return Arrival(media, (await reserve(resources, job_id, held_ms(media))).retention_days)
+    fault.point("jobs.arrival.before_reserve")
+    plan = await reserve(resources, job_id, held_ms(media))
+    fault.point("jobs.arrival.after_reserve")
+    return Arrival(media, plan.retention_days)
 
 
 def refuses_job(error: RemoteError) -> bool:
@@ -45,10 +49,12 @@ async def make_ready(resources: Resources, row: Row[Any], arrival: Arrival) -> J
         current = await lock_job(session, row.id)
         if current is not None and _still_waits(current, row):
             job = to_proto(await change_job(session, current, **_facts(current, arrival)))
+            fault.point("jobs.make_ready.before_commit")
         else:
             job = None
             if current is None or current.state in ENDED:
                 await order_removal(session, "media", row.media_id, row.workspace_id, row.id)
+    fault.point("jobs.make_ready.after_commit")
     if job is not None:
         resources.announce(job)
     elif current is None or current.state in ENDED:
@@ -64,6 +70,8 @@ async def refuse(resources: Resources, row: Row[Any], error: JobError) -> Job | 
         if current is None or not _still_waits(current, row):
             return None
         job = await fail_job(session, current, current.now, error)
+        fault.point("jobs.refuse.before_commit")
+    fault.point("jobs.refuse.after_commit")
     resources.announce(job)
     return job
 

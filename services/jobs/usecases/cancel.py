@@ -13,6 +13,7 @@ from services.jobs.store.windows import delete_windows
 from services.jobs.usecases.access import lock_own
 from services.jobs.usecases.endings import cancel_job
 from services.jobs.usecases.resources import Resources
+from services.mesh import fault
 from services.mesh.identity import Caller
 from steno.jobs.v1.job_pb2 import Job
 
@@ -24,6 +25,8 @@ async def cancel(resources: Resources, caller: Caller, job_id: str) -> Job:
         if row.state in ENDED:
             raise JobAlreadyEnded(job_id=job_id)
         job = await cancel_job(session, row, row.now)
+        fault.point("jobs.cancel.before_commit")
+    fault.point("jobs.cancel.after_commit")
     resources.announce(job)
     return job
 
@@ -40,6 +43,8 @@ async def delete(resources: Resources, caller: Caller, job_id: str) -> None:
             await _remove(session, row)
         else:
             job = await cancel_job(session, row, row.now)
+        fault.point("jobs.delete.before_commit")
+    fault.point("jobs.delete.after_commit")
     if job is not None:
         resources.announce(job)
     resources.removals_waiting.set()

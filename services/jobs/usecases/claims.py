@@ -16,6 +16,7 @@ from services.jobs.store.keys import limit_key
 from services.jobs.usecases.access import is_user
 from services.jobs.usecases.peers import plan_of_caller
 from services.jobs.usecases.resources import Resources
+from services.mesh import fault
 from services.mesh.database import retried
 from services.mesh.errors import InvalidField
 from services.mesh.identity import Caller
@@ -44,7 +45,10 @@ async def claim_jobs(resources: Resources, caller: Caller, tokens: Sequence[str]
 async def _claim(resources: Resources, caller: Caller, digests: set[str], retention_days: int) -> list[Job]:
     async with resources.database.transaction() as session:
         rows = await lock_claimable(session, caller.workspace_id, digests)
-        return [await _hand_over(session, row, caller, max(row.retention_days, retention_days)) for row in rows]
+        jobs = [await _hand_over(session, row, caller, max(row.retention_days, retention_days)) for row in rows]
+        fault.point("jobs.claim_jobs.before_commit")
+    fault.point("jobs.claim_jobs.after_commit")
+    return jobs
 
 
 async def _hand_over(session: AsyncSession, row: Row[Any], caller: Caller, retention_days: int) -> Job:

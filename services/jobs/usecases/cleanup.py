@@ -9,6 +9,7 @@ from services.jobs.domain import retry_delay
 from services.jobs.store.jobs import read_now
 from services.jobs.store.removals import finish_removal, list_due, postpone_removal
 from services.jobs.usecases.resources import Resources
+from services.mesh import fault
 from services.mesh.identity import acting_for
 from services.mesh.status import RemoteError
 from services.mesh.telemetry import get_logger
@@ -25,13 +26,16 @@ async def remove_due(resources: Resources) -> int:
 
 
 async def _remove(resources: Resources, removal: Row[Any]) -> bool:
+    fault.point("jobs.removal.before_ask")
     refusal = await _ask_storage(resources, removal)
+    fault.point("jobs.removal.after_ask")
     async with resources.database.transaction() as session:
         if refusal is None:
             await finish_removal(session, removal)
         else:
             delay = retry_delay(resources.policy, removal.attempts + 1, random.random())  # noqa: S311
             await postpone_removal(session, removal, delay, await read_now(session))
+        fault.point("jobs.removal.before_commit")
     return refusal is None
 
 

@@ -12,6 +12,7 @@ from services.jobs.usecases.arrival import Arrival, hold_for, make_ready, refuse
 from services.jobs.usecases.endings import fail_job
 from services.jobs.usecases.peers import plan_of_caller, reaching
 from services.jobs.usecases.resources import Resources
+from services.mesh import fault
 from services.mesh.identity import Caller, acting_for
 from services.mesh.status import RemoteError, is_remote
 from steno.jobs.v1.job_pb2 import Job
@@ -51,6 +52,7 @@ async def _take_in(resources: Resources, row: Row[Any]) -> Arrival:
         with reaching("storage"):
             timeout = resources.policy.commit_deadline.total_seconds()
             media = (await resources.storage.CommitUpload(request, timeout=timeout)).media
+        fault.point("jobs.complete_upload.after_storage")
         return await hold_for(resources, row.id, media)
     except RemoteError as error:
         if is_remote(error, "MEDIA_NOT_FOUND"):
@@ -67,6 +69,8 @@ async def expire_uploads(resources: Resources) -> int:
     async with resources.database.transaction() as session:
         late = await list_late_uploads(session, resources.policy.upload_age, resources.policy.batch_size)
         jobs = [await fail_job(session, row, row.now, error) for row in late]
+        if jobs:
+            fault.point("jobs.expire_uploads.before_commit")
     for job in jobs:
         resources.announce(job)
     return len(jobs)

@@ -26,6 +26,7 @@ from services.jobs.usecases.access import is_anonymous
 from services.jobs.usecases.intake import Order, Refusal
 from services.jobs.usecases.peers import CREDIT_REASONS, reaching, release, reserve
 from services.jobs.usecases.resources import Resources
+from services.mesh import fault
 from services.mesh.errors import InvalidArgument, InvalidField, ServiceUnavailable
 from services.mesh.identity import Caller
 from services.mesh.ids import new_id
@@ -95,12 +96,14 @@ async def _make_from_media(resources: Resources, order: Order) -> Made:
         return earlier
     check_media_age(resources.policy, datetime.now(UTC) - order.media.create_time.ToDatetime(tzinfo=UTC))
     reserve_time = time.monotonic()
+    fault.point("jobs.create.before_reserve")
     try:
         plan = await reserve(resources, order.job_id, order.held_ms)
     except RemoteError as error:
         if error.reason_name in CREDIT_REASONS and (earlier := await find_earlier(resources, order)) is not None:
             return earlier
         raise
+    fault.point("jobs.create.after_reserve")
     try:
         check_plan(plan, order.media)
     except InvalidArgument:
@@ -125,6 +128,8 @@ async def find_earlier(resources: Resources, order: Order) -> Made | None:
     if row.key_expired:
         async with resources.database.transaction() as session:
             await free_expired_key(session, key)
+            fault.point("jobs.free_key.before_commit")
+        fault.point("jobs.free_key.after_commit")
         return None
     if row.fingerprint != order.fingerprint or row.owner != order.caller.owner:
         raise IdempotencyKeyReused()
@@ -144,7 +149,9 @@ async def _keep(resources: Resources, order: Order) -> Made:
     outcome = await store(resources, order)
     if isinstance(outcome, Made):
         return outcome
+    fault.point("jobs.create.before_release")
     await release(resources, order.job_id)
+    fault.point("jobs.create.after_release")
     if outcome is Refusal.MEDIA_TAKEN:
         raise MediaTaken(media_id=order.media.id)
     return await replay(resources, order, outcome)

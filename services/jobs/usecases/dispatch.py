@@ -12,6 +12,7 @@ from services.jobs.store.jobs import read_now, touch_job
 from services.jobs.store.queue import count_dispatched, glance, next_waiting, recall_dispatched
 from services.jobs.store.tables import outbox
 from services.jobs.usecases.resources import Resources
+from services.mesh import fault
 from services.mesh.outbox import publish_all_later
 from services.mesh.streams import work_subject
 from steno.jobs.v1.jobs_events_pb2 import WorkDispatched
@@ -41,6 +42,8 @@ async def dispatch_round(resources: Resources, last_workspace_id: str) -> Round:
             events.append((work_subject(WORK_CLASS), WorkDispatched(job_id=row.id)))
             served = Round(row.workspace_id, served.job_count + 1)
         await publish_all_later(session, outbox, events)
+        fault.point("jobs.dispatch.before_commit")
+    fault.point("jobs.dispatch.after_commit")
     if served.job_count:
         resources.wake_relay()
     return served
@@ -78,6 +81,7 @@ async def _recall(resources: Resources, age_seconds: float) -> int:
             return 0
     async with resources.database.transaction() as session:
         count = await recall_dispatched(session, age_seconds)
+        fault.point("jobs.recall.before_commit")
     if count:
         resources.work_waiting.set()
     return count

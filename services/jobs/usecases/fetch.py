@@ -15,6 +15,7 @@ from services.jobs.store.removals import order_removal
 from services.jobs.usecases.arrival import Arrival, hold_for, make_ready, refuse, told
 from services.jobs.usecases.peers import plan_of_caller
 from services.jobs.usecases.resources import Resources
+from services.mesh import fault
 from services.mesh.errors import ServiceUnavailable
 from services.mesh.identity import acting_for
 from services.mesh.status import RemoteError
@@ -38,7 +39,9 @@ async def fetch_next(resources: Resources, stopping: asyncio.Event, served: Owne
     row = await _take(resources, served)
     if row is None:
         return None
+    fault.point("jobs.fetch.after_take")
     await _serve(resources, row, stopping)
+    fault.point("jobs.fetch.after_conclude")
     return Owner(row.workspace_id, row.owner)
 
 
@@ -51,6 +54,7 @@ async def _serve(resources: Resources, row: Row[Any], stopping: asyncio.Event) -
         held = await _hold(resources, row, fetching, stopping)
     finally:
         await _end(fetching)
+    fault.point("jobs.fetch.before_conclude")
     await _conclude(resources, row, fetching, held=held)
 
 

@@ -12,6 +12,7 @@ from services.jobs.store.removals import order_removal
 from services.jobs.store.tables import inbox
 from services.jobs.usecases.endings import due_time, fail_job, requeue_job, succeed_job
 from services.jobs.usecases.resources import Resources
+from services.mesh import fault
 from services.mesh.inbox import first_time
 from services.mesh.telemetry import get_logger
 from steno.inference.v1.inference_events_pb2 import TranscriptCompleted, WorkFailed
@@ -28,6 +29,8 @@ async def complete_work(resources: Resources, consumer: str, event_id: str, resu
                 job = await succeed_job(session, row, row.now, result)
             else:
                 await _discard(session, row, result)
+            fault.point("jobs.complete_work.before_commit")
+    fault.point("jobs.complete_work.after_commit")
     if job is not None:
         resources.announce(job)
     else:
@@ -42,6 +45,8 @@ async def fail_work(resources: Resources, consumer: str, event_id: str, failure:
             row = await lock_job(session, failure.job_id)
             if row is not None and _counts(row, failure.fence):
                 job = await _fail(resources, session, row, failure)
+            fault.point("jobs.fail_work.before_commit")
+    fault.point("jobs.fail_work.after_commit")
     if job is not None:
         resources.announce(job)
 

@@ -15,6 +15,7 @@ from services.jobs.domain import READY
 from services.jobs.store.jobs import insert_jobs, to_proto
 from services.jobs.store.keys import ClientKey, KeyUse, free_keys, take_keys
 from services.jobs.store.tables import outbox
+from services.mesh import fault
 from services.mesh.database import Database, retried
 from services.mesh.errors import Overloaded, Unavailable
 from services.mesh.identity import Caller
@@ -111,6 +112,7 @@ class Intake:
         except Exception as error:  # told to those who wait
             await self._failed(batch, error)
             return
+        fault.point("jobs.create.after_commit")
         for waiting in batch:
             if not waiting.answer.done():
                 waiting.answer.set_result(outcomes[waiting.order.job_id])
@@ -140,11 +142,13 @@ async def _insert(session: AsyncSession, orders: Sequence[Order], reserve_second
     first = [order for order in timely if order.client_key is None or order.job_id in taken]
     outcomes |= {order.job_id: Refusal.MEDIA_TAKEN for order in first}
     jobs = {row.id: to_proto(row) for row in await insert_jobs(session, [_row(order) for order in first])}
+    fault.point("jobs.create.after_rows")
     if unmade := taken - set(jobs):
         await free_keys(session, unmade)
     subject = event_subject("jobs", JobQueued)
     events = [(subject, JobQueued(job_id=job.id, workspace_id=job.workspace_id)) for job in jobs.values()]
     await publish_all_later(session, outbox, events)
+    fault.point("jobs.create.before_commit")
     return outcomes | jobs
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from services.jobs.store.jobs import read_now
 from services.jobs.store.removals import order_removal, spoken_for
 from services.jobs.usecases.resources import Resources
+from services.mesh import fault
 from services.mesh.telemetry import get_logger
 from steno.storage.v1.media_pb2 import Media
 from steno.storage.v1.storage_service_pb2 import ListMediaRequest
@@ -61,5 +62,6 @@ async def _order_unspoken(resources: Resources, media: Sequence[Media]) -> None:
     async with resources.database.transaction() as session:
         for item in orphans:
             await order_removal(session, "media", item.id, item.workspace_id, "")
+        fault.point("jobs.orphans.before_commit")
     get_logger("jobs.orphans").warning("media of no job removed", count=len(orphans))
     resources.removals_waiting.set()

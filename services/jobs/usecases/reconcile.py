@@ -10,6 +10,7 @@ from services.jobs.store.jobs import read_job, read_now
 from services.jobs.store.removals import read_tombstone
 from services.jobs.usecases.peers import NO_ANSWER
 from services.jobs.usecases.resources import Resources
+from services.mesh import fault
 from services.mesh.identity import acting_for
 from services.mesh.status import RemoteError
 from services.mesh.telemetry import get_logger
@@ -51,6 +52,7 @@ async def _close(resources: Resources, hold: Hold, now: datetime) -> None:
     verdict, billable_ms = await _judge(resources, hold, now)
     if verdict is Verdict.KEEP:
         return
+    fault.point("jobs.reconcile.before_close")
     try:
         with acting_for(hold.workspace_id):
             if verdict is Verdict.SETTLE:
@@ -64,6 +66,7 @@ async def _close(resources: Resources, hold: Hold, now: datetime) -> None:
             # The next turn asks again; the holds behind this one do not wait for it.
             get_logger("jobs.reconcile").error("open hold not closed", job_id=hold.job_id, reason=error.reason_name)
         return
+    fault.point("jobs.reconcile.after_close")
     get_logger("jobs.reconcile").warning("open hold closed", job_id=hold.job_id, verdict=verdict.name)
 
 

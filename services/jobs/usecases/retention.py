@@ -7,7 +7,7 @@ from services.jobs.store.keys import free_expired_keys
 from services.jobs.store.removals import order_removal
 from services.jobs.store.retention import list_expired_audio, note_removal
 from services.jobs.usecases.resources import Resources
-from services.mesh import semconv
+from services.mesh import fault, semconv
 from services.mesh.telemetry import get_logger
 
 
@@ -29,6 +29,8 @@ async def expire_audio(resources: Resources, machine_now: datetime) -> int:
             await order_removal(session, "media", row.media_id, row.workspace_id, row.id)
             await note_removal(session, row.id)
         freed_count = await free_expired_keys(session, resources.policy.batch_size)
+        fault.point("jobs.retention.before_commit")
+    fault.point("jobs.retention.after_commit")
     if expired:
         resources.removals_waiting.set()
     return max(len(expired), freed_count)

@@ -14,7 +14,7 @@ from services.jobs.store.tables import inbox
 from services.jobs.store.windows import prune_windows
 from services.jobs.usecases.endings import fail_job, requeue_job
 from services.jobs.usecases.resources import Resources
-from services.mesh import semconv
+from services.mesh import fault, semconv
 from services.mesh.inbox import prune_inbox
 from steno.jobs.v1.job_pb2 import Job
 
@@ -30,6 +30,8 @@ async def sweep_leases(resources: Resources) -> int:
     async with resources.database.transaction() as session:
         rows = await list_expired(session, resources.policy.batch_size)
         jobs = [await _give_up_or_requeue(resources, session, row) for row in rows]
+        fault.point("jobs.sweep.before_commit")
+    fault.point("jobs.sweep.after_commit")
     for job in jobs:
         resources.announce(job)
     return len(jobs)
@@ -52,6 +54,7 @@ async def tidy(resources: Resources) -> None:
         await prune_tombstones(session, now - resources.policy.tombstone_age)
         await prune_windows(session, now - resources.policy.text_age)
         await prune_inbox(session, inbox)
+        fault.point("jobs.tidy.before_commit")
     async with resources.database.reading() as session:
         counts = await count_by_state(session)
     for state, name in _IN_HAND.items():

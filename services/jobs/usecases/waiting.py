@@ -8,6 +8,7 @@ from services.jobs.usecases.create import Made, begin_order, find_earlier, repla
 from services.jobs.usecases.intake import Order
 from services.jobs.usecases.peers import check_credit, plan_of_caller, reaching
 from services.jobs.usecases.resources import Resources
+from services.mesh import fault
 from services.mesh.egress.urls import check_url
 from services.mesh.errors import InvalidField
 from services.mesh.identity import Caller
@@ -34,7 +35,9 @@ async def create_from_url(resources: Resources, caller: Caller, request: CreateJ
     plan = await plan_of_caller(resources)
     await check_credit(resources, caller, plan)
     media = Media(id=new_id(), filename=url_filename(url))
+    fault.point("jobs.create_from_url.before_store")
     outcome = await store(resources, _waiting(order, media, plan))
+    fault.point("jobs.create_from_url.before_reply")
     return outcome if isinstance(outcome, Made) else await replay(resources, order, outcome)
 
 
@@ -55,7 +58,9 @@ async def create_for_upload(resources: Resources, caller: Caller, request: Creat
     await check_credit(resources, caller, plan)
     with reaching("storage"):
         begun = await resources.storage.BeginUpload(BeginUploadRequest(filename=request.upload.filename, max_size_bytes=size_bytes))
+    fault.point("jobs.create_for_upload.before_store")
     outcome = await store(resources, _waiting(order, begun.media, plan))
+    fault.point("jobs.create_for_upload.after_store")
     if isinstance(outcome, Made):
         return replace(outcome, upload_url=begun.upload_url)
     await _abort(resources, begun.media.id)

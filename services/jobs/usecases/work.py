@@ -25,7 +25,7 @@ from services.jobs.store.jobs import change_job, lock_job, read_job, to_proto, t
 from services.jobs.store.windows import list_windows, put_window
 from services.jobs.usecases.endings import due_time, fail_job, requeue_job
 from services.jobs.usecases.resources import Resources
-from services.mesh import semconv
+from services.mesh import fault, semconv
 from services.mesh.errors import InvalidField
 from steno.inference.v1.window_transcript_pb2 import WindowTranscript
 from steno.jobs.v1.job_pb2 import Job
@@ -54,6 +54,8 @@ async def claim_work(resources: Resources, job_id: str, worker_id: str) -> Claim
             job, fence = await fail_job(session, row, row.now, exhausted_error(max(row.attempt, row.fence))), 0
         else:
             job, fence = await _take(resources, session, row, worker_id), row.fence + 1
+        fault.point("jobs.claim_work.before_commit")
+    fault.point("jobs.claim_work.after_commit")
     resources.announce(job)
     if job.state in ENDED:
         raise JobAlreadyEnded(job_id=job_id)
@@ -95,6 +97,7 @@ async def extend_lease(resources: Resources, request: ExtendLeaseRequest) -> Non
         news = _news(row, request)
         write = change_job if news else touch_job
         changed = await write(session, row, lease_until=row.now + resources.policy.lease, **news)
+        fault.point("jobs.extend_lease.before_commit")
     if news:
         resources.announce(to_proto(changed))
 
@@ -120,6 +123,8 @@ async def store_window(resources: Resources, request: PutWindowRequest) -> None:
         # A new window is news to those who follow the text.
         write = change_job if news or fresh else touch_job
         changed = await write(session, row, lease_until=row.now + resources.policy.lease, **news)
+        fault.point("jobs.store_window.before_commit")
+    fault.point("jobs.store_window.after_commit")
     if news or fresh:
         resources.announce(to_proto(changed))
 
@@ -152,6 +157,8 @@ async def release_work(resources: Resources, job_id: str, fence: int, delay: tim
     async with resources.database.transaction() as session:
         row = await _held(session, job_id, fence)
         job = await requeue_job(session, row, due_time(row, row.now, delay), attempt=max(0, row.attempt - 1))
+        fault.point("jobs.release_work.before_commit")
+    fault.point("jobs.release_work.after_commit")
     resources.announce(job)
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
 
-from services.mesh import semconv
+from services.mesh import fault, semconv
 from services.mesh.errors import ServiceUnavailable
 from services.storage.blobs.blobs import PIECE_BYTES, BlobEntry, BlobMissing, BlobWriter
 from services.storage.domain import StoreFull
@@ -71,6 +71,7 @@ class DirectoryBlobs:
         """Unlink the file and what a broken writer of it left."""
         with _translated():
             await self._run(_remove, self._path(key))
+            fault.point("storage.blob.after_unlink")
             await self._run(_remove, self._incoming / key)
 
     async def entries(self) -> AsyncIterator[Sequence[BlobEntry]]:
@@ -150,9 +151,12 @@ class FileWriter:
     def publish(self) -> None:
         """File to disk, rename, directory to disk."""
         with _translated():
+            fault.point("storage.blob.before_sync")
             os.fsync(self._file.fileno())
             self._file.close()
+            fault.point("storage.blob.after_sync")
             self._incoming.rename(self._final)
+            fault.point("storage.blob.after_rename")
             _sync_directory(self._final.parent)
 
     def discard(self) -> None:

@@ -15,6 +15,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from services.mesh import fault
 from services.mesh.errors import ServiceUnavailable
 from services.storage.blobs.blobs import PIECE_BYTES, BlobEntry, BlobMissing, BlobWriter
 from services.storage.domain import OCTET_STREAM, StoreFull
@@ -156,9 +157,11 @@ class MultipartWriter:
 
     def publish(self) -> None:
         """Send the rest and complete the upload."""
+        fault.point("storage.object.before_complete")
         with _translated():
             self._writer.close()
         self._ended = True
+        fault.point("storage.object.after_complete")
 
     def discard(self) -> None:
         """Abort the upload, so that its parts are not kept."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from functools import partial
 
+from services.mesh import fault
 from services.mesh.errors import InvalidField
 from services.storage.blobs.inflow import gathered, open_inflow
 from services.storage.data_plane.bodies import body_parts
@@ -27,7 +28,9 @@ async def receive_upload(depot: Depot, grant: Grant, headers: Mapping[bytes, str
             receipt = await store_body(depot, grant, attachment(filename), expected, receive)
     except TimeoutError as error:
         raise UploadIncomplete from error
+    fault.point("storage.put.before_receipt")
     await uploads.record_receipt(depot, grant.kind, grant.object_id, receipt)
+    fault.point("storage.put.before_reply")
     await send_json(send, 201, {"size_bytes": receipt.size_bytes, "sha256": receipt.sha256})
 
 

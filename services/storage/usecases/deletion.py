@@ -4,6 +4,7 @@ from typing import TypeVar
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.mesh import fault
 from services.mesh.errors import Unavailable
 from services.mesh.outbox import publish_later
 from services.mesh.streams import event_subject
@@ -29,8 +30,10 @@ async def delete_media(depot: Depot, workspace_id: str, media_id: str) -> None:
             event = MediaDeleted(media_id=media.id, workspace_id=media.workspace_id)
             await publish_later(session, OUTBOX, event_subject("storage", MediaDeleted), event)
         await objects.set_deleted(session, media)
+        fault.point("storage.delete.before_commit")
 
     await depot.database.grouped(unit)
+    fault.point("storage.delete.after_commit")
     depot.wake_relay()
     depot.wake_reaper()
 
@@ -38,6 +41,7 @@ async def delete_media(depot: Depot, workspace_id: str, media_id: str) -> None:
 async def delete_artefact(depot: Depot, workspace_id: str, artefact_id: str) -> None:
     """Make an artefact unreadable at once and its bytes go soon; nothing happens for an unknown id."""
     await depot.database.grouped(lambda session: _bury(session, Artefact, artefact_id, workspace_id))
+    fault.point("storage.delete_artefact.after_commit")
     depot.wake_reaper()
 
 
@@ -46,6 +50,7 @@ async def erase(depot: Depot, model: type[Row], row: Row) -> None:
     buried = await depot.database.grouped(lambda session: _bury(session, model, row.id, row.workspace_id, State.UPLOADING))
     if buried is None:
         return
+    fault.point("storage.erase.after_commit")
     try:
         await _reap_row(depot, model, buried)
     except Unavailable as error:
@@ -75,6 +80,9 @@ async def _bury(session: AsyncSession, model: type[Row], object_id: str, workspa
 
 
 async def _reap_row(depot: Depot, model: type[Row], row: Row) -> None:
+    fault.point("storage.reap.before_blob")
     if row.object_key is not None:
         await depot.blobs.delete(row.object_key)
+    fault.point("storage.reap.before_row")
     await depot.database.grouped(lambda session: objects.remove(session, model, row.id))
+    fault.point("storage.reap.after_row")

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.media.formats import HEAD_BYTES, looks_accepted
+from services.mesh import fault
 from services.mesh.egress.egress import Egress
 from services.mesh.egress.reply import Reply, ReplyTooLarge
 from services.mesh.egress.urls import parse_url
@@ -83,11 +84,13 @@ async def fetch_media(depot: Depot, fetcher: Fetcher, order: Order) -> Media:
             media = await _announce(depot, order, offered_filename("", target.target))
             if media.state == State.READY:
                 return media
+            fault.point("storage.fetch.after_announce")
             async with fetcher.arrivals.slot():
                 media = await _fetch(depot, fetcher, order, str(target))
     except MeshError as error:
         logger.info("fetch refused", reason=error.reason(), cause=type(error.__cause__).__name__)
         raise
+    fault.point("storage.fetch.before_reply")
     logger.info("fetched", size_bytes=media.size_bytes, duration_ms=media.duration_ms)
     return media
 
@@ -126,12 +129,15 @@ async def _fetch(depot: Depot, fetcher: Fetcher, order: Order, url: str) -> Medi
     try:
         work = _receive(depot, fetcher, order, url)
         receipt = await fetcher.arrivals.unless_deleted(depot, order.media_id, work)
+        fault.point("storage.fetch.before_receipt")
         await uploads.record_receipt(depot, Kind.MEDIA, order.media_id, receipt)
+        fault.point("storage.fetch.after_receipt")
         return await uploads.commit_upload(depot, order.workspace_id, order.media_id, order.max_duration_ms)
     except UploadIncomplete as error:
         # Another replica fetches the same media: its bytes replaced these, and it will say what they are.
         raise ServiceUnavailable(service="storage") from error
     except _REFUSALS:
+        fault.point("storage.fetch.before_erase")
         await _erase(depot, order)
         raise
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from services.mesh import fault
 from services.storage.store import objects
 from services.storage.store.tables import MODELS
 from services.storage.usecases.depot import Depot
@@ -22,6 +23,7 @@ async def expire_uploads(depot: Depot, age: timedelta) -> int:
     for model in MODELS.values():
         async with depot.database.transaction() as session:
             expired += await objects.expire_uploads(session, model, age)
+            fault.point("storage.expire.before_commit")
     if expired:
         depot.wake_reaper()
     return expired
@@ -41,5 +43,6 @@ async def _remove_orphans(depot: Depot, keys: Sequence[str]) -> int:
     async with depot.database.reading() as session:
         orphans = set(keys) - await objects.known_keys(session, keys)
     for key in orphans:
+        fault.point("storage.sweep.before_delete")
         await depot.blobs.delete(key)
     return len(orphans)

@@ -6,6 +6,7 @@ from typing import TypeVar
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.media.probe import Probe
+from services.mesh import fault
 from services.mesh.errors import InvalidArgument
 from services.mesh.ids import new_id
 from services.mesh.outbox import publish_later
@@ -51,6 +52,7 @@ async def begin_upload(depot: Depot, workspace_id: str, filename: str, max_size_
         return media
 
     media = await depot.database.grouped(unit)
+    fault.point("storage.begin.after_commit")
     return media, _upload_grant(depot, Kind.MEDIA, media, limit)
 
 
@@ -83,6 +85,7 @@ async def begin_artefact(depot: Depot, workspace_id: str, media_type: str, max_s
         return artefact
 
     artefact = await depot.database.grouped(unit)
+    fault.point("storage.begin_artefact.after_commit")
     return artefact, _upload_grant(depot, Kind.ARTEFACT, artefact, limit)
 
 
@@ -111,9 +114,11 @@ async def record_receipt(depot: Depot, kind: Kind, object_id: str, receipt: Rece
             return False, receipt.object_key
         replaced_key = row.object_key
         await objects.set_receipt(session, row, receipt)
+        fault.point("storage.receipt.before_commit")
         return True, replaced_key
 
     recorded, useless_key = await depot.database.grouped(unit)
+    fault.point("storage.receipt.after_commit")
     if useless_key is not None:
         await depot.blobs.delete(useless_key)
     if not recorded:
@@ -134,7 +139,9 @@ async def commit_upload(depot: Depot, workspace_id: str, media_id: str, max_dura
     except InvalidArgument:
         await erase(depot, Media, media)
         raise
+    fault.point("storage.commit.after_probe")
     ready = await depot.database.grouped(lambda session: _make_media_ready(session, media, found))
+    fault.point("storage.commit.after_commit")
     depot.wake_relay()
     return ready or await _committed_by_another(depot, Kind.MEDIA, Media, media)
 
@@ -154,6 +161,7 @@ async def _make_media_ready(session: AsyncSession, media: Media, found: Probe) -
     if ready is not None:
         event = MediaReady(media_id=ready.id, workspace_id=ready.workspace_id, duration_ms=ready.duration_ms)
         await publish_later(session, OUTBOX, event_subject("storage", MediaReady), event)
+        fault.point("storage.commit.before_commit")
     return ready
 
 
@@ -165,7 +173,9 @@ async def commit_artefact(depot: Depot, workspace_id: str, artefact_id: str) -> 
     object_key = artefact.object_key
     if object_key is None:
         raise UploadIncomplete(artefact_id=artefact_id)
+    fault.point("storage.commit_artefact.before_commit")
     ready = await depot.database.grouped(lambda session: objects.set_ready(session, Artefact, artefact_id, object_key, {}))
+    fault.point("storage.commit_artefact.after_commit")
     return ready or await _committed_by_another(depot, Kind.ARTEFACT, Artefact, artefact)
 
 

@@ -9,6 +9,7 @@ from services.gateway.contracts.native.schemas import MAX_CLAIM_TOKENS, Claim
 from services.gateway.domain import Client, Reason, Refusal
 from services.gateway.peers import Peers
 from services.gateway.requests import read_json
+from services.mesh import fault
 from steno.jobs.v1.jobs_service_pb2 import ClaimJobsRequest
 
 _USER = "user:"
@@ -30,4 +31,5 @@ class Claims:
         if not tokens:
             return JSONResponse({"claimed": 0})
         answer = await self.peers.jobs.ClaimJobs(ClaimJobsRequest(claim_tokens=tokens))
+        fault.point("gateway.claim.before_reply")
         return JSONResponse({"claimed": answer.claimed_count})

@@ -13,6 +13,7 @@ from services.gateway.events import ENDED, EventStream, JobEvents, last_event_id
 from services.gateway.limits import Slots
 from services.gateway.peers import Peers
 from services.gateway.requests import read_id, read_number
+from services.mesh import fault
 from steno.jobs.v1.jobs_service_pb2 import DeleteJobRequest, GetJobRequest, ListJobsRequest
 
 DEFAULT_LIMIT = 20
@@ -41,6 +42,7 @@ class Jobs:
     async def delete(self, request: Request, client: Client) -> Response:
         """204 once the job is cancelled or removed. Raises Refusal and RemoteError."""
         await self.peers.jobs.DeleteJob(DeleteJobRequest(job_id=read_id(request, "job_id")))
+        fault.point("gateway.delete.before_reply")
         return Response(status_code=204)
 
     async def follow(self, request: Request, client: Client) -> ASGIApp:

@@ -13,6 +13,7 @@ from services.gateway.domain import Client, Json, Reason, Refusal
 from services.gateway.requests import read_id, read_idempotency_key, read_json
 from services.gateway.submissions import Submissions, key_or_new
 from services.gateway.uploads import too_large
+from services.mesh import fault
 from services.mesh.errors import InvalidUrl
 from services.mesh.status import RemoteError, is_remote
 from steno.jobs.v1.job_pb2 import Job
@@ -42,6 +43,7 @@ class Submission:
             raise InvalidUrl
         call = CreateJobRequest(url=asked.url, source=order.source, config=order.config, idempotency_key=key_or_new(key))
         answer = await self.submissions.create_job(call)
+        fault.point("gateway.url.before_reply")
         return accepted(answer, _submitted(answer, client))
 
     async def init_upload(self, request: Request, client: Client) -> Response:
@@ -55,6 +57,7 @@ class Submission:
         upload = CreateJobRequest.Upload(filename=asked.filename, max_size_bytes=asked.size_bytes or most)
         call = CreateJobRequest(upload=upload, source=order.source, config=order.config, idempotency_key=key_or_new(key))
         answer = await self.submissions.create_job(call)
+        fault.point("gateway.order.before_reply")
         return accepted(answer, {**_submitted(answer, client), **self._destination(answer, asked.size_bytes or most)})
 
     async def complete_upload(self, request: Request, client: Client) -> Response:
@@ -67,6 +70,7 @@ class Submission:
             if is_remote(error, "UPLOAD_EXPIRED"):
                 raise Refusal(Reason.JOB_FAILED, "The upload was not completed in time.", extra={"reason": error.reason_name}) from error
             raise
+        fault.point("gateway.complete.before_reply")
         return JSONResponse(_order(job, client), 202)
 
     def _destination(self, answer: CreateJobResponse, max_bytes: int) -> dict[str, Json]:
