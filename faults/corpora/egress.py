@@ -1,5 +1,6 @@
 """URLs that must never be fetched, made by rule: schemes, private literals, spellings of loopback, parser confusion."""
 
+import re
 from collections.abc import Iterator
 
 SCHEMES = [
@@ -287,6 +288,10 @@ INNOCENT_NAMES = [
 ]
 
 
+_UNFIT_FOR_HEADERS = re.compile(r"[\r\n\0\ud800]")
+_HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
 def invalid_urls(port: int) -> Iterator[str]:
     """What is refused by its text alone."""
     yield from (f"{scheme}://127.0.0.1:{port}/" for scheme in SCHEMES)
@@ -301,3 +306,17 @@ def blocked_urls(port: int) -> Iterator[str]:
     """What is refused by the addresses of its name."""
     yield from (f"http://{name}:{port}/" for name in INNOCENT_NAMES)
     yield from (f"https://{name}:{port}/" for name in INNOCENT_NAMES)
+
+
+def every_url(port: int) -> list[str]:
+    """Both, without repeats."""
+    return list(dict.fromkeys([*invalid_urls(port), *blocked_urls(port)]))
+
+
+def locations(port: int) -> list[str]:
+    """Those that a Location header can hold and that do not name a page of the server that sends it."""
+    return [url for url in every_url(port) if url.strip() and not _UNFIT_FOR_HEADERS.search(url) and not _is_relative(url)]
+
+
+def _is_relative(url: str) -> bool:
+    return "//" not in url and "\\" not in url and not _HAS_SCHEME.match(url)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,10 +130,12 @@ class Mesh:
 
 
 @contextmanager
-def running_mesh(folder: Path, environment: Mapping[str, str] | None = None, *, engine: str = "local") -> Iterator[Mesh]:
-    """`steno up` until left; ready when yielded."""
+def running_mesh(
+    folder: Path, environment: Mapping[str, str] | None = None, *, engine: str = "local", prefix: Sequence[str] = ()
+) -> Iterator[Mesh]:
+    """`steno up` until left; ready when yielded. prefix: a command that becomes the one after it, as `exec` does."""
     ready_file = folder / "ready.json"
-    command = [str(STENO), "up", "--engine", engine, "--data", str(folder / "data"), "--port", "0", "--ready-file", str(ready_file)]
+    command = [*prefix, str(STENO), "up", "--engine", engine, "--data", str(folder / "data"), "--port", "0", "--ready-file", str(ready_file)]
     log = (folder / "up.log").open("ab")
     with log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **(environment or {})})

@@ -39,7 +39,7 @@ def running_web(host: str = "127.0.0.1") -> Iterator[Web]:
             address = urlsplit(self.path)
             if address.path == "/to":
                 self.send_response(302)
-                self.send_header("location", unquote(address.query))
+                self.send_header("location", unquote(address.query).encode().decode("latin-1"))
                 self.send_header("content-length", "0")
                 self.end_headers()
                 return
