@@ -1,7 +1,9 @@
 """Whole meshes to break: embedded (SQLite, a directory) or distributed (Postgres, S3), with all that they keep."""
 
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,6 +128,8 @@ def embedded_stores(data: Path) -> Stores:
 def open_world(database: DatabaseKind, folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[World]:
     """A mesh of either kind in the folder, hurried unless the environment says otherwise; it ends with the block."""
     folder.mkdir(parents=True, exist_ok=True)
+    # What limits the pace of kills is how soon a service is back, and most of that is reading modules that nobody compiled before.
+    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / f"steno-compiled-{os.getuid()}")}
     kind = distributed_world if database == "postgresql" else embedded_world
-    with kind(folder, {**HURRIED, **(environment or {})}) as world:
+    with kind(folder, {**HURRIED, **compiled, **(environment or {})}) as world:
         yield world
