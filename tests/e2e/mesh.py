@@ -135,7 +135,8 @@ def running_mesh(
 ) -> Iterator[Mesh]:
     """`steno up` until left; ready when yielded. prefix: a command that becomes the one after it, as `exec` does."""
     ready_file = folder / "ready.json"
-    command = [*prefix, str(STENO), "up", "--engine", engine, "--data", str(folder / "data"), "--port", "0", "--ready-file", str(ready_file)]
+    options = ["--engine", engine, "--data", str(folder / "data"), "--port", "0", "--ready-file", str(ready_file)]
+    command = [*prefix, str(STENO), "up", *options]
     log = (folder / "up.log").open("ab")
     with log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **(environment or {})})
