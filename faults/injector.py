@@ -35,7 +35,11 @@ _LOOK_TIMEOUT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault. gap_seconds: after the one before; a kill with a gap also waits for the mesh to have recovered. pick: which of several processes, as a share of them. seconds: of a stop."""
+    """One fault.
+
+    gap_seconds: after the one before; a kill with a gap also waits for the mesh to have recovered. pick: which of several processes,
+    as a share of them. seconds: of a stop.
+    """
 
     number: int
     gap_seconds: float
