@@ -1,0 +1,101 @@
+"""A worker is stopped beyond its lease, another takes its jobs, the first goes on: whatever it writes late is refused."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from faults.campaign import Figure, Options
+from faults.rows import jobs_at_work, taken_over
+from faults.snapshot import Row
+from faults.trial import Trial, conclude, open_trial
+from services.mesh import fault
+from tests.e2e.mesh import wait_for
+
+SHORT, LONG = 4, 200
+_PATIENCE_SECONDS = 120.0
+_LEASE_SECONDS = 4.0
+# The moments before a worker's writes: stopped there, its first act as a zombie is to write.
+_POINTS = (
+    "inference.event.before_publish",
+    "inference.window.before_put",
+    "inference.artefact.after_put",
+    "inference.artefact.after_announce",
+    "inference.result.after_artefact",
+    "inference.work.after_decode",
+)
+_SETTINGS = {"STENO_INFERENCE_JOB_SLOTS": "8", "STENO_JOBS_LEASE_SECONDS": str(_LEASE_SECONDS)}
+_REFUSED = "its lease is lost"
+
+
+def run(options: Options) -> Sequence[Figure]:
+    """Stops of either of two workers, in the middle of their work, until so many jobs were taken over."""
+    count = options.amount(SHORT, LONG)
+    folder = options.folder / "points"
+    folder.mkdir(parents=True)
+    chance, zombies, stops = random.Random(options.seed), 0, 0
+    with open_trial(options, {**_SETTINGS, fault.VARIABLE: str(folder)}) as trial, _second_worker(trial) as log:
+        with trial.load(clients=20).running():
+            while zombies < count:
+                zombies += _stop_one(trial, folder, chance.choice(_POINTS))
+                stops += 1
+        stopped = time.monotonic()
+        verdict = conclude(trial, stopped)
+        logs = [path.read_text(errors="replace") for path in (log, trial.world.mesh.data / "logs" / "inference.log")]
+    return [
+        Figure("jobs taken over from a stopped worker", zombies, at_least=count),
+        Figure("stops", stops),
+        Figure("works dropped for a lost lease", sum(text.count(_REFUSED) for text in logs), at_least=1),
+        *verdict.figures(),
+    ]
+
+
+def _stop_one(trial: Trial, folder: Path, point: str) -> int:
+    """Stop whichever worker comes by the point, and let it go on once its jobs are another's; how many were."""
+    (folder / point).write_text("stop")
+    taken = wait_for(lambda: next(folder.glob(f"{point}.*"), None), _PATIENCE_SECONDS, f"a worker at {point}")
+    pid = int(taken.name.removeprefix(f"{point}.").split(".")[0])
+    wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, _PATIENCE_SECONDS, "the worker to stop")
+    before = jobs_at_work(trial.world.stores)
+    try:
+        _outlast(trial, before)
+        return len(taken_over(trial.world.stores, before))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        taken.unlink()
+
+
+def _outlast(trial: Trial, before: Mapping[str, Row]) -> None:
+    """Wait until every job of the worker whose leases run out is in other hands, or has been asked for back by its owner."""
+    stores = trial.world.stores
+
+    def quiet() -> bool:
+        rows = jobs_at_work(stores)
+        still = [row for job_id, row in rows.items() if job_id in before and row["fence"] == before[job_id]["fence"]]
+        return bool(taken_over(stores, before)) and all(row["lease_until"] > time.time() for row in still)
+
+    wait_for(quiet, _PATIENCE_SECONDS, "the stopped worker's jobs to be taken over", every=0.2)
+
+
+@contextmanager
+def _second_worker(trial: Trial) -> Iterator[Path]:
+    """Another inference process of the same mesh; yields its log."""
+    pid = wait_for(lambda: trial.world.mesh.child_pid("inference"), _PATIENCE_SECONDS, "the first worker")
+    scratch = {"STENO_INFERENCE_PORT": "0", "STENO_INFERENCE_SCRATCH_DIRECTORY": str(trial.folder / "scratch")}
+    path = trial.folder / "second-inference.log"
+    with path.open("ab") as log:
+        environment = {**psutil.Process(pid).environ(), **scratch}
+        process = subprocess.Popen([sys.executable, "-P", "-m", "services.inference"], stdout=log, stderr=log, env=environment)
+    try:
+        yield path
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        process.wait(timeout=_PATIENCE_SECONDS)
