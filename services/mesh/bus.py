@@ -205,16 +205,29 @@ class Bus:
 
 @asynccontextmanager
 async def open_bus(url: str, *, name: str, tls: ssl.SSLContext | None = None, replicas: int = 1) -> AsyncIterator[Bus]:
-    """A connected bus whose streams exist; waits for the server for as long as it takes."""
+    """A connected bus whose streams exist; waits for the server for as long as it takes.
+
+    Raises a group with ServiceUnavailable when nats-py gives the connection up, which no reconnecting brings back.
+    """
     async with open_link(url, name=name, tls=tls) as link:
         bus = Bus(link, replicas)
         await bus.repair_until_done()
         async with asyncio.TaskGroup() as tasks:
-            keeper = tasks.create_task(bus.keep(), name=f"bus-keeper-{name}")
+            keepers = [
+                tasks.create_task(bus.keep(), name=f"bus-keeper-{name}"),
+                tasks.create_task(_fail_when_closed(link), name=f"bus-closed-{name}"),
+            ]
             try:
                 yield bus
             finally:
-                keeper.cancel()
+                for keeper in keepers:
+                    keeper.cancel()
+
+
+async def _fail_when_closed(link: Link) -> None:
+    """A service that would never hear of anything again had better start anew."""
+    await link.closed.wait()
+    raise ServiceUnavailable(f"The bus closed the connection for good: {link.client.last_error!r}.")
 
 
 def _one_line(reason: str) -> str:

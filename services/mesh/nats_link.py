@@ -25,6 +25,7 @@ class Link:
         self.connected = asyncio.Event()
         # Set by the bus once the server has what a wiped store lost.
         self.prepared = asyncio.Event()
+        self.closed = asyncio.Event()
         self.disconnects = 0
         self._deadlines: set[asyncio.Timeout] = set()
         self._listeners: set[Callable[[], None]] = set()
@@ -72,8 +73,9 @@ class Link:
             listener()
 
     async def on_closed(self) -> None:
-        """Only `close` ends in this state."""
+        """The client does nothing any more: it was closed, or the server sent an error that nats-py takes for the end."""
         self.connected.clear()
+        self.closed.set()
 
     async def on_error(self, error: Exception) -> None:
         """Record without a trace: one line per failed attempt to reconnect."""

@@ -72,11 +72,12 @@ class ConsumerSpec:
 EVENTS = StreamSpec(
     "EVENTS", ("steno.events.>",), RetentionPolicy.LIMITS, DiscardPolicy.OLD, 512 * _MEBIBYTE, timedelta(days=7), MAX_MESSAGE_BYTES
 )
-# DiscardNew: a full queue refuses, so that work waits in the outbox; the default would drop accepted work.
+# DiscardNew: a full stream refuses, so that work waits in the outbox and a refused message with its consumer; the default would
+# drop what is nowhere else.
 WORK = StreamSpec(
     "WORK", ("steno.work.>",), RetentionPolicy.WORK_QUEUE, DiscardPolicy.NEW, 256 * _MEBIBYTE, max_message_bytes=MAX_MESSAGE_BYTES
 )
-DEAD = StreamSpec("DEAD", ("steno.dead.>",), RetentionPolicy.LIMITS, DiscardPolicy.OLD, 128 * _MEBIBYTE, timedelta(days=30))
+DEAD = StreamSpec("DEAD", ("steno.dead.>",), RetentionPolicy.LIMITS, DiscardPolicy.NEW, 128 * _MEBIBYTE, timedelta(days=30))
 STREAMS = (EVENTS, WORK, DEAD)
 
 

@@ -7,14 +7,16 @@ from datetime import datetime
 
 import nats
 import pytest
+from nats.js.errors import APIError
 
 from services.mesh.bus import Bus, open_bus
 from services.mesh.deliveries import Delivery
 from services.mesh.errors import Overloaded, ServiceUnavailable
 from services.mesh.ids import new_id
-from services.mesh.streams import EVENTS, WORK, work_subject
+from services.mesh.streams import EVENTS, WORK, dead_subject, work_subject
 from steno.jobs.v1.jobs_events_pb2 import JobQueued
 from tests.mesh.consumers import EVENTS_CONSUMER, SUBJECT, WORK_CONSUMER, Recorder, connect, consuming, publish, until
+from tests.proxies import open_proxy
 from tests.servers import NatsServer
 
 
@@ -152,4 +154,34 @@ async def test_a_full_work_queue_refuses_and_recovers(bus: Bus, nats: NatsServer
         await until(lambda: len(recorder.jobs) == accepted)
         await publish(bus, "later", work_subject("transcription"))
         await until(lambda: "later" in recorder.jobs)
+    await client.close()
+
+
+async def test_a_connection_that_is_closed_for_good_ends_the_service(nats: NatsServer) -> None:
+    """After any error but a few nats-py never connects again; a server says this one when its configuration changes under a client."""
+    ways: list[asyncio.StreamReader] = []
+
+    async def pass_on() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", nats.port)
+        ways.append(reader)
+        return reader, writer
+
+    async with open_proxy(pass_on) as proxy:
+        with pytest.RaisesGroup(pytest.RaisesExc(ServiceUnavailable, match="credentials revoked")):
+            async with asyncio.timeout(60), open_bus(f"nats://127.0.0.1:{proxy.port}", name="test"):
+                ways[-1].feed_data(b"-ERR 'Credentials Revoked'\r\n")
+                await asyncio.Event().wait()
+
+
+async def test_dead_letters_that_are_not_read_are_not_dropped_for_newer_ones(bus: Bus, nats: NatsServer) -> None:
+    client = await connect(nats)
+    jetstream = client.jetstream()
+    info = await jetstream.stream_info("DEAD")
+    info.config.max_msgs = 2
+    await jetstream.update_stream(info.config)
+    for number in range(2):
+        await jetstream.publish(dead_subject("test"), str(number).encode())
+    with pytest.raises(APIError):
+        await jetstream.publish(dead_subject("test"), b"one too many")
+    assert (await jetstream.get_msg("DEAD", 1)).data == b"0"
     await client.close()

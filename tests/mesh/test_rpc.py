@@ -30,6 +30,7 @@ from steno.billing.v1.ledger_pb2 import Balance
 from steno.jobs.v1 import jobs_service_pb2 as jobs
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.jobs_service_pb2_grpc import JobsServiceServicer, JobsServiceStub, add_JobsServiceServicer_to_server
+from tests.proxies import open_proxy
 
 BILLING = billing.DESCRIPTOR.services_by_name["BillingService"]
 JOBS = jobs.DESCRIPTOR.services_by_name["JobsService"]
@@ -325,6 +326,18 @@ async def test_port_in_use_is_said(address: str, key: OKPKey) -> None:
     with pytest.raises(OSError, match="taken"):
         async with open_server(taken, TokenVerifier(key, "billing"), authenticate=None, servicers=[]):
             raise AssertionError
+
+
+async def test_a_server_that_is_slow_to_greet_is_waited_for(address: str, key: OKPKey) -> None:
+    port = int(address.rpartition(":")[2])
+    async with open_proxy(lambda: asyncio.open_connection("127.0.0.1", port)) as proxy:
+        proxy.pause()
+        async with open_channel(f"127.0.0.1:{proxy.port}", audience="billing", signer=TokenSigner(key, "jobs"), timeout_seconds=60) as slow:
+            with acting_for("w"):
+                call = asyncio.ensure_future(BillingServiceStub(slow).GetBalance(billing.GetBalanceRequest()))
+            await asyncio.wait({call}, timeout=1)
+            proxy.resume()
+            assert (await call).balance.available_ms == 7
 
 
 async def test_unreachable_service_is_unavailable(key: OKPKey, tmp_path: Path) -> None:
