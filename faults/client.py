@@ -42,11 +42,13 @@ class Reply:
 class Client:
     """One user of a mesh. over: no new call is repeated once it is set."""
 
-    def __init__(self, name: str, mesh: Mesh, recorder: Recorder, over: threading.Event) -> None:
+    def __init__(self, name: str, mesh: Mesh, recorder: Recorder, over: threading.Event, headers: Mapping[str, str] | None = None) -> None:
+        """headers: who it is; the first workspace's key unless given."""
         self.name = name
         self._recorder = recorder
         self._over = over
-        self._http = mesh.client_for(mesh.ready["api_key"])
+        self._http = mesh.client_for("" if headers else mesh.ready["api_key"])
+        self._http.headers.update(headers or {})
         self._http.timeout = httpx2.Timeout(_TIMEOUT_SECONDS)
 
     def close(self) -> None:
@@ -70,13 +72,17 @@ class Client:
 
     def submit_upload(self, path: Path, key: str) -> Reply:
         """Announce a file, send it, and say that it is there; its first reply names the job."""
-        asked = {"filename": path.name, "size_bytes": path.stat().st_size}
-        reply = self._patiently("submit", "POST", "/api/v1/uploads/init", key=key, json=asked, headers={"Idempotency-Key": key})
+        reply = self.announce(path, key)
         if reply.job_id and reply.body.get("upload_url"):
             self._patiently("upload", "PUT", reply.body["upload_url"], job_id=reply.job_id, content=path.read_bytes())
         if reply.job_id:
             self._patiently("upload", "POST", reply.body["complete_url"], job_id=reply.job_id)
         return reply
+
+    def announce(self, path: Path, key: str) -> Reply:
+        """Say that a file will come; where to is in the reply's body."""
+        asked = {"filename": path.name, "size_bytes": path.stat().st_size}
+        return self._patiently("submit", "POST", "/api/v1/uploads/init", key=key, json=asked, headers={"Idempotency-Key": key})
 
     def read(self, job_id: str) -> Reply:
         """Its row, asked for once."""

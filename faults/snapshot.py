@@ -116,7 +116,7 @@ def pending(stores: Stores) -> Sequence[str]:
     rows = read_rows(stores)
     left = {
         "jobs that have not ended": sum(row["state"] not in (3, 4, 5) for row in rows["jobs.job"]),
-        "holds that are open": sum(row["state"] == "OPEN" for row in rows["billing.hold"]),
+        "holds that are open": sum(row["state"] == "OPEN" and row["expire_time"] is None for row in rows["billing.hold"]),
         "removals that are due": len(rows["jobs.removal"]),
         "deletions under way": sum(row["state"] == "deleted" for kind in ("media", "artefact") for row in rows[f"storage.{kind}"]),
     }

@@ -139,7 +139,9 @@ def _evidence(trial: Trial, *, asking: bool = True) -> Evidence:
     history = read_history(trial.folder / "history.jsonl")
     ids = {job_id for job_ids in history.accepted().values() for job_id in job_ids}
     answers = ask(trial.world.mesh, ids) if asking else {}
-    return Evidence(history, answers, read_snapshot(trial.world.stores), time.time() - _AGED_SECONDS / 2)
+    return Evidence(
+        history, answers, read_snapshot(trial.world.stores), time.time() - _AGED_SECONDS / 2, str(trial.world.mesh.ready["workspace_id"])
+    )
 
 
 def keep(folder: Path, options: Options, verdict: Verdict | None = None) -> Path:

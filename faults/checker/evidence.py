@@ -41,12 +41,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything the checker may know. swept_before: blobs older than that are past their sweep; seconds since 1970."""
+    """Everything the checker may know.
+
+    swept_before: blobs older than that are past their sweep; seconds since 1970. workspace_id: whose jobs the history speaks of.
+    """
 
     history: History
     answers: Mapping[str, Answer]
     snapshot: Snapshot
     swept_before: float
+    workspace_id: str
 
     def endings(self) -> Iterator[tuple[str, int, int]]:
         """Id, state and billable milliseconds of every job, those removed included."""

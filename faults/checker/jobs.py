@@ -8,7 +8,8 @@ from faults.snapshot import Row
 
 _ENDED_STATUSES = frozenset({"done", "failed", "cancelled"})
 _STATUS_OF = {1: "queued", 2: "processing", DONE: "done", FAILED: "failed", CANCELLED: "cancelled"}
-_OK, _NOT_FOUND = 200, 404
+_OK, _NO_CONTENT = 200, 204
+_OWNER = "workspace"
 
 
 def accepted_is_kept(evidence: Evidence) -> Iterator[Violation]:
@@ -29,7 +30,8 @@ def nothing_unasked(evidence: Evidence) -> Iterator[Violation]:
     promised = {job_id for job_ids in accepted.values() for job_id in job_ids}
     keys = {row["job_id"]: row["key"] for row in evidence.snapshot.table("jobs.idempotency")}
     for row in evidence.snapshot.table("jobs.job"):
-        if keys.get(row["id"]) not in asked and row["id"] not in promised:
+        spoken_of = row["workspace_id"] == evidence.workspace_id and row["owner"] == _OWNER
+        if spoken_of and keys.get(row["id"]) not in asked and row["id"] not in promised:
             yield Violation("I-2", row["id"], f"a job that nobody asked for, of key {keys.get(row['id'])}")
     refused = {call.key for call in evidence.history.of_kind("submit", "refused_submit") if call.is_refused} - accepted.keys()
     for job_id, key in keys.items():
@@ -112,7 +114,7 @@ def cancelled_stays(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("I-6", row["id"], "cancelled, and its transcript can be read")
     reads = _by_job([call for call in evidence.history.of_kind("read") if call.status == _OK])
     for deleted in evidence.history.of_kind("delete"):
-        if deleted.status != 204:
+        if deleted.status != _NO_CONTENT:
             continue
         for call in reads.get(deleted.job_id, []):
             if call.began > deleted.ended and call.body.get("status") != "cancelled":

@@ -62,10 +62,11 @@ def _charged_as_said(evidence: Evidence, holds: Mapping[str, Row]) -> Iterator[V
 def nothing_for_nothing(evidence: Evidence) -> Iterator[Violation]:
     """I-17: a job that failed, was cancelled or had no speech, or that never was, is charged nothing."""
     charged = settled_ms(evidence)
+    without_job = {row["job_id"] for row in evidence.snapshot.table("billing.hold") if row["expire_time"] is not None}
     states = {job_id: (state, billable_ms) for job_id, state, billable_ms in evidence.endings()}
     for job_id, amount_ms in charged.items():
         state, billable_ms = states.get(job_id, (0, 0))
-        if state in (0, FAILED, CANCELLED) or not billable_ms:
+        if job_id not in without_job and (state in (0, FAILED, CANCELLED) or not billable_ms):
             yield Violation("I-17", job_id or "(no job)", f"charged {amount_ms} ms in state {state}")
 
 
@@ -81,7 +82,7 @@ def conserved(evidence: Evidence) -> Iterator[Violation]:
         if stored != counted:
             yield Violation("I-18", row["id"], f"says {stored}, its transfers say {counted}")
     for hold in evidence.snapshot.table("billing.hold"):
-        if hold["state"] == "OPEN":
+        if hold["state"] == "OPEN" and hold["expire_time"] is None:
             yield Violation("I-18", hold["job_id"], f"its hold of {hold['amount_ms']} ms is still open")
 
 

@@ -1,0 +1,170 @@
+"""A process dies at every crash point in turn, in the middle of the deed that leads past it; nothing is lost for it."""
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import httpx2
+
+from faults.campaign import Figure, Options
+from faults.load import Mix
+from faults.points import crash_points
+from faults.tour.deeds import Tour, deed_for
+from faults.trial import Trial, conclude, open_trial
+from services.mesh import fault
+from services.mesh.errors import MeshError
+from tests.billing.stripe_player import SECRET_KEY, WEBHOOK_SECRET, StripePlayer, stripe_player
+from tests.e2e.mesh import ROOT, wait_for
+from tests.e2e.web import running_web
+from tests.oidc import OidcIssuer, running_issuer
+
+# The short form visits one in so many points, other ones with every seed.
+_SHORT_SHARE = 16
+LONG = 20
+_LANES = 3
+_REACH_SECONDS = 60.0
+_RECOVERY_SECONDS = 60.0
+_TRIES = 3
+# They are passed before a mesh is ready for anything else.
+_AT_START = ("migration.", "stack.")
+_OF_STORE = {"sqlite": "storage.object.", "postgresql": "storage.blob."}
+_NEEDS_DIRECTORY = ("storage.sweep.",)
+# A visitor whose deed a dying service breaks off comes again.
+_BROKEN_OFF = (httpx2.TransportError, grpc.RpcError, MeshError, KeyError, ValueError, StopIteration, OSError)
+_PLAN = """
+[plans.{name}]
+tier = "paid"
+tier_level = 2
+included_minutes = {minutes}
+overage_minutes = 0
+retention_days = 1
+max_upload_mebibytes = 10
+max_duration_minutes = 10
+rate_class = "standard"
+"""
+_SETTINGS = {
+    "STENO_JOBS_UPLOAD_SECONDS": "15",
+    "STENO_JOBS_TIDY_INTERVAL_SECONDS": "2",
+    "STENO_JOBS_ORPHAN_MEDIA_INTERVAL_SECONDS": "2",
+    "STENO_GATEWAY_OPENAI_RETRY_WINDOW_SECONDS": "1",
+    "STENO_GATEWAY_EGRESS_ALLOWED_NETWORKS": "127.0.0.0/8",
+    "STENO_BILLING_PAYMENT_PROVIDER": "stripe",
+}
+
+
+@dataclass
+class Sweep:
+    """How often each point has fired, and which are still to be visited."""
+
+    waiting: list[str]
+    fired: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def next(self) -> str | None:
+        """The next point to visit; None when there is none."""
+        with self._lock:
+            return self.waiting.pop(0) if self.waiting else None
+
+    def note(self, point: str, fired: bool) -> None:
+        """A visit is over; a point that was not reached is visited again, at last, and not for ever."""
+        with self._lock:
+            (self.fired if fired else self.missed)[point] += 1
+            if not fired and self.missed[point] < _TRIES:
+                self.waiting.append(point)
+
+
+def run(options: Options) -> Sequence[Figure]:
+    """Several visitors, each arming one point at a time and doing what leads past it until a process has died there."""
+    points = _chosen(options)
+    times = options.amount(1, LONG)
+    began = time.monotonic()
+    with _open_tours(options) as (trial, make_tour):
+        sweep = Sweep([point for _ in range(times) for point in points])
+        over = threading.Event()
+        try:
+            with trial.load(clients=1, mix=Mix(refused=0.0), pause_seconds=1.0).running(), ThreadPoolExecutor(_LANES, "lane") as lanes:
+                for lane in [lanes.submit(_visit_all, make_tour(f"lane-{number}", over), sweep) for number in range(_LANES)]:
+                    lane.result()
+        finally:
+            over.set()
+        stopped = time.monotonic()
+        verdict = conclude(trial, stopped)
+    never = sorted(set(points) - set(sweep.fired))
+    if never:
+        print(f"   never fired: {', '.join(never)}", flush=True)
+    return [
+        Figure("crash points in the product", len({point.name for point in crash_points()})),
+        Figure("crash points visited", len(points), at_least=1),
+        Figure("processes that died at them", sum(sweep.fired.values()), at_least=times * len(points)),
+        Figure("crash points that never fired", len(never), at_most=0),
+        Figure("minutes", round((stopped - began) / 60, 1)),
+        *verdict.figures(),
+    ]
+
+
+def _chosen(options: Options) -> Sequence[str]:
+    """The points that this kind of mesh passes once it runs, in an order of the seed."""
+    left_out = (*_AT_START, _OF_STORE[options.database], *(_NEEDS_DIRECTORY if options.database == "postgresql" else ()))
+    names = sorted({point.name for point in crash_points() if not point.name.startswith(left_out)})
+    random.Random(options.seed).shuffle(names)
+    return names if options.long or options.count is not None else names[: max(1, len(names) // _SHORT_SHARE)]
+
+
+def _visit_all(tour: Tour, sweep: Sweep) -> None:
+    while (point := sweep.next()) is not None:
+        sweep.note(point, _visit(tour, point))
+    tour.client.close()
+
+
+def _visit(tour: Tour, point: str) -> bool:
+    """Whether a process died at the point; the mesh is ready again afterwards."""
+    armed = tour.fault_folder / point
+    armed.write_text("exit")
+    until, deed = time.monotonic() + _REACH_SECONDS, deed_for(point)
+    while armed.exists() and time.monotonic() < until:
+        with suppress(*_BROKEN_OFF):
+            deed(tour)
+    fired = not armed.exists()
+    armed.unlink(missing_ok=True)
+    wait_for(tour.trial.world.mesh.is_ready, _RECOVERY_SECONDS, f"the mesh to recover from {point}")
+    return fired
+
+
+@contextmanager
+def _open_tours(options: Options) -> Iterator[tuple[Trial, Callable[[str, threading.Event], Tour]]]:
+    """A mesh with all that its deeds need around it."""
+    folder = options.folder / "points"
+    folder.mkdir(parents=True)
+    with ExitStack() as stack:
+        web, stripe = stack.enter_context(running_web()), stack.enter_context(stripe_player())
+        issuer = stack.enter_context(running_issuer("ES256"))
+        environment = {**_SETTINGS, **_files(options.folder, issuer, stripe), fault.VARIABLE: str(folder)}
+        trial = stack.enter_context(open_trial(options, environment))
+        app = trial.world.mesh.client.post("/api/v1/auth/api-keys", json={"name": "app", "kind": "app"}).raise_for_status().json()
+
+        def make(name: str, over: threading.Event) -> Tour:
+            return Tour(trial, name, web, issuer, stripe, app["key"], folder, over)
+
+        yield trial, make
+
+
+def _files(folder: Path, issuer: OidcIssuer, stripe: StripePlayer) -> dict[str, str]:
+    """Settings that are files: plans with little credit, whom to trust, and the payment provider's secrets."""
+    usual = (ROOT / "services" / "billing" / "plans.toml").read_text()
+    contents = {
+        "STENO_BILLING_PLANS_FILE": usual + _PLAN.format(name="minute", minutes=1) + _PLAN.format(name="minutes", minutes=5),
+        "STENO_GATEWAY_OIDC_ISSUERS_FILE": f'[[issuer]]\nissuer = "{issuer.url}"\naudiences = ["steno"]\nallow_plain_http = true\n',
+        "STENO_BILLING_STRIPE_SECRET_KEY_FILE": SECRET_KEY,
+        "STENO_BILLING_STRIPE_WEBHOOK_SECRET_FILE": WEBHOOK_SECRET,
+    }
+    for name, content in contents.items():
+        (folder / name.lower()).write_text(content)
+    return {**{name: str(folder / name.lower()) for name in contents}, "STENO_BILLING_STRIPE_URL": stripe.url}
