@@ -1,0 +1,1 @@
+"""The mutants, by the part of the product that they break."""

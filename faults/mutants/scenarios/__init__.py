@@ -1,0 +1,1 @@
+"""What a mutant is put through; each module holds the scenarios of one kind of promise."""
