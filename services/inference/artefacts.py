@@ -1,6 +1,7 @@
 """Media in, transcripts out: the storage service as the worker uses it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import grpc
 import httpx2
@@ -30,12 +31,19 @@ async def media_url(storage: StorageServiceAsyncStub, media_id: str) -> str:
     return answer.download_url.url
 
 
-async def store_transcript(storage: StorageServiceAsyncStub, client: httpx2.AsyncClient, transcript: Transcript) -> str:
-    """Store a transcript; returns its artefact's id. Raises RemoteError, httpx2.HTTPError, TimeoutError."""
+async def store_transcript(
+    storage: StorageServiceAsyncStub, client: httpx2.AsyncClient, transcript: Transcript, announce: Callable[[str], Awaitable[None]]
+) -> str:
+    """Store a transcript; returns its artefact's id. Raises RemoteError, httpx2.HTTPError, TimeoutError, and what `announce` raises.
+
+    announce: told the id before there are bytes that somebody would have to remove.
+    """
     body = transcript.SerializeToString()
     begun = await storage.BeginArtefact(BeginArtefactRequest(media_type=TRANSCRIPT_TYPE, max_size_bytes=max(1, len(body))))
     fault.point("inference.artefact.after_begin")
     try:
+        await announce(begun.artefact.id)
+        fault.point("inference.artefact.after_announce")
         async with asyncio.timeout(_PUT_SECONDS):
             response = await client.put(begun.upload_url.url, content=body)
         response.raise_for_status()

@@ -50,6 +50,7 @@ class Lease:
     speech_ratio: float | None = None
     engine: str = ""
     model: str = ""
+    artefact_id: str = ""
 
     def advance(self, progress: float) -> None:
         """Report progress, 0 to 1, with the next extension."""
@@ -58,6 +59,14 @@ class Lease:
     async def report_speech(self, detected: bool, ratio: float) -> None:
         """Report what the pre-flight found, at once. Raises LeaseLost."""
         self.speech_detected, self.speech_ratio = detected, ratio
+        await self.report()
+
+    async def announce(self, artefact_id: str) -> None:
+        """Say where the result will be stored, so that it goes unless it counts. Raises LeaseLost.
+
+        While jobs is away the work goes on: it is told with the next extension.
+        """
+        self.artefact_id = artefact_id
         await self.report()
 
     async def report(self) -> bool:
@@ -80,6 +89,7 @@ class Lease:
             speech_ratio=self.speech_ratio,
             engine=self.engine,
             model=self.model,
+            transcript_artefact_id=self.artefact_id,
         )
         await self._write(self.stub.ExtendLease(request, timeout=min(_CALL_SECONDS, self.seconds / _EXTENSIONS_PER_LEASE)))
 

@@ -134,7 +134,7 @@ def _check_room(lease: Lease, scratch: Path) -> None:
 
 async def _publish_result(lease: Lease, bench: Workbench, transcript: Transcript) -> None:
     artefact_id = await patiently(
-        lambda: store_transcript(bench.storage, bench.client, transcript), "store transcript", _STORE_PATIENCE_SECONDS
+        lambda: store_transcript(bench.storage, bench.client, transcript, lease.announce), "store transcript", _STORE_PATIENCE_SECONDS
     )
     fault.point("inference.result.after_artefact")
     try:

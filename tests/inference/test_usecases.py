@@ -45,6 +45,7 @@ async def test_job_becomes_a_stored_transcript_and_one_event(stage: Stage) -> No
     assert stage.work.workers == ["test-worker"]
     assert stage.work.released == []
     assert stage.storage.artefacts == {event.transcript_artefact_id: True}
+    assert stage.work.reports[-1].transcript_artefact_id == event.transcript_artefact_id, "jobs cannot remove what it was not told of"
 
 
 async def test_speech_is_reported_before_the_first_window(stage: Stage) -> None:

@@ -162,3 +162,46 @@ def _dispatched(mesh: Stage, job_id: str, times: int) -> bool:
 
 def _told_ending(mesh: Stage, job_id: str) -> bool:
     return bool(mesh.told_of(JobSucceeded, job_id) + mesh.told_of(JobCancelled, job_id))
+
+
+async def announce(worker: Any, mesh: Stage, job_id: str, fence: int) -> str:
+    """What a worker does before it stores a result: an artefact in storage, told with the next report."""
+    artefact_id = mesh.storage.add_artefact("ws")
+    await worker.ExtendLease(work_pb.ExtendLeaseRequest(job_id=job_id, fence=fence, transcript_artefact_id=artefact_id))
+    return artefact_id
+
+
+async def test_a_transcript_whose_worker_died_before_telling_of_it_is_removed(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        owner, worker = await mesh.owner(), await mesh.worker()
+        job = (await owner.create(mesh.storage.add_media("ws"))).job
+        dead = (await claim(worker, job.id)).fence
+        first, second = [await announce(worker, mesh, job.id, dead) for _ in range(2)]
+        await worker.ReleaseWork(work_pb.ReleaseWorkRequest(job_id=job.id, fence=dead))
+        fence = (await claim(worker, job.id)).fence
+        winner = await announce(worker, mesh, job.id, fence)
+        assert mesh.storage.artefacts == {("ws", artefact_id) for artefact_id in (first, second, winner)}, "until then any may count"
+        await mesh.complete(job.id, fence, winner)
+        await until(lambda: mesh.storage.artefacts == {("ws", winner)}, "the dead worker's transcripts stayed")
+        assert (await owner.get(job.id)).transcript_artefact_id == winner
+
+
+async def test_a_job_that_ends_without_a_result_keeps_none(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        owner, worker = await mesh.owner(), await mesh.worker()
+        cancelled, failed = [(await owner.create(mesh.storage.add_media("ws"))).job for _ in range(2)]
+        for job in (cancelled, failed):
+            await announce(worker, mesh, job.id, (await claim(worker, job.id)).fence)
+        await owner.cancel(cancelled.id)
+        await mesh.fail(failed.id, 1, retryable=False)
+        await until(lambda: not mesh.storage.artefacts, "a transcript of no job stayed")
+
+
+async def test_a_result_counts_whose_worker_could_not_announce_it(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        owner, worker = await mesh.owner(), await mesh.worker()
+        job = (await owner.create(mesh.storage.add_media("ws"))).job
+        fence = (await claim(worker, job.id)).fence
+        await announce(worker, mesh, job.id, fence)
+        await mesh.complete(job.id, fence, winner := mesh.storage.add_artefact("ws"))
+        await until(lambda: mesh.storage.artefacts == {("ws", winner)}, "the announced one stayed, or the result went")

@@ -152,6 +152,15 @@ class Window(Table, table=True):
     window: bytes = Field(sa_type=LargeBinary)
 
 
+class AnnouncedArtefact(Table, table=True):
+    """An artefact that some claim of a job stores its result in: at most one becomes the transcript, the others go when the job ends."""
+
+    __tablename__ = "announced_artefact"
+
+    job_id: str = Field(primary_key=True)
+    artefact_id: str = Field(primary_key=True)
+
+
 class JobTally(Table, table=True):
     """Signed counts of jobs, written by triggers; their sum per state is how many jobs there are.
 

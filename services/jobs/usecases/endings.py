@@ -8,6 +8,7 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.jobs.domain import CANCELLED, DONE, FAILED, PROCESSING, QUEUED, READY
+from services.jobs.store.announcements import take_announced
 from services.jobs.store.jobs import change_job, to_proto, touch_job
 from services.jobs.store.keys import limit_key
 from services.jobs.store.removals import order_removal
@@ -77,6 +78,12 @@ async def _taken(session: AsyncSession, row: Row[Any]) -> Row[Any]:
     return await touch_job(session, row, state=PROCESSING) if row.state == QUEUED else row
 
 
+async def _remove_losers(session: AsyncSession, ended: Row[Any]) -> None:
+    """Of the results that claims announced, all but the job's own: whoever made them may have died before telling of them."""
+    for artefact_id in await take_announced(session, ended.id) - {ended.transcript_artefact_id}:
+        await order_removal(session, "artefact", artefact_id, ended.workspace_id, ended.id)
+
+
 async def _end(session: AsyncSession, row: Row[Any], event: Message, now: datetime, *, keep_media: bool = True, **values: Any) -> Job:
     expire_time = now + timedelta(days=row.retention_days)
     times = {"complete_time": now, "audio_expire_time": expire_time, "removal_time": expire_time if keep_media else None}
@@ -85,5 +92,6 @@ async def _end(session: AsyncSession, row: Row[Any], event: Message, now: dateti
     # Of a job that is done, those who follow its text may still have to read the last ones.
     if ended.state != DONE:
         await delete_windows(session, row.id)
+    await _remove_losers(session, ended)
     await publish_later(session, outbox, event_subject("jobs", type(event)), event)
     return to_proto(ended)

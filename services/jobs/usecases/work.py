@@ -21,6 +21,7 @@ from services.jobs.domain import (
     exhausted_error,
     raised_progress,
 )
+from services.jobs.store.announcements import announce_artefact
 from services.jobs.store.jobs import change_job, lock_job, read_job, to_proto, touch_job
 from services.jobs.store.windows import list_windows, put_window
 from services.jobs.usecases.endings import due_time, fail_job, requeue_job
@@ -91,9 +92,14 @@ async def _take(resources: Resources, session: AsyncSession, row: Row[Any], work
 
 
 async def extend_lease(resources: Resources, request: ExtendLeaseRequest) -> None:
-    """Prolongs the lease; a report that tells something new is a change of the job. Raises StaleFence."""
+    """Prolongs the lease; a report that tells something new is a change of the job. Raises StaleFence.
+
+    The artefact that the result will be in is known here before its bytes are there: a worker may die before it tells of them.
+    """
     async with resources.database.transaction() as session:
         row = await _held(session, request.job_id, request.fence)
+        if request.transcript_artefact_id:
+            await announce_artefact(session, row.id, request.transcript_artefact_id)
         news = _news(row, request)
         write = change_job if news else touch_job
         changed = await write(session, row, lease_until=row.now + resources.policy.lease, **news)
