@@ -38,6 +38,7 @@ class Source:
         self.reader = reader
         self.head = reader.head(formats.HEAD_BYTES)
         self.name = formats.name_container(container.format.name, self.head)
+        self.open_ended = formats.is_open_ended(self.name, self.head)
         self.has_video = any(is_moving(stream) for stream in container.streams)
         self.cut_short = False
         self.failures = 0
@@ -55,7 +56,7 @@ class Source:
                 return
             if packet is None:
                 return
-            self.cut_short = packet.is_corrupt or (self.cut_short and packet.size == 0)
+            self.cut_short = (packet.is_corrupt and not self.open_ended) or (self.cut_short and packet.size == 0)
             yield packet
 
     def frames(self, packet: Packet[AudioStream]) -> list[AudioFrame]:
@@ -99,6 +100,12 @@ class Source:
         """Raises BrokenMedia when too little decoded to be of use."""
         if decoded_ms == 0 or (decoded_ms < USABLE_MS and self.ended_badly()):
             raise BrokenMedia(f"the {self.name} container holds no audio that decodes")
+
+    def check_whole(self, decoded_ms: int) -> None:
+        """After the last packet. Raises BrokenMedia when too little decoded, and is not all there was."""
+        self.check_decoded(decoded_ms)
+        if decoded_ms < USABLE_MS and self.lacks_end(decoded_ms):
+            raise BrokenMedia(f"the {self.name} container breaks off within its first second")
 
 
 @contextmanager

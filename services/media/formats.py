@@ -19,6 +19,8 @@ STATED_LENGTH = {
     "mp3": (b"Xing", b"Info", b"VBRI"),
 }
 OGG_LAST_PAGE = 0x04
+# What a writer that cannot go back puts for the length of the samples.
+UNKNOWN_LENGTHS = (b"\0\0\0\0", b"\xff\xff\xff\xff")
 
 MEDIA_TYPES = {
     "wav": "audio/wav",
@@ -55,6 +57,12 @@ MAGIC = (
 def states_length(container: str, head: bytes) -> bool:
     """Whether the header says how long the audio is."""
     return any(mark in head for mark in STATED_LENGTH.get(container, ()))
+
+
+def is_open_ended(container: str, head: bytes) -> bool:
+    """Whether the header leaves the length open, so that the end of the file is the end of the audio."""
+    at = head.find(b"data", 12)
+    return container == "wav" and at > 0 and head[at + 4 : at + 8] in UNKNOWN_LENGTHS
 
 
 def lacks_end(container: str, tail: bytes) -> bool:

@@ -9,7 +9,8 @@ MEBIBYTE = 1 << 20
 class Limits:
     """Bounds of one child. The kernel enforces them; passing one ends the child."""
 
-    address_space_bytes: int = 1024 * MEBIBYTE
+    # Resident memory cannot exceed it: 512 MB are promised. Ten hours of MP4 with pictures take 210 MiB.
+    address_space_bytes: int = 480 * MEBIBYTE
     cpu_seconds: int = 60
     file_size_bytes: int = 0
     open_files: int = 32

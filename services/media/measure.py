@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping
+from fractions import Fraction
 
 from av.audio.stream import AudioStream
 from av.packet import Packet
@@ -34,6 +37,8 @@ def measure(report: Report, file: DescriptorReader, *, max_duration_ms: int) -> 
     if not tally.believable():
         tally = count_decoded(file, max_duration_ms)
     duration_ms = tally.duration_ms()
+    if duration_ms > max_duration_ms:
+        raise MediaTooLong(f"the audio is longer than {max_duration_ms} ms")
     return {**facts, "duration_ms": duration_ms, "bit_rate": tally.bytes * 8000 // duration_ms}
 
 
@@ -65,7 +70,10 @@ class Tally:
         self.max_duration_ms = max_duration_ms
         self.head_ms = head_ms
         self.max_head_packets = max_head_packets
+        self.tick_ms = Fraction(0)
         self.ms_per_tick = 0.0
+        self.samples: Counter[int] = Counter()
+        self.rest_ticks = 0
         self.bytes = 0
         self.packets = 0
         self.decoded_ms = 0.0
@@ -79,7 +87,8 @@ class Tally:
     def read(self, source: Source) -> None:
         """Go through the packets. Raises MediaTooLong, BrokenMedia or UnsupportedMedia."""
         # A float once: a Fraction per packet doubles the time of a long file.
-        self.ms_per_tick = float((source.stream.time_base or 0) * 1000)
+        self.tick_ms = (source.stream.time_base or Fraction(0)) * 1000
+        self.ms_per_tick = float(self.tick_ms)
         for packet in source.packets():
             if self.in_head:
                 self.add_head(source, packet)
@@ -87,11 +96,13 @@ class Tally:
                 return
             self.check_limit()
         if self.in_head:
-            source.check_decoded(round(self.decoded_ms))
+            source.check_whole(round(self.decoded_ms))
 
     def add_head(self, source: Source, packet: Packet[AudioStream]) -> None:
         """Decode a packet of the head."""
-        self.decoded_ms += sum(frame.samples * 1000 / frame.sample_rate for frame in source.frames(packet))
+        for frame in source.frames(packet):
+            self.samples[frame.sample_rate] += frame.samples
+            self.decoded_ms += frame.samples * 1000 / frame.sample_rate
         claim_ms = max(0, packet.duration or 0) * self.ms_per_tick
         self.count(packet, claim_ms)
         self.longest_head_ms = max(self.longest_head_ms, claim_ms)
@@ -110,6 +121,7 @@ class Tally:
         """Believe a packet; False when it claims what no packet of the head came near."""
         claim_ms = max(0, packet.duration or 0) * self.ms_per_tick
         self.count(packet, claim_ms)
+        self.rest_ticks += max(0, packet.duration or 0)
         self.believed = self.believed and 0 < claim_ms <= BELIEVED_RATIO * self.longest_head_ms
         return self.believed
 
@@ -129,12 +141,12 @@ class Tally:
         return rest == 0 or mean_rest_ms * BELIEVED_RATIO >= mean_head_ms
 
     def duration_ms(self) -> int:
-        """Decoded head and claimed rest, rounded up."""
-        total_ms = self.decoded_ms + self.claimed_ms - self.claimed_head_ms
-        # Sums of float fractions of a millisecond: keep their noise from adding one.
-        return max(1, -int(-(total_ms - 1e-6) // 1))
+        """Decoded head and claimed rest, rounded up. Exact: ten hours are not a millisecond too long."""
+        decoded_ms = sum((Fraction(samples * 1000, rate_hz) for rate_hz, samples in self.samples.items()), Fraction(0))
+        return max(1, math.ceil(decoded_ms + self.rest_ticks * self.tick_ms))
 
     def check_limit(self) -> None:
-        """Raises MediaTooLong when believed audio is past the limit."""
-        if self.believed and self.duration_ms() > self.max_duration_ms + SLACK_MS:
+        """Raises MediaTooLong when believed audio is well past the limit."""
+        so_far_ms = self.decoded_ms + self.claimed_ms - self.claimed_head_ms
+        if self.believed and so_far_ms > self.max_duration_ms + SLACK_MS:
             raise MediaTooLong(f"the audio is longer than {self.max_duration_ms} ms")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from services.media import formats
 from services.media.errors import SandboxKilled
+from services.media.limits import decode_cpu_seconds
 from services.media.sandbox import Sandbox
 from services.media.wire import Json
 
@@ -32,13 +33,13 @@ class Probe:
 async def probe(sandbox: Sandbox, fd: int, max_duration_ms: int) -> Probe:
     """Read the file behind the descriptor, to the last audio packet.
 
-    Raises MediaError; MediaTooLong when there is more than a second of audio past `max_duration_ms`.
+    Raises MediaError; MediaTooLong when there is more audio than `max_duration_ms`.
     """
     completed = await sandbox.run(
         "services.media.measure:measure",
         inputs=[fd],
         arguments={"max_duration_ms": max_duration_ms},
-        limits=sandbox.limits_with(cpu_seconds=PROBE_SECONDS),
+        limits=sandbox.limits_with(cpu_seconds=min(PROBE_SECONDS, decode_cpu_seconds(max_duration_ms))),
         timeout_seconds=PROBE_SECONDS,
     )
     return parse_probe(completed.result)

@@ -53,7 +53,10 @@ class Run:
 
 
 class Sandbox:
-    """Runs functions in fresh children, at most `concurrency` at a time. Made by `open_sandbox`."""
+    """Runs functions in fresh children, at most `concurrency` at a time. Made by `open_sandbox`.
+
+    `peak_rss_bytes`: the most resident memory of any child that has ended by itself.
+    """
 
     def __init__(self, limits: Limits, concurrency: int, preload: Sequence[str]) -> None:
         self.limits = limits
@@ -61,6 +64,7 @@ class Sandbox:
         self.starting = asyncio.Lock()
         self.preload = preload
         self.server: Server | None = None
+        self.peak_rss_bytes = 0
 
     async def run(
         self,
@@ -128,6 +132,7 @@ class Sandbox:
                 ending = await read_ending(run.lifeline)
         except TimeoutError as error:
             raise SandboxKilled("timeout") from error
+        self.peak_rss_bytes = max(self.peak_rss_bytes, ending.peak_rss_bytes)
         return settle(answer, ending)
 
 

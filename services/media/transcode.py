@@ -11,6 +11,7 @@ from services.media.child import Report
 from services.media.container import Source, open_source
 from services.media.descriptor import DescriptorReader
 from services.media.errors import MediaTooLong, TaskFailed
+from services.media.mix import Mixer, is_nameless
 from services.media.wire import Json
 
 SAMPLE_RATE_HZ = 16_000
@@ -28,7 +29,7 @@ def transcode(report: Report, file: DescriptorReader, pcm_fd: int, *, max_durati
             sink.write(block)
         sink.flush()
         duration_ms = whole_ms(sink.samples)
-        source.check_decoded(duration_ms)
+        source.check_whole(duration_ms)
         truncated = source.lacks_end(duration_ms)
     return {"samples": sink.samples, "duration_ms": duration_ms, "truncated": truncated}
 
@@ -47,15 +48,17 @@ def decode_frames(source: Source) -> Iterator[AudioFrame]:
 def resample(frames: Iterable[AudioFrame]) -> Iterator[memoryview]:
     """Blocks of int16 little-endian mono samples. A change of rate or layout in mid-stream starts a new resampler."""
     resampler: av.AudioResampler | None = None
+    mixer: Mixer | None = None
     form: tuple[str, str, int] | None = None
     for frame in frames:
         current = (frame.format.name, frame.layout.name, frame.sample_rate)
         if resampler is None or current != form:
             yield from drain(resampler)
             resampler, form = av.AudioResampler("s16", "mono", SAMPLE_RATE_HZ), current
+            mixer = Mixer(frame) if is_nameless(frame) else None
         # libav would fill gaps in hostile timestamps with silence.
         frame.pts = None
-        yield from samples_of(resampler.resample(frame))
+        yield from samples_of(resampler.resample(mixer.mix(frame) if mixer else frame))
     yield from drain(resampler)
 
 

@@ -92,6 +92,12 @@ def eat_memory(report: Report) -> Mapping[str, int]:
     return {"size": len(bytearray(4 << 30))}
 
 
+def eat_memory_by_the_page(report: Report) -> Mapping[str, int]:
+    pieces = []
+    while True:
+        pieces.append(b"x" * 100_000)
+
+
 def crash(report: Report) -> None:
     ctypes.string_at(0)
 

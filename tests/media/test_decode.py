@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from faults.corpora.media.wav_lies import Head
 from services.media.decode import Decoded, decode
 from services.media.errors import BrokenMedia, EmptyMedia, MediaTooLong, UnsupportedMedia
 from services.media.limits import MEBIBYTE
@@ -137,3 +138,27 @@ async def test_limit_of_decoding_has_a_second_of_slack(sandbox: Sandbox, write: 
     assert (await decode(sandbox, descriptor, pcm_fd, 2_000)).samples == 48_000
     with pytest.raises(MediaTooLong):
         await decode(sandbox, descriptor, pcm_fd, 1_999)
+
+
+@pytest.mark.parametrize("channels", [9, 32])
+async def test_channels_without_a_known_place_are_mixed_evenly(sandbox: Sandbox, fd_of: FdOf, pcm_fd: int, channels: int) -> None:
+    frames = np.zeros((32_000, channels), "<i2")
+    frames[:, 4] = 3_200
+    decoded = await decode(sandbox, fd_of(Head(channels=channels, align=2 * channels).wav(frames.tobytes())), pcm_fd, LIMIT_MS)
+    audio = read_pcm(pcm_fd)
+    assert decoded.samples == len(audio)
+    assert abs(int(audio[len(audio) // 2]) - 3_200 // channels) <= 1
+
+
+@pytest.mark.parametrize("data_bytes", [0, 0xFFFFFFFF])
+async def test_wav_written_to_a_pipe_is_whole(sandbox: Sandbox, fd_of: FdOf, pcm_fd: int, data_bytes: int) -> None:
+    decoded = await decode(sandbox, fd_of(Head(data_bytes=data_bytes).wav(bytes(16_000))), pcm_fd, LIMIT_MS)
+    assert decoded == Decoded(8_000, 500, truncated=False)
+
+
+async def test_file_that_breaks_off_within_its_first_second_is_refused(sandbox: Sandbox, fd_of: FdOf, pcm_fd: int) -> None:
+    whole = Head(data_bytes=96_000)
+    for read in (lambda fd: decode(sandbox, fd, pcm_fd, LIMIT_MS), lambda fd: probe(sandbox, fd, LIMIT_MS)):
+        with pytest.raises(BrokenMedia):
+            await read(fd_of(whole.wav(bytes(30_000))))
+    assert (await decode(sandbox, fd_of(whole.wav(bytes(34_000))), pcm_fd, LIMIT_MS)).truncated

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import pytest
 
+from faults.corpora.media.bombs import flac_silence
 from services.media.errors import BrokenMedia, EmptyMedia, MediaError, MediaTooLong, UnsupportedMedia
 from services.media.probe import Probe, probe
 from services.media.sandbox import Sandbox
@@ -155,11 +156,17 @@ async def test_form_that_would_explode_is_refused(sandbox: Sandbox, fd_of: FdOf,
         await probe(sandbox, fd_of(data + b"data" + struct.pack("<I", len(body)) + body), LIMIT_MS)
 
 
-async def test_limit_holds_with_a_second_of_slack(sandbox: Sandbox, write: Write, open_fd: OpenFd) -> None:
-    descriptor = open_fd(write("mp3", 9_000))
-    assert (await probe(sandbox, descriptor, 8_500)).duration_ms >= 9_000
+async def test_limit_holds_to_the_millisecond(sandbox: Sandbox, write: Write, open_fd: OpenFd) -> None:
+    descriptor = open_fd(write("wav", 9_000))
+    assert (await probe(sandbox, descriptor, 9_000)).duration_ms == 9_000
     with pytest.raises(MediaTooLong):
-        await probe(sandbox, descriptor, 7_000)
+        await probe(sandbox, descriptor, 8_999)
+
+
+async def test_ten_hours_of_uneven_blocks_are_not_a_millisecond_too_long(sandbox: Sandbox, fd_of: FdOf) -> None:
+    assert (await probe(sandbox, fd_of(flac_silence(LIMIT_MS)), LIMIT_MS)).duration_ms == LIMIT_MS
+    with pytest.raises(MediaTooLong):
+        await probe(sandbox, fd_of(flac_silence(LIMIT_MS + 1)), LIMIT_MS)
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -19,7 +19,7 @@ from services.media.seccomp import ARCHITECTURES, JUMP_IF_EQUAL, REFUSE, RETURN,
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 60
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 UVLOOP_SERVICE = """
@@ -130,6 +130,7 @@ async def test_child_reads_what_it_was_given(sandbox: Sandbox, fd_of: Callable[[
     [
         ("spin", "cpu", Limits(cpu_seconds=1)),
         ("eat_memory", "memory", Limits()),
+        ("eat_memory_by_the_page", "memory", Limits()),
         ("crash", "signal SIGSEGV", Limits()),
         ("leave", "exit 7", Limits()),
     ],
@@ -139,6 +140,32 @@ async def test_death_of_a_child_is_named_and_the_next_run_works(sandbox: Sandbox
         await run(sandbox, function, limits=limits)
     assert caught.value.reason == reason
     await assert_works(sandbox)
+
+
+async def test_child_holds_at_most_512_megabytes(sandbox: Sandbox) -> None:
+    with pytest.raises(SandboxKilled, match="memory"):
+        await run(sandbox, "eat_memory_by_the_page")
+    assert 100_000_000 < sandbox.peak_rss_bytes <= 512_000_000
+
+
+async def test_child_is_held_by_every_wall(sandbox: Sandbox) -> None:
+    pids: list[int] = []
+    task = asyncio.create_task(run(sandbox, "hang", on_progress=pids.append, limits=Limits(cpu_seconds=7)))
+    await until(lambda: bool(pids))
+    folder = Path(f"/proc/{pids[0]}")
+    limits = {line[:25].strip(): line[25:].split()[:2] for line in (folder / "limits").read_text().splitlines()[1:]}
+    status = dict(line.split(":\t", 1) for line in (folder / "status").read_text().splitlines())
+    network = await asyncio.to_thread((folder / "net" / "dev").read_text)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert limits["Max address space"] == [str(480 * MEBIBYTE)] * 2
+    assert limits["Max cpu time"] == ["7", "8"]
+    assert limits["Max file size"] == limits["Max processes"] == limits["Max core file size"] == ["0", "0"]
+    assert limits["Max open files"] == ["32", "32"]
+    assert (status["Seccomp"], status["NoNewPrivs"]) == ("2", "1")
+    assert int(status["CapEff"], 16) == 0
+    assert set(status["Uid"].split()).isdisjoint({"0"})
+    assert [line.split(":")[0].strip() for line in network.splitlines()[2:]] == ["lo"]
 
 
 async def test_hanging_child_is_killed_at_the_time_limit(sandbox: Sandbox) -> None:
