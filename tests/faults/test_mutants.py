@@ -46,7 +46,7 @@ def test_every_mutant_has_its_control_with_the_same_mechanisms_switched_off() ->
 def test_moved_line_fails_with_the_name_of_the_mutant() -> None:
     with pytest.raises(Misplaced, match="no such line: 0 places"):
         edited(ROOT, [Edit(EDIT.path, "a line that is not there", "")], "no such line")
-    with pytest.raises(Misplaced, match="too many: [1-9][0-9]* places"):
+    with pytest.raises(Misplaced, match=r"too many: [1-9][0-9]* places"):
         edited(ROOT, [Edit(EDIT.path, "\n", "")], "too many")
 
 

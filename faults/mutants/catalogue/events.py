@@ -128,11 +128,10 @@ MUTANTS = (
         [
             Edit(
                 _CONSUMPTION,
-                '            return await self._dead_letter(message, f"{type(error).__name__}: {error}")\n'
-                '        return await self._delay(message, "retried")\n',
-                '            return await self._dead_letter(message, f"{type(error).__name__}: {error}")\n'
+                "        if self._spec.max_tries is not None and deliveries >= self._spec.max_tries",
                 "        await message.ack()\n"
-                '        return "failed"\n',
+                '        return "failed"\n'
+                "        if self._spec.max_tries is not None and deliveries >= self._spec.max_tries",
             )
         ],
         ERROR,

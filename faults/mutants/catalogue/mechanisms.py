@@ -7,7 +7,7 @@ RECONCILING = Mechanism(
     [
         Edit(
             "services/jobs/workers.py",
-            "        self._token = await reconcile_holds(self._resources, self._token)\n",
+            "        self._walk = await reconcile_holds(self._resources, self._walk)\n",
             "        return\n",
         )
     ],

@@ -59,8 +59,8 @@ MUTANTS = (
         [
             Edit(
                 "services/jobs/usecases/reconcile.py",
-                "        return (Verdict.RELEASE if now > _orphan_time(resources, hold) else Verdict.KEEP), 0\n",
-                "        return Verdict.KEEP, 0\n",
+                "if now > _orphan_time(resources, hold) else Verdict.KEEP), 0\n",
+                "if now.year > 9000 else Verdict.KEEP), 0\n",
             )
         ],
         LEFT_BEHIND,

@@ -81,8 +81,8 @@ MUTANTS = (
         [
             Edit(
                 _STORE,
-                "    return row if row is not None and row.workspace_id == workspace_id and row.delete_time",
-                "    return row if row is not None and row.delete_time",
+                "    mine = (JOB.c.id == job_id, JOB.c.workspace_id == workspace_id, JOB.c.delete_time.is_(None))\n",
+                "    mine = (JOB.c.id == job_id, JOB.c.delete_time.is_(None))\n",
             )
         ],
         OTHERS,
