@@ -19,8 +19,14 @@ async def add_checkout(session: AsyncSession, checkout: Checkout) -> None:
     await session.flush()
 
 
+async def find_own_checkout(session: AsyncSession, workspace_id: str, wallet_id: str, checkout_id: str) -> Checkout | None:
+    """The purchase of this id, if it is for this wallet of the workspace."""
+    mine = (col(Checkout.workspace_id) == workspace_id, col(Checkout.wallet_id) == wallet_id)
+    return (await session.exec(select(Checkout).where(col(Checkout.id) == checkout_id, *mine))).one_or_none()
+
+
 async def find_checkout(session: AsyncSession, checkout_id: str) -> Checkout | None:
-    """The purchase of this id."""
+    """The purchase of this id, whosever it is: the payment provider names no workspace."""
     return (await session.exec(select(Checkout).where(col(Checkout.id) == checkout_id))).one_or_none()
 
 

@@ -121,11 +121,11 @@ def _new_checkout(caller: Caller, agreed: Agreed, now: datetime) -> Checkout:
 
 async def get_checkout(billing: Billing, caller: Caller, checkout_id: str) -> Checkout:
     """A purchase for the caller's wallet. Raises CheckoutNotFound."""
-    if not is_id(checkout_id):
+    if not is_id(checkout_id) or is_guest_without_wallet(caller):
         raise domain.CheckoutNotFound
     async with billing.database.reading() as session:
-        checkout = await checkouts.find_checkout(session, checkout_id)
-    if checkout is None or is_guest_without_wallet(caller) or checkout.wallet_id != caller.payer_id:
+        checkout = await checkouts.find_own_checkout(session, caller.workspace_id, caller.payer_id, checkout_id)
+    if checkout is None:
         raise domain.CheckoutNotFound(checkout_id=checkout_id)
     return checkout
 

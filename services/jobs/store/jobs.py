@@ -119,8 +119,9 @@ async def lock_job(session: AsyncSession, job_id: str) -> Row[Any] | None:
 
 async def lock_visible(session: AsyncSession, job_id: str, workspace_id: str) -> Row[Any] | None:
     """Like lock_job, for a job of the workspace that is not deleted."""
-    row = await lock_job(session, job_id)
-    return row if row is not None and row.workspace_id == workspace_id and row.delete_time is None else None
+    mine = (JOB.c.id == job_id, JOB.c.workspace_id == workspace_id, JOB.c.delete_time.is_(None))
+    statement = select(JOB, database_now(session).label("now")).where(*mine).with_for_update()
+    return (await execute(session, statement)).one_or_none()
 
 
 async def change_job(session: AsyncSession, row: Row[Any], **values: Any) -> Row[Any]:

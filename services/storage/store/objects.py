@@ -21,7 +21,12 @@ def _find_by_id(table: Table) -> Select[Any]:
     return table.select().where(table.c.id == bindparam("id"), table.c.state != State.DELETED)
 
 
+def _find_own(table: Table) -> Select[Any]:
+    return _find_by_id(table).where(table.c.workspace_id == bindparam("workspace_id"))
+
+
 _FIND: dict[type[StoredObject], Select[Any]] = {model: _find_by_id(table_of(model)) for model in (Media, Artefact)}
+_FIND_OWN: dict[type[StoredObject], Select[Any]] = {model: _find_own(table_of(model)) for model in (Media, Artefact)}
 
 
 async def clock(session: AsyncSession) -> datetime:
@@ -38,10 +43,11 @@ async def add(session: AsyncSession, row: StoredObject) -> None:
 
 async def find(database: Database, model: type[Row], object_id: str, workspace_id: str | None = None) -> Row | None:
     """The row of this id that is not deleted; with a workspace, only if it is the workspace's."""
-    found = await database.read_one(_FIND[model], id=object_id)
-    if found is None or workspace_id not in (None, found.workspace_id):
-        return None
-    return model(**found._mapping)
+    if workspace_id is None:
+        found = await database.read_one(_FIND[model], id=object_id)
+    else:
+        found = await database.read_one(_FIND_OWN[model], id=object_id, workspace_id=workspace_id)
+    return model(**found._mapping) if found is not None else None
 
 
 async def lock(session: AsyncSession, model: type[Row], object_id: str, workspace_id: str | None = None) -> Row | None:
