@@ -166,5 +166,6 @@ def _files(folder: Path, issuer: OidcIssuer, stripe: StripePlayer) -> dict[str, 
         "STENO_BILLING_STRIPE_WEBHOOK_SECRET_FILE": WEBHOOK_SECRET,
     }
     for name, content in contents.items():
+        (folder / name.lower()).touch(mode=0o600)
         (folder / name.lower()).write_text(content)
     return {**{name: str(folder / name.lower()) for name in contents}, "STENO_BILLING_STRIPE_URL": stripe.url}
