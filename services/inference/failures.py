@@ -20,6 +20,8 @@ from services.inference.engines.engine import Engine, EngineFailed, LanguageUnsu
 from services.mesh.errors import FailedPrecondition, Internal, InvalidArgument, MeshError
 from services.mesh.status import RemoteError
 
+# Another tenant's work waits meanwhile.
+_DECODERS_SPENT = 3
 _DECISIVE = (LeaseLost, Stopped)
 _REFUSED_FOR_GOOD = (
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -41,15 +43,18 @@ class Failure:
     retryable: bool
 
 
-def failure_of(error: Exception) -> Failure | None:
-    """None when the cause lies outside of the job, which then goes back without an attempt being counted."""
+def failure_of(error: Exception, attempt: int = 1) -> Failure | None:
+    """None when the cause lies outside of the job, which then goes back without an attempt being counted.
+
+    attempt: the number of this one; audio that decoders die of is given up at the third.
+    """
     match error:
         case FailedPrecondition() | InvalidArgument():
             return Failure(error, retryable=False)
         case LanguageUnsupported():
             return Failure(LanguageNotSupported(str(error)), retryable=False)
         case DecoderDied():
-            return Failure(MediaUnprocessable(str(error)), retryable=True)
+            return Failure(MediaUnprocessable(str(error)), retryable=attempt < _DECODERS_SPENT)
         case ModelDied():
             return Failure(TranscriptionFailed("The speech models failed on the audio."), retryable=True)
         case RemoteError() if error.code in _REFUSED_FOR_GOOD:

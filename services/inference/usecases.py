@@ -96,7 +96,7 @@ async def _conclude(lease: Lease, bench: Workbench) -> None:
         async with blaming(bench.engine):
             transcript = await _heard(lease, bench)
     except Exception as error:
-        failure = None if isinstance(error, LeaseLost) else failure_of(error)
+        failure = None if isinstance(error, LeaseLost) else failure_of(error, lease.job.attempt)
         if failure is None:
             raise
         await _publish_failure(lease, bench, failure, error)

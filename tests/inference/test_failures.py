@@ -44,6 +44,13 @@ def test_failure_of_the_job_is_told(error: Exception, reason: str, retryable: bo
     assert (failure.error.reason(), failure.retryable) == (reason, retryable)
 
 
+@pytest.mark.parametrize(("attempt", "retryable"), [(1, True), (2, True), (3, False), (4, False)])
+def test_audio_that_decoders_die_of_is_given_up_at_the_third(attempt: int, retryable: bool) -> None:
+    failure = failure_of(DecoderDied("signal SIGSEGV"), attempt)
+    assert failure is not None
+    assert (failure.error.reason(), failure.retryable) == ("MEDIA_UNPROCESSABLE", retryable)
+
+
 @pytest.mark.parametrize(
     "error",
     [
