@@ -13,6 +13,7 @@ from services.billing.domain import (
     HoldNotFound,
     HoldState,
     NoCredits,
+    UploadLimitExceeded,
     WorkspaceNotFound,
 )
 from services.billing.store.tables import Hold
@@ -25,7 +26,7 @@ from tests.billing.stage import MINUTE_MS, Stage, open_stage
 
 async def _reserve(stage: Stage, workspace_id: str, minutes: float, job_id: str = "") -> Hold:
     amount_ms = round(minutes * MINUTE_MS)
-    return (await ledger.reserve(stage.billing, stage.batches, workspace_id, job_id or new_id(), amount_ms)).hold
+    return (await ledger.reserve(stage.batches, workspace_id, job_id or new_id(), amount_ms)).hold
 
 
 async def _minutes(stage: Stage, workspace_id: str) -> tuple[float, float, float, float]:
@@ -84,7 +85,7 @@ async def test_a_hold_with_a_ttl_is_renewed_while_open_and_never_shortened(stage
 
     async def renew(seconds: int) -> Hold:
         ttl = timedelta(seconds=seconds)
-        return (await ledger.reserve(stage.billing, stage.batches, workspace.id, hold_id, MINUTE_MS, ttl)).hold
+        return (await ledger.reserve(stage.batches, workspace.id, hold_id, MINUTE_MS, ttl)).hold
 
     first = await renew(60)
     assert first.expire_time == first.create_time + timedelta(seconds=60)
@@ -104,7 +105,7 @@ async def test_a_hold_with_a_ttl_is_renewed_while_open_and_never_shortened(stage
 async def test_the_hold_of_a_job_gets_no_end_by_being_repeated(stage: Stage) -> None:
     workspace, job_id = await stage.workspace(), new_id()
     await _reserve(stage, workspace.id, 1, job_id)
-    again = await ledger.reserve(stage.billing, stage.batches, workspace.id, job_id, MINUTE_MS, timedelta(seconds=60))
+    again = await ledger.reserve(stage.batches, workspace.id, job_id, MINUTE_MS, timedelta(seconds=60))
     assert again.hold.expire_time is None
 
 
@@ -252,6 +253,27 @@ async def test_exhausted_credit_is_told_once_an_hour(stage: Stage) -> None:
         assert events == [("steno.events.billing.CreditExhausted",)] * told
         stage.clock.pass_by(minutes=31)
     assert stage.woken
+
+
+async def test_a_storm_of_refusals_is_refused_for_credit_alone(stage: Stage) -> None:
+    workspace = await stage.workspace()
+    refused = await asyncio.gather(*(_reserve(stage, workspace.id, 101) for _ in range(1000)), return_exceptions=True)
+    assert {type(refusal) for refusal in refused} == {NoCredits}
+    assert await stage.rows("SELECT count(*) FROM outbox") == [(1,)]
+    assert len(stage.woken) == 1
+
+
+async def test_an_upload_withdrawn_beside_it_makes_room_for_another(stage: Stage) -> None:
+    workspace = await stage.workspace("few")
+    jobs = [(await _reserve(stage, workspace.id, 0.1)).job_id for _ in range(50)]
+    withdrawn, taken, refused = await asyncio.gather(
+        ledger.release(stage.batches, jobs[0]),
+        _reserve(stage, workspace.id, 0.1),
+        _reserve(stage, workspace.id, 0.1),
+        return_exceptions=True,
+    )
+    assert (isinstance(withdrawn, Hold), isinstance(taken, Hold)) == (True, True)
+    assert isinstance(refused, UploadLimitExceeded)
 
 
 @pytest.mark.parametrize(

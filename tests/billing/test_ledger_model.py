@@ -123,7 +123,7 @@ class Actor:
         try:
             if name == "reserve":
                 amount_ms = value * MINUTE_MS
-                held = await ledger.reserve(self.stage.billing, self.stage.batches, self.workspace_id, self.job_ids[job], amount_ms)
+                held = await ledger.reserve(self.stage.batches, self.workspace_id, self.job_ids[job], amount_ms)
                 hold = held.hold
             else:
                 hold = await ledger.settle(self.stage.batches, self.job_ids[job], value * MINUTE_MS, self.workspace_id)
@@ -201,7 +201,7 @@ async def _ledger_after(deliveries: list[tuple[int, int]], directory: Path) -> l
         workspace_id = (await stage.workspace("debt")).id
         job_ids = [new_id() for _ in range(6)]
         for job_id in job_ids:
-            await ledger.reserve(stage.billing, stage.batches, workspace_id, job_id, HELD * MINUTE_MS)
+            await ledger.reserve(stage.batches, workspace_id, job_id, HELD * MINUTE_MS)
         events = [(job_ids[job], billable) for job, billable in deliveries]
         await asyncio.gather(*(ledger.end_job(stage.batches, job_id, workspace_id, billable * MINUTE_MS) for job_id, billable in events))
         accounts = await stage.rows("SELECT kind, debits_pending, debits_posted, credits_pending, credits_posted FROM account")

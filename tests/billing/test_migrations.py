@@ -48,7 +48,7 @@ async def test_a_ledger_from_before_wallets_goes_on_after_the_upgrade(database_u
     clock, job_id, other_id = Clock(datetime(2026, 3, 15, tzinfo=UTC)), new_id(), new_id()
     async with open_stage(database_url, tmp_path, clock) as stage:
         workspace_id = (await stage.workspace()).id
-        await ledger.reserve(stage.billing, stage.batches, workspace_id, job_id, 10 * MINUTE_MS)
+        await ledger.reserve(stage.batches, workspace_id, job_id, 10 * MINUTE_MS)
     engine = _engine(database_url)
     _downgrade(engine, "0001")
     with engine.begin() as connection:

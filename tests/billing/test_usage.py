@@ -19,7 +19,7 @@ APRIL = datetime(2026, 4, 1, tzinfo=UTC)
 
 
 async def _reserve(stage: Stage, wallet_id: str, minutes: float = 1) -> str:
-    held = await ledger.reserve(stage.billing, stage.batches, wallet_id, new_id(), round(minutes * MINUTE_MS))
+    held = await ledger.reserve(stage.batches, wallet_id, new_id(), round(minutes * MINUTE_MS))
     return held.hold.job_id
 
 
@@ -151,7 +151,7 @@ async def test_a_repeated_reserve_is_one_upload_even_at_the_limit(stage: Stage) 
     for _ in range(49):
         await _reserve(stage, workspace.id)
     for _ in range(3):
-        held = await ledger.reserve(stage.billing, stage.batches, workspace.id, job_id, MINUTE_MS)
+        held = await ledger.reserve(stage.batches, workspace.id, job_id, MINUTE_MS)
         assert isinstance(held, Held)
     assert (await _usage(stage, workspace.id)).upload_count == 50
     with pytest.raises(UploadLimitExceeded) as refused:

@@ -127,11 +127,11 @@ async def test_a_job_that_changed_hands_keeps_its_first_hold_and_no_other_tenant
     user = await users.resolve_user(stage.billing, workspace.id, ANN)
     foreign = await users.resolve_user(stage.billing, stranger.id, ANN)
     job_id = new_id()
-    first = await ledger.reserve(stage.billing, stage.batches, workspace.id, job_id, MINUTE_MS)
-    again = await ledger.reserve(stage.billing, stage.batches, user.id, job_id, MINUTE_MS)
+    first = await ledger.reserve(stage.batches, workspace.id, job_id, MINUTE_MS)
+    again = await ledger.reserve(stage.batches, user.id, job_id, MINUTE_MS)
     assert (again.hold.workspace_id, again.hold.amount_ms) == (first.hold.workspace_id, MINUTE_MS)
     assert again.plan.name == user.plan
     for wallet_id in (stranger.id, foreign.id):
         with pytest.raises(InvalidField):
-            await ledger.reserve(stage.billing, stage.batches, wallet_id, job_id, MINUTE_MS)
+            await ledger.reserve(stage.batches, wallet_id, job_id, MINUTE_MS)
     assert [await _granted(stage, wallet.id) for wallet in (workspace, user)] == [(99, 100), (100, 100)]

@@ -38,7 +38,7 @@ class BillingRpc(BillingServiceServicer):
         amount_ms = fields.amount(request.amount_ms, "amount_ms")
         ttl = fields.ttl(request.ttl, "ttl") if request.HasField("ttl") else None
         caller, plans = _caller(), self._billing.plans
-        held = await ledger.reserve(self._billing, self._batches, caller.payer_id, job_id, amount_ms, ttl)
+        held = await ledger.reserve(self._batches, caller.payer_id, job_id, amount_ms, ttl)
         plan = plans.get(plans.guest) if is_guest_without_wallet(caller) else held.plan
         return messages.ReserveResponse(hold=to_proto.hold(held.hold), plan=plan)
 

@@ -49,13 +49,9 @@ async def list_plan_names(session: AsyncSession) -> list[str]:
     return list(await session.exec(select(Workspace.plan).distinct()))
 
 
-async def note_exhaustion(session: AsyncSession, workspace_id: str, now: datetime, unless_since: datetime) -> bool:
-    """Note that credit ran out, unless that was noted since; says whether it did."""
-    due = or_(_workspace.c.exhausted_time.is_(None), _workspace.c.exhausted_time <= unless_since)
-    result = await (await session.connection()).execute(
-        update(_workspace).where(_workspace.c.id == workspace_id, due).values(exhausted_time=now)
-    )
-    return bool(result.rowcount)
+async def note_exhaustion(session: AsyncSession, workspace_id: str, now: datetime) -> None:
+    """Note that credit ran out."""
+    await (await session.connection()).execute(update(_workspace).where(_workspace.c.id == workspace_id).values(exhausted_time=now))
 
 
 async def add_key(session: AsyncSession, key: ApiKey) -> None:
@@ -85,11 +81,10 @@ async def list_keys(session: AsyncSession, workspace_id: str, after_id: str | No
     return (await session.exec(statement.order_by(col(ApiKey.id).desc()).limit(limit))).all()
 
 
-async def revoke_key(session: AsyncSession, key_id: str, now: datetime) -> bool:
-    """End a key; says whether it was not ended before."""
-    result = await (await session.connection()).execute(
-        update(_key).where(_key.c.id == key_id, _key.c.revoke_time.is_(None)).values(revoke_time=now)
-    )
+async def revoke_key(session: AsyncSession, workspace_id: str, key_id: str, now: datetime) -> bool:
+    """End a key of the workspace; says whether it was not ended before."""
+    mine = (_key.c.id == key_id, _key.c.workspace_id == workspace_id)
+    result = await (await session.connection()).execute(update(_key).where(*mine, _key.c.revoke_time.is_(None)).values(revoke_time=now))
     return bool(result.rowcount)
 
 

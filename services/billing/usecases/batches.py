@@ -104,6 +104,8 @@ class Batches:
             await write_book(session, book)
             fault.point("billing.batch.before_commit")
         fault.point("billing.batch.after_commit")
+        if book.exhausted:
+            self._billing.wake_relay()
         return outcomes
 
 

@@ -12,13 +12,18 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.billing import domain
 from services.billing.domain import Account, Entry, Funds, HoldState, Totals
 from services.billing.plans import Plans
-from services.billing.store import ledger, wallets
+from services.billing.store import accounts, ledger, wallets
 from services.billing.store.ledger import Position, Writing
-from services.billing.store.tables import Hold
+from services.billing.store.tables import Hold, outbox
 from services.billing.usecases.billing import Billing
 from services.mesh import fault
 from services.mesh.errors import InvalidField
+from services.mesh.outbox import publish_later
+from services.mesh.streams import event_subject
+from steno.billing.v1.billing_events_pb2 import CreditExhausted
 from steno.billing.v1.workspace_pb2 import Plan
+
+EXHAUSTION_INTERVAL = timedelta(hours=1)
 
 
 @dataclass
@@ -39,6 +44,12 @@ class Page:
         """What can be spent now."""
         plan, credit = self.accounts[Account.PLAN], self.accounts[Account.CREDIT]
         return Funds(plan.available_ms, credit.available_ms, self.plan.overage_limit_ms)
+
+    @property
+    def exhaustion_is_news(self) -> bool:
+        """Whether the mesh was not told for a while that credit ran out."""
+        told = self.position.exhausted_time
+        return told is None or told <= self.position.now - EXHAUSTION_INTERVAL
 
     def enter(self, entries: Sequence[Entry]) -> None:
         """Apply transfers of this wallet."""
@@ -84,6 +95,7 @@ class Book:
     renewed_holds: list[Hold] = field(default_factory=list)
     ended_holds: list[Hold] = field(default_factory=list)
     new_months: list[Page] = field(default_factory=list)
+    exhausted: dict[str, domain.NoCredits] = field(default_factory=dict)
 
     def page(self, wallet_id: str) -> Page:
         """The page of a wallet, in the month that it is. Raises WorkspaceNotFound."""
@@ -106,7 +118,7 @@ class Book:
                 raise InvalidField("The job is another workspace's.", field="job_id")
             return Held(self._renewed(page, first, ttl), page.plan)
         page.check_uploads()
-        legs = domain.hold_entries(wallet_id, job_id, amount_ms, page.funds)
+        legs = self._legs(page, job_id, amount_ms)
         page.enter(legs)
         hold = _new_hold(page.position, job_id, amount_ms, ttl)
         page.upload_count += 1
@@ -114,6 +126,16 @@ class Book:
         self.holds[job_id], self.legs[job_id] = hold, legs
         fault.point("billing.reserve.before_commit")
         return Held(hold, page.plan)
+
+    def _legs(self, page: Page, job_id: str, amount_ms: int) -> list[Entry]:
+        """The legs of a hold; that credit ran out is told to the mesh, at most once an hour. Raises NoCredits."""
+        wallet_id = page.position.workspace_id
+        try:
+            return domain.hold_entries(wallet_id, job_id, amount_ms, page.funds)
+        except domain.NoCredits as refusal:
+            if page.exhaustion_is_news:
+                self.exhausted.setdefault(wallet_id, refusal)
+            raise
 
     def _renewed(self, page: Page, hold: Hold, ttl: timedelta | None) -> Hold:
         if ttl is None or hold.expire_time is None or hold.state != HoldState.OPEN:
@@ -141,6 +163,8 @@ class Book:
         extra = domain.hold_entries(hold.workspace_id, job_id, extra_ms, page.funds, first_leg=len(legs) + 1)
         settled_ms = min(billable_ms, hold.amount_ms + extra_ms)
         page.enter([*extra, *domain.ending_entries([*legs, *extra], settled_ms)])
+        if withdraw and hold.upload_period == page.period:
+            page.upload_count -= 1
         changes = {"state": _asked(settled_ms).value, "settled_ms": settled_ms, "end_time": page.position.now}
         self.holds[job_id] = ended = hold.model_copy(update=changes | ({"upload_period": None} if withdraw else {}))
         self.ended_holds.append(ended)
@@ -223,3 +247,17 @@ async def write_book(session: AsyncSession, book: Book) -> None:
     await ledger.renew_holds(session, book.renewed_holds)
     await ledger.end_holds(session, book.ended_holds)
     fault.point("billing.book.after_holds")
+    for wallet_id, refusal in book.exhausted.items():
+        await _tell_exhaustion(session, book.pages[wallet_id].position, refusal)
+
+
+async def _tell_exhaustion(session: AsyncSession, position: Position, refusal: domain.NoCredits) -> None:
+    event = CreditExhausted(
+        workspace_id=position.tenant_id,
+        wallet_id=position.workspace_id,
+        available_ms=int(refusal.metadata["available_ms"]),
+        required_ms=int(refusal.metadata["required_ms"]),
+    )
+    await accounts.note_exhaustion(session, position.workspace_id, position.now)
+    await publish_later(session, outbox, event_subject("billing", CreditExhausted), event)
+    fault.point("billing.exhaustion.before_commit")

@@ -8,57 +8,28 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.billing import domain
 from services.billing.domain import Account, Entry
-from services.billing.store import accounts, ledger
+from services.billing.store import ledger
 from services.billing.store.ledger import Position, Writing
-from services.billing.store.tables import Hold, Transfer, outbox
+from services.billing.store.tables import Hold, Transfer
 from services.billing.usecases.batches import Batches, End, Reserve
 from services.billing.usecases.billing import Billing
 from services.billing.usecases.book import Held, open_book, write_book
 from services.mesh import fault
 from services.mesh.database import retried
-from services.mesh.outbox import publish_later
-from services.mesh.streams import event_subject
 from services.mesh.telemetry import get_logger
-from steno.billing.v1.billing_events_pb2 import CreditExhausted
 from steno.billing.v1.ledger_pb2 import Balance, Usage
 
-EXHAUSTION_INTERVAL = timedelta(hours=1)
 _logger = get_logger("billing.ledger")
 
 
-async def reserve(billing: Billing, batches: Batches, wallet_id: str, job_id: str, amount_ms: int, ttl: timedelta | None = None) -> Held:
+async def reserve(batches: Batches, wallet_id: str, job_id: str, amount_ms: int, ttl: timedelta | None = None) -> Held:
     """Hold credit for a job; again, answers the first hold, which a ttl renews.
 
     Raises NoCredits, UploadLimitExceeded, WorkspaceNotFound, InvalidField.
     """
-    try:
-        held = await batches.submit(Reserve(wallet_id, job_id, amount_ms, ttl))
-    except domain.NoCredits as refusal:
-        await _tell_exhaustion(billing, refusal)
-        raise
+    held = await batches.submit(Reserve(wallet_id, job_id, amount_ms, ttl))
     fault.point("billing.reserve.after_commit")
     return held
-
-
-async def _tell_exhaustion(billing: Billing, refusal: domain.NoCredits) -> None:
-    """Tell the mesh that credit ran out, at most once an hour; refusals that change nothing take no write lock."""
-    wallet_id = refusal.metadata["workspace_id"]
-    async with billing.database.reading() as session:
-        position = await ledger.read_position(session, wallet_id, billing.clock)
-    since = position.now - EXHAUSTION_INTERVAL
-    if position.exhausted_time is not None and position.exhausted_time > since:
-        return
-    event = CreditExhausted(
-        workspace_id=position.tenant_id,
-        wallet_id=wallet_id,
-        available_ms=int(refusal.metadata["available_ms"]),
-        required_ms=int(refusal.metadata["required_ms"]),
-    )
-    async with billing.database.transaction() as session:
-        if await accounts.note_exhaustion(session, wallet_id, position.now, since):
-            await publish_later(session, outbox, event_subject("billing", CreditExhausted), event)
-        fault.point("billing.exhaustion.before_commit")
-    billing.wake_relay()
 
 
 async def settle(batches: Batches, job_id: str, billable_ms: int, workspace_id: str = "") -> Hold:
