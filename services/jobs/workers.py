@@ -8,7 +8,7 @@ from services.jobs.store.pending import Owner
 from services.jobs.usecases.dispatch import WORK_CLASS, dispatch_round, recall_all, recall_lost
 from services.jobs.usecases.fetch import fetch_next
 from services.jobs.usecases.orphans import Walk, next_walk, order_orphans
-from services.jobs.usecases.reconcile import reconcile_holds
+from services.jobs.usecases.reconcile import HoldWalk, reconcile_holds
 from services.jobs.usecases.resources import Resources
 from services.jobs.usecases.retention import expire_audio
 from services.jobs.usecases.sweep import sweep_leases
@@ -108,11 +108,11 @@ class Reconciler:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._token = ""
+        self._walk = HoldWalk()
 
     async def turn(self) -> None:
         """A part of the walk. Raises MeshError when database or billing do not answer."""
-        self._token = await reconcile_holds(self._resources, self._token)
+        self._walk = await reconcile_holds(self._resources, self._walk)
 
 
 class Sweeper:

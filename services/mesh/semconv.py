@@ -17,6 +17,9 @@ BUS_HANDLE_SECONDS = Histogram("steno_bus_handle_seconds", "Time to handle a mes
 LEDGER_IMBALANCE_MS = Gauge("steno_ledger_imbalance_ms", "Sum over all accounts; anything but 0 is a fault.")
 LEDGER_WRONG_ACCOUNTS = Gauge("steno_ledger_wrong_accounts", "Accounts that differ from their transfers; anything but 0 is a fault.")
 LEDGER_OPEN_HOLDS = Gauge("steno_ledger_open_holds", "Holds neither settled nor released.")
+LEDGER_CHECK_TIME_SECONDS = Gauge("steno_ledger_check_time_seconds", "When all accounts were last checked, in seconds since 1970.")
+OPEN_HOLDS_WITHOUT_JOB = Gauge("steno_open_holds_without_job", "Holds that the last look found past their time and without a job.")
+ENDED_JOBS_WITHOUT_SETTLEMENT = Gauge("steno_ended_jobs_without_settlement", "Jobs that the last look found ended, their holds still open.")
 CHECKOUTS = Counter("steno_checkouts", "Purchases begun, paid and given up, and payment events refused.", ["outcome"])
 
 JOBS = Gauge("steno_jobs", "Jobs that have not ended.", ["state"])

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from services.jobs.settings import JobsSettings
 from services.mesh.deliveries import Delivery
@@ -197,6 +198,22 @@ async def test_no_open_hold_hides_another(stage: StageFactory) -> None:
             mesh.billing.open_hold(job_id, "ws", create_time=datetime.now(UTC) - timedelta(seconds=5))
         await until(lambda: mesh.billing.in_state(Hold.STATE_RELEASED) == [orphan], "the hold behind the others stayed open")
         assert set(mesh.billing.in_state(Hold.STATE_OPEN)) == {broken, *fresh}
+        await until(lambda: REGISTRY.get_sample_value("steno_open_holds_without_job") == 1, "the one that stays is told")
+
+
+async def test_an_ended_job_whose_hold_stays_open_is_told_until_it_is_closed(stage: StageFactory) -> None:
+    def told() -> float | None:
+        return REGISTRY.get_sample_value("steno_ended_jobs_without_settlement")
+
+    async with stage(open_hold_seconds=0, orphan_hold_seconds=600) as mesh, mesh.jobs():
+        owner = await mesh.owner()
+        job_id = (await owner.create(mesh.storage.add_media("ws"))).job.id
+        mesh.billing.refused.add(job_id)
+        await owner.cancel(job_id)
+        await until(lambda: told() == 1)
+        mesh.billing.refused.clear()
+        await until(lambda: told() == 0)
+        assert mesh.billing.in_state(Hold.STATE_RELEASED) == [job_id]
 
 
 async def test_a_hold_of_a_job_that_was_removed_is_still_charged(stage: StageFactory) -> None:
