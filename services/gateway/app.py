@@ -26,7 +26,6 @@ from services.gateway.middleware import Cors, ErrorAnswers, RequestContext
 from services.gateway.openapi.pages import page_routes
 from services.gateway.peers import open_peers
 from services.gateway.playback import Playback
-from services.gateway.protocol import EdgeBody
 from services.gateway.rates.rates import Rates
 from services.gateway.readiness import Dependency, Readiness, list_models, peer_dependencies
 from services.gateway.refusals import Answer, Told
@@ -36,11 +35,12 @@ from services.gateway.submissions import Submissions
 from services.gateway.summaries.summaries import open_summaries
 from services.gateway.transcripts import Transcripts
 from services.mesh.api_keys import ApiKeys
+from services.mesh.edge.limits import EdgeBody
 from services.mesh.identity import TokenSigner, load_key
 from services.mesh.lifecycle import Lifecycle
 from services.mesh.telemetry import get_logger
 
-_HTTP_SECONDS = 30.0
+_HTTP_SECONDS = 10.0
 _HTTP_CONNECTIONS = 200
 # One address of guests, or of uploads by signed URL, has at most a quarter of the slots.
 _UPLOAD_SHARE = 4

@@ -3,13 +3,15 @@
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.routing import Route
+from starlette.routing import Route, compile_path
 from starlette.types import Receive, Scope, Send
 
 from services.gateway.contract import Contract
 from services.gateway.domain import Client
 from services.gateway.operation import OpenHandler, OpenOperation, Operation, RateKind
+from services.mesh.edge.limits import welcome
 from services.mesh.identity import calling_as
 
 Identify = Callable[[Request], Awaitable[Client]]
@@ -33,6 +35,7 @@ class Endpoint:
             operation.precheck(request)
         client = await self._identify(request)
         scope["state"]["client"] = client
+        welcome(scope)
         client.caller.check_scope(operation.needed_scope)
         await self._take_rate(request, self._contract.name, operation.rate, client)
         with calling_as(client.caller):
@@ -54,6 +57,16 @@ class OpenEndpoint:
         await response(scope, receive, send)
 
 
+class _Refused:
+    """What a path says to the methods that it does not have."""
+
+    def __init__(self, methods: Sequence[str]) -> None:
+        self._allow = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise HTTPException(405, headers={"Allow": self._allow})
+
+
 def open_route(path: str, handler: OpenHandler) -> Route:
     """A GET route without authentication that belongs to no contract."""
     return Route(path, OpenEndpoint(path, {"GET": handler}), methods=["GET"])
@@ -66,6 +79,14 @@ def contract_routes(contract: Contract, identify: Identify, take_rate: TakeRate)
         methods = [operation.method for operation in contract.operations if operation.path == path]
         for prefix in contract.prefixes:
             yield Route(prefix + path, endpoint, methods=methods)
+            if _hides_behind(path, contract):
+                yield Route(prefix + path, _Refused(methods))
+
+
+def _hides_behind(path: str, contract: Contract) -> bool:
+    """Whether a fixed path also looks like one with parameters, whose methods are not its own."""
+    others = {operation.path for operation in contract.operations if "{" in operation.path}
+    return "{" not in path and any(compile_path(other)[0].match(path) for other in others)
 
 
 def _place(operation: Operation | OpenOperation) -> tuple[bool, str]:

@@ -11,11 +11,13 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from services.gateway.protocol import EdgeBody, EdgeLimits, EdgeProtocol
 from services.gateway.settings import GatewaySettings
+from services.mesh.edge.limits import EdgeBody, EdgeLimits, affordable_connections
+from services.mesh.edge.protocol import EdgeProtocol
 from services.mesh.lifecycle import Lifecycle
 
 _BACKLOG = 1024
+_REFUSAL_HEADERS = (b"access-control-allow-origin: *",)
 # What uvicorn cancels at the end of the grace period still has uploads to forget.
 _CLEAN_UP_SECONDS = 6.0
 
@@ -67,10 +69,11 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _config(app: ASGIApp, settings: GatewaySettings, body_of: EdgeBody) -> uvicorn.Config:
-    limits = EdgeLimits(settings.header_deadline_seconds, settings.body_deadline_seconds, settings.max_connections)
+    connections = affordable_connections(settings.max_connections)
+    limits = EdgeLimits(settings.header_deadline_seconds, settings.body_deadline_seconds, connections)
     return uvicorn.Config(
         cast("Any", app),
-        http=cast("Any", partial(EdgeProtocol, limits=limits, body_of=body_of)),
+        http=cast("Any", partial(EdgeProtocol, limits=limits, body_of=body_of, headers=_REFUSAL_HEADERS)),
         ws="none",
         lifespan="off",
         log_config=None,

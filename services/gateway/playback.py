@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from services.gateway.domain import Reason, Refusal
 
 _PIECE_BYTES = 256 * 1024
-_ASKED = ("range", "if-range", "if-none-match")
+_ASKED = frozenset({b"range", b"if-range", b"if-none-match"})
 _ANSWERED = ("content-type", "content-length", "content-range", "accept-ranges", "etag", "content-disposition")
 _RELAYED = frozenset({200, 206, 304, 416})
 _QUERY = re.compile(r"[A-Za-z0-9_=&.-]{1,512}")
@@ -41,8 +41,9 @@ class Playback:
     async def relay(self, request: Request, media_id: str) -> Response:
         """The bytes, a range of them, or 404 for whatever the data plane refuses. Raises Refusal."""
         url = f"{self.data_url.rstrip('/')}/media/{media_id}?{signed_query(request)}"
-        headers = {name: request.headers[name] for name in _ASKED if name in request.headers}
-        asked = self.http.build_request(request.method, url, headers={**headers, "accept-encoding": "identity"})
+        # As bytes, because the client takes no other letters in text than those of ASCII.
+        headers = [(name, value) for name, value in request.headers.raw if name in _ASKED]
+        asked = self.http.build_request(request.method, url, headers=[*headers, (b"accept-encoding", b"identity")])
         try:
             answer = await self.http.send(asked, stream=True)
         except httpx2.HTTPError as error:

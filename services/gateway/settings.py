@@ -36,12 +36,12 @@ class GatewaySettings(ServiceSettings, BusSettings, EgressSettings):
     max_upload_bytes: int = Field(2 * 1024**3, gt=0, description="Largest accepted media file in bytes; a plan may allow less.")
     max_uploads: int = Field(256, gt=0, description="Uploads in flight at once; more are told to come back.")
     max_event_streams: int = Field(1000, gt=0, description="Progress streams open at once; more are told to come back.")
-    max_connections: int = Field(2000, gt=0, description="Open client connections; more are refused.")
+    max_connections: int = Field(4000, gt=0, description="Open client connections; more are refused.")
 
-    header_deadline_seconds: float = Field(10, gt=0, description="Seconds within which a request's headers must arrive.")
+    header_deadline_seconds: float = Field(9, gt=0, description="Seconds within which a request's headers must arrive.")
     body_deadline_seconds: float = Field(30, gt=0, description="Seconds without 1 KB/s of body after which the connection is closed.")
     idle_connection_seconds: int = Field(30, gt=0, description="Seconds that an idle connection is kept open between requests.")
-    upload_stall_seconds: float = Field(30, gt=0, description="Seconds that storage may leave the bytes of an upload waiting.")
+    upload_stall_seconds: float = Field(10, gt=0, description="Seconds that storage may leave the bytes of an upload waiting.")
     commit_timeout_seconds: float = Field(120, gt=0, description="Seconds that storage may take to complete and probe an upload.")
     keepalive_seconds: float = Field(15, gt=0, description="Seconds of silence after which a progress stream sends a comment.")
     authentication_cache_seconds: float = Field(

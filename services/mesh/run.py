@@ -1,6 +1,7 @@
 """Run one service: settings, logging, signals, the app, an exit status."""
 
 import asyncio
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from services.mesh.lifecycle import Lifecycle
 from services.mesh.settings import ServiceSettings, UnusableSettings, read_settings
 from services.mesh.telemetry import configure_logging, get_logger
 
+_DESCRIPTORS = 65_536
 S = TypeVar("S", bound=ServiceSettings)
 App = Callable[[S, Lifecycle], AbstractAsyncContextManager[None]]
 
@@ -24,6 +26,7 @@ def run(app: App[S], settings_class: type[S]) -> None:
     settings = read_settings(settings_class)
     name = settings_class.model_config.get("env_prefix", "").removeprefix("STENO_").rstrip("_").lower()
     configure_logging(name, settings.log_level, settings.log_format)
+    take_descriptors()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         status = runner.run(_serve(app, settings))
     sys.exit(status)
@@ -57,3 +60,11 @@ def _refuse_crash_points(settings: ServiceSettings) -> None:
     """Raises UnusableSettings in production when a folder could break this process on purpose."""
     if settings.profile == "production" and fault.is_armed():
         raise UnusableSettings(f"{fault.VARIABLE} is set: crash points are for tests, unset it in production")
+
+
+def take_descriptors() -> None:
+    """Let this process have as many descriptors as it may: a shell gives 1,024, fewer than a service has clients."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -23,6 +23,7 @@ async def test_unknown_path_is_404_in_json(client: httpx2.AsyncClient, path: str
         ("GET", "/api/v1/transcribe", "POST"),
         ("POST", "/healthz", "GET"),
         ("OPTIONS", "/api/v1/me", "GET"),
+        ("GET", "/api/v1/jobs/claim", "POST"),
     ],
 )
 async def test_wrong_method_is_405_with_allow(client: httpx2.AsyncClient, method: str, path: str, allow: str) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from faults.corpora.http import refused_upload
+from faults.corpora.http.bodies import MALFORMED_CHUNKS
+from faults.corpora.http.heads import GET, MALFORMED
+from services.mesh.edge.limits import MAX_PIPELINED
 from tests.gateway.conftest import Running, open_gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-GET = b"GET /api/v1/me HTTP/1.1\r\nHost: a\r\n"
 
 
 def read_answer(raw: bytes) -> tuple[int, dict[str, str], dict[str, str]]:
@@ -22,51 +25,7 @@ def read_answer(raw: bytes) -> tuple[int, dict[str, str], dict[str, str]]:
     return int(lines[0].split(" ")[1]), headers, json.loads(body)
 
 
-MALFORMED = {
-    "not_http": b"hello\r\n\r\n",
-    "tls_hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
-    "http_0_9": b"GET /healthz\r\n\r\n",
-    "http_2_preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "http_1_2": b"GET /healthz HTTP/1.2\r\nHost: a\r\n\r\n",
-    "no_host": b"GET /healthz HTTP/1.1\r\n\r\n",
-    "two_hosts": GET + b"Host: b\r\n\r\n",
-    "garbage_host": b"GET /healthz HTTP/1.1\r\nHost: a b/<c>\r\n\r\n",
-    "empty_host": b"GET /healthz HTTP/1.1\r\nHost:\r\n\r\n",
-    "absolute_target": b"GET http://evil.example/healthz HTTP/1.1\r\nHost: a\r\n\r\n",
-    "connect": b"CONNECT evil.example:443 HTTP/1.1\r\nHost: a\r\n\r\n",
-    "long_target": b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-    "length_and_chunked": GET + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "chunked_and_length": GET + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
-    "two_lengths": GET + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
-    "negative_length": GET + b"Content-Length: -1\r\n\r\n",
-    "plus_length": GET + b"Content-Length: +5\r\n\r\nabcde",
-    "hex_length": GET + b"Content-Length: 0x5\r\n\r\nabcde",
-    "huge_length": GET + b"Content-Length: 99999999999999999999999\r\n\r\n",
-    "list_length": GET + b"Content-Length: 3, 3\r\n\r\nabc",
-    "unknown_encoding": GET + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-    "two_encodings": GET + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "chunked_in_1_0": b"GET /healthz HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "space_before_colon": GET + b"X-Api-Key : a\r\n\r\n",
-    "folded_header": GET + b"X-A: b\r\n c\r\n\r\n",
-    "nul_in_value": GET + b"X-A: a\0b\r\n\r\n",
-    "cr_in_value": GET + b"X-A: a\rb\r\n\r\n",
-    "bad_header_name": GET + b"X(A: b\r\n\r\n",
-    "control_in_target": b"GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n",
-    "101_headers": GET + b"".join(b"X-%d: a\r\n" % number for number in range(100)) + b"\r\n",
-    "20000_headers": GET + b"X: a\r\n" * 20_000 + b"\r\n",
-    "large_header": GET + b"X-A: " + b"a" * 40_000 + b"\r\n\r\n",
-    "large_head": GET + b"".join(b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(60)) + b"\r\n",
-}
 UPLOAD = b"POST /api/v1/transcribe HTTP/1.1\r\nHost: a\r\nX-API-Key: %s\r\nContent-Type: multipart/form-data; boundary=b\r\n"
-MALFORMED_BODIES = {
-    "chunk_size_is_no_number": b"ZZ\r\nabc\r\n",
-    "chunk_size_overflows": b"FFFFFFFFFFFFFFFFF\r\nabc\r\n",
-    "chunk_without_end": b"3\r\nabcX",
-    "negative_chunk": b"-1\r\n",
-    "endless_extension": b"1;" + b"a" * 200_000,
-    "endless_trailer": b"1\r\na\r\n0\r\nX: " + b"a" * 200_000,
-    "many_trailers": b"0\r\n" + b"X: a\r\n" * 5000,
-}
 
 
 @pytest.mark.parametrize("request_bytes", MALFORMED.values(), ids=MALFORMED.keys())
@@ -79,7 +38,7 @@ async def test_malformed_head_is_refused_and_closed(gateway: Running, request_by
     assert body["detail"] == body["error"]
 
 
-@pytest.mark.parametrize("body", MALFORMED_BODIES.values(), ids=MALFORMED_BODIES.keys())
+@pytest.mark.parametrize("body", MALFORMED_CHUNKS.values(), ids=MALFORMED_CHUNKS.keys())
 async def test_malformed_chunks_are_refused_and_leave_nothing(gateway: Running, body: bytes) -> None:
     secret = gateway.world.new_key()
     head = UPLOAD % secret.encode() + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -163,6 +122,19 @@ async def test_refused_sender_can_read_the_answer_while_it_still_sends(gateway: 
     async with asyncio.timeout(60):
         assert (await reader.read()).startswith(b"HTTP/1.1 401 ")
     writer.close()
+
+
+async def test_stranger_who_sends_on_is_not_read(gateway: Running) -> None:
+    refused = await asyncio.to_thread(refused_upload.upload, gateway.settings.port)
+    assert refused.status == 401
+    assert refused.read_bytes < 1_000_000
+
+
+async def test_flood_of_pipelined_requests_is_cut_off(gateway: Running) -> None:
+    request = GET + b"X-API-Key: " + gateway.world.new_key().encode() + b"\r\n\r\n"
+    raw = await gateway.exchange(request * 1000)
+    assert raw.count(b"HTTP/1.1 ") <= MAX_PIPELINED
+    assert b" 400 Bad Request" in raw
 
 
 async def test_order_of_checks(gateway: Running) -> None:

@@ -8,6 +8,7 @@ import httpx2
 import psutil
 import pytest
 
+from faults.corpora.http.forms import CONTENT_TYPES, FILE, FILENAMES, bad_forms, cuts
 from services.gateway.multipart import PLAIN_FORM
 from services.mesh.errors import Internal, ServiceUnavailable
 from tests.gateway.conftest import Running, build_form, open_gateway
@@ -17,47 +18,9 @@ from tests.gateway.peers.jobs import MediaTaken
 from tests.gateway.test_protocol import UPLOAD, read_answer, wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-FILE = 'name="file"; filename="talk.wav"'
 MULTIPART = {"content-type": "multipart/form-data; boundary=b"}
 SOUND = build_form((FILE, AUDIO))
-CUTS = {
-    "before_anything": 0,
-    "in_first_boundary": 3,
-    "in_part_header": 30,
-    "in_file": 500,
-    "before_final_boundary": len(SOUND) - 7,
-    "in_final_boundary": len(SOUND) - 4,
-}
-BAD_FORMS = {
-    "file_as_plain_field": (build_form(('name="file"', AUDIO)), "NO_FILE"),
-    "no_file": (build_form(('name="language"', b"en")), "NO_FILE"),
-    "file_under_other_name": (build_form(('name="audio"; filename="a.wav"', b"RIFF\xff\xfe")), "NO_FILE"),
-    "large_file_under_other_name": (build_form(('name="audio"; filename="a.wav"', b"x" * 65_537)), "NO_FILE"),
-    "other_file_after_the_file": (build_form((FILE, AUDIO), ('name="cover"; filename="a.png"', b"\xff\xfe")), "BAD_REQUEST"),
-    "no_part": (b"--b--\r\n", "NO_FILE"),
-    "other_boundary": (b"--c\r\n\r\nx\r\n--c--\r\n", "BAD_REQUEST"),
-    "two_files": (build_form((FILE, AUDIO), (FILE, AUDIO)), "BAD_REQUEST"),
-    "part_without_name": (build_form(('filename="a"', AUDIO)), "BAD_REQUEST"),
-    "part_without_disposition": (b"--b\r\nContent-Type: text/plain\r\n\r\nx\r\n--b--\r\n", "BAD_REQUEST"),
-    "17_fields": (build_form(*((f'name="f{number}"', b"x") for number in range(17)), (FILE, AUDIO)), "BAD_REQUEST"),
-    "1001_fields": (build_form((FILE, AUDIO), *((f'name="f{number}"', b"x") for number in range(1001))), "BAD_REQUEST"),
-    "1001_files": (build_form(*((f'name="f{number}"; filename="a"', b"x") for number in range(1001))), "BAD_REQUEST"),
-    "large_field": (build_form(('name="prompt"', b"x" * 65_537), (FILE, AUDIO)), "BAD_REQUEST"),
-    "large_part_header": (build_form((f'name="{"x" * 100_000}"', b"x")), "BAD_REQUEST"),
-    "20000_part_headers": (b"--b\r\n" + b"X: y\r\n" * 20_000 + b"\r\nx\r\n--b--\r\n", "BAD_REQUEST"),
-    "field_not_utf8": (build_form(('name="prompt"', b"\xff\xfe"), (FILE, AUDIO)), "BAD_REQUEST"),
-}
-CONTENT_TYPES = [
-    "multipart/form-data",
-    "multipart/form-data; boundary=",
-    "multipart/form-data; boundary=" + "x" * 71,
-    "multipart/form-data; boundary=" + "x" * 5000,
-    'multipart/form-data; boundary="a\\"b"',
-    "application/json",
-    "multipart/mixed; boundary=b",
-    "",
-]
-FILENAMES = ["../../etc/passwd", "C:\\x.mp3", "", ".", "con.mp3", "<script>", "e\u0301\u202e.mp3", "x" * 10_000, "%2e%2e", "🎤.wav"]
+CUTS, BAD_FORMS = cuts(SOUND), bad_forms(AUDIO)
 
 
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS.keys())
@@ -72,7 +35,7 @@ async def test_bad_form_is_400_and_leaves_nothing(gateway: Running, client: http
     assert gateway.world.media_of(client.headers["x-api-key"]) == []
 
 
-@pytest.mark.parametrize("content_type", CONTENT_TYPES)
+@pytest.mark.parametrize("content_type", CONTENT_TYPES.values(), ids=CONTENT_TYPES.keys())
 async def test_bad_content_type_is_400(client: httpx2.AsyncClient, content_type: str) -> None:
     assert_error(await client.post("/api/v1/transcribe", content=SOUND, headers={"content-type": content_type}), 400, "BAD_REQUEST")
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from faults.corpora.http.bodies import MALFORMED_CHUNKS
+from faults.corpora.http.heads import MALFORMED
 from services.mesh.errors import NotFound
 from services.storage.data_plane.app import make_data_plane
 from services.storage.data_plane.server import listen, open_data_plane
@@ -123,10 +125,29 @@ async def test_silent_upload_is_ended(disk_storehouse: Storehouse, tmp_path: Pat
     assert stored_files(tmp_path / "blobs") == []
 
 
-async def test_oversized_request_head_is_cut_off(disk_storehouse: Storehouse) -> None:
-    for head in (b"GET / HTTP/1.1\r\nx: " + b"a" * 300_000, b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 20_000 + b"\r\n"):
-        answer = await raw_exchange(disk_storehouse.port, head)
-        assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+@pytest.mark.parametrize("head", MALFORMED.values(), ids=MALFORMED.keys())
+async def test_malformed_head_is_refused_and_closed(disk_storehouse: Storehouse, head: bytes) -> None:
+    answer = await raw_exchange(disk_storehouse.port, head)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"code": "BAD_REQUEST"' in answer
+    assert b"connection: close" in answer
+
+
+@pytest.mark.parametrize("chunks", MALFORMED_CHUNKS.values(), ids=MALFORMED_CHUNKS.keys())
+async def test_malformed_chunks_are_refused_and_leave_nothing(disk_storehouse: Storehouse, tmp_path: Path, chunks: bytes) -> None:
+    _, url = await disk_storehouse.begin()
+    head = put_head(url, 0).replace(b"content-length: 0", b"transfer-encoding: chunked")
+    assert (await raw_exchange(disk_storehouse.port, head + chunks)).startswith(b"HTTP/1.1 400 ")
+    assert stored_files(tmp_path / "blobs") == []
+
+
+async def test_body_of_a_read_does_not_keep_the_connection(disk_storehouse: Storehouse) -> None:
+    """Its client may send it for ever."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", disk_storehouse.port)
+    writer.write(b"GET /media/a HTTP/1.1\r\nhost: a\r\ncontent-length: 10000000000\r\n\r\n")
+    async with asyncio.timeout(60):
+        assert (await reader.read()).startswith(b"HTTP/1.1 404 ")
+    writer.close()
 
 
 async def test_upload_to_a_forgotten_announcement_is_not_found(storehouse: Storehouse) -> None:

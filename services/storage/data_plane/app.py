@@ -5,22 +5,19 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from services.mesh.edge.limits import welcome
 from services.mesh.errors import Internal, MeshError, Overloaded
 from services.mesh.telemetry import get_logger
 from services.storage.blobs.blobs import BlobMissing
-from services.storage.data_plane.bodies import discard_body
 from services.storage.data_plane.download import send_download
 from services.storage.data_plane.http import Disconnected, Headers, Message, Receive, Send, read_headers, send_error, send_json
 from services.storage.data_plane.upload import receive_upload
-from services.storage.domain import InvalidSignature, not_found
+from services.storage.domain import not_found
 from services.storage.signing import Grant, is_data_path
 from services.storage.usecases.depot import Depot
 
 Scope = dict[str, Any]
 DataPlane = Callable[[Scope, Receive, Send], Awaitable[None]]
-_LINGER_SECONDS = 2.0
-_LINGER_BYTES = 256 * 1024 * 1024
-_STRANGER_BYTES = 512 * 1024
 _ALLOWED = "GET, HEAD, PUT"
 _RETRY_AFTER: Headers = [(b"retry-after", b"2")]
 _CLOSE: Headers = [(b"connection", b"close")]
@@ -32,7 +29,7 @@ def make_data_plane(depot: Depot, most_transfers: int) -> DataPlane:
 
     async def data_plane(scope: Scope, receive: Receive, send: Send) -> None:
         if len(transfers) >= most_transfers:
-            await _refuse(Overloaded(), scope, receive, send)
+            await _refuse(Overloaded(), scope, send)
             return
         transfers.add(id(scope))
         try:
@@ -52,19 +49,13 @@ async def _answer(depot: Depot, scope: Scope, receive: Receive, send: Send) -> N
         except Exception as error:
             if watched.started:
                 raise
-            await _refuse(_known(error, scope), scope, receive, send)
+            await _refuse(_known(error, scope), scope, send)
 
 
-async def _refuse(error: MeshError, scope: Scope, receive: Receive, send: Send) -> None:
-    """The error, then for a while nothing: a connection closed on unread bytes is reset, and the reset eats the answer."""
+async def _refuse(error: MeshError, scope: Scope, send: Send) -> None:
+    """The error; what is left of a body is the connection's to drop."""
     headers = _RETRY_AFTER if isinstance(error, Overloaded) else []
-    if scope["method"] != "PUT":
-        await send_error(send, error, headers)
-        return
-    await send_error(send, error, [*headers, *_CLOSE], last=False)
-    owed_bytes = _STRANGER_BYTES if isinstance(error, InvalidSignature | Overloaded) else _LINGER_BYTES
-    await discard_body(receive, owed_bytes, _LINGER_SECONDS)
-    await send({"type": "http.response.body"})
+    await send_error(send, error, [*headers, *(_CLOSE if scope["method"] == "PUT" else [])])
 
 
 async def _route(depot: Depot, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,6 +67,7 @@ async def _route(depot: Depot, scope: Scope, receive: Receive, send: Send) -> No
         await send_json(send, 405, {"error": "Not a method of the data plane.", "code": "METHOD_NOT_ALLOWED"}, _allow())
         return
     grant = depot.signer.verify(method, path, scope["query_string"].decode("latin-1"), datetime.now(UTC))
+    welcome(scope)
     await _transfer(depot, grant, scope, receive, send)
 
 

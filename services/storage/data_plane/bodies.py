@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 
 from services.storage.data_plane.http import Disconnected, Receive
 from services.storage.domain import MediaTooLarge, UploadIncomplete
@@ -28,13 +27,3 @@ async def _next_part(receive: Receive, idle_seconds: float) -> tuple[bytes, bool
     if message["type"] != "http.request":
         raise Disconnected
     return message.get("body", b""), message.get("more_body", False)
-
-
-async def discard_body(receive: Receive, most_bytes: int, seconds: float) -> None:
-    """Read on and forget, until the body or the client ends, or enough is enough."""
-    seen_bytes, more = 0, True
-    with suppress(TimeoutError, UploadIncomplete, Disconnected):
-        async with asyncio.timeout(seconds):
-            while more and seen_bytes < most_bytes:
-                part, more = await _next_part(receive, seconds)
-                seen_bytes += len(part)

@@ -61,8 +61,8 @@ def status_of(error: MeshError) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
-async def send_json(send: Send, status: int, content: Mapping[str, object], extra: Headers | None = None, *, last: bool = True) -> None:
-    """A whole small response; unless it is the last of it, an empty piece has to follow."""
+async def send_json(send: Send, status: int, content: Mapping[str, object], extra: Headers | None = None) -> None:
+    """A whole small response."""
     body = json.dumps(content).encode()
     headers = [
         (b"content-type", b"application/json"),
@@ -71,10 +71,10 @@ async def send_json(send: Send, status: int, content: Mapping[str, object], extr
         *(extra or []),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": not last})
+    await send({"type": "http.response.body", "body": body})
 
 
-async def send_error(send: Send, error: MeshError, extra: Headers | None = None, *, last: bool = True) -> None:
+async def send_error(send: Send, error: MeshError, extra: Headers | None = None) -> None:
     """The error as JSON."""
     content = {"error": error.message, "code": error.reason(), **({"details": error.metadata} if error.metadata else {})}
-    await send_json(send, status_of(error), content, extra, last=last)
+    await send_json(send, status_of(error), content, extra)

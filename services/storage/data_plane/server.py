@@ -2,16 +2,20 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 
+from services.mesh.edge.limits import EdgeLimits, affordable_connections
+from services.mesh.edge.protocol import EdgeProtocol
 from services.storage.data_plane.app import DataPlane
-from services.storage.data_plane.protocol import BoundedHttpProtocol
 
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 512
+MAX_CONNECTIONS = 4000
 STOP_SECONDS = 2.0
 
 
@@ -55,9 +59,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _config(app: DataPlane, grace_seconds: float) -> uvicorn.Config:
+    limits = EdgeLimits(max_connections=affordable_connections(MAX_CONNECTIONS))
     return uvicorn.Config(
         app,
-        http=BoundedHttpProtocol,
+        http=cast("Any", partial(EdgeProtocol, limits=limits, body_of=_refusal_body)),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -68,3 +73,7 @@ def _config(app: DataPlane, grace_seconds: float) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(grace_seconds)),
     )
+
+
+def _refusal_body(path: str, status: int, code: str, sentence: str) -> Mapping[str, str]:
+    return {"error": sentence, "code": code}

@@ -4,88 +4,39 @@ httptools has no limit on headers and uvicorn no deadline on receiving; h11 has 
 """
 
 import asyncio
-import json
 import re
-import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from http import HTTPStatus
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-MAX_HEAD_BYTES = 32 * 1024
-MAX_HEADERS = 100
-MAX_TARGET_BYTES = 8 * 1024
+from services.mesh.edge.limits import (
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_PIPELINED,
+    MAX_TARGET_BYTES,
+    EdgeBody,
+    EdgeLimits,
+    linger_bytes,
+    refusal,
+)
+from services.mesh.edge.transport import LingeringTransport
+
 _MIN_BODY_BYTES_PER_SECOND = 1024
 _LINGER_SECONDS = 2.0
-_LINGER_BYTES = 16 * 1024**2
 _WRITE_STALL_SECONDS = 60.0
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]{1,255}")
 
 
-# From path, status, code and sentence to the body of a refusal.
-EdgeBody = Callable[[str, int, str, str], Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeLimits:
-    """Deadlines on a client's sending, and how many clients may be connected."""
-
-    header_deadline_seconds: float = 10
-    body_deadline_seconds: float = 30
-    max_connections: int = 2000
-
-
-class _LingeringTransport(asyncio.Transport):
-    """The connection's transport, whose close waits for a client that is still sending, so that it can read the answer."""
-
-    def __init__(self, transport: asyncio.Transport, protocol: "EdgeProtocol") -> None:
-        super().__init__()
-        self._transport = transport
-        self._protocol = protocol
-        self._closing = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self._transport.write(data)
-
-    def close(self) -> None:
-        if self._closing:
-            return
-        self._closing = True
-        if self._protocol.body_unread and self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
-            self._protocol.linger()
-        else:
-            self._transport.close()
-
-    def is_closing(self) -> bool:
-        return self._closing or self._transport.is_closing()
-
-    def abort(self) -> None:
-        self._closing = True
-        self._transport.abort()
-
-    def pause_reading(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return self._transport.get_extra_info(name, default)
-
-
 class EdgeProtocol(HttpToolsProtocol):
-    """One client connection."""
+    """One client connection. body_of and headers: what a refusal by this protocol says, as a JSON body and further header lines."""
 
-    def __init__(self, *arguments: Any, limits: EdgeLimits, body_of: EdgeBody, **keywords: Any) -> None:
+    def __init__(self, *arguments: Any, limits: EdgeLimits, body_of: EdgeBody, headers: Sequence[bytes] = (), **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._limits = limits
         self._body_of = body_of
+        self._refusal_headers = headers
         self.url = b""
         self._raw: asyncio.Transport | None = None
         self._in_head = True
@@ -93,7 +44,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._idle_bytes = 0
         self._window_bytes = 0
-        self._lingered_bytes: int | None = None
+        self._linger_bytes: int | None = None
         self._problem: tuple[int, str, str] = (400, "BAD_REQUEST", "This is not a well-formed HTTP request.")
         self._deadline: asyncio.TimerHandle | None = None
         self._write_deadline: asyncio.TimerHandle | None = None
@@ -104,19 +55,22 @@ class EdgeProtocol(HttpToolsProtocol):
         return not self._in_head
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock of the first head, unless there are too many connections."""
         self._raw = transport
-        super().connection_made(_LingeringTransport(transport, self))
+        super().connection_made(LingeringTransport(transport, self))
         self._expect_head()
         if len(self.connections) > self._limits.max_connections:
             self._refuse(503, "OVERLOADED", "Too many connections are open; try again soon.")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop every clock."""
         self._disarm()
         self.resume_writing()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._lingered_bytes is not None:
+        """Feed the parser, a head no further than its bound."""
+        if self._linger_bytes is not None:
             self._discard(data)
             return
         if self._in_head:
@@ -148,20 +102,24 @@ class EdgeProtocol(HttpToolsProtocol):
             self._refuse(400, "BAD_REQUEST", "The body's chunk extensions or trailers are too large.")
 
     def on_message_begin(self) -> None:
+        """A head begins."""
         super().on_message_begin()
         self._in_head = True
 
     def on_url(self, url: bytes) -> None:
+        """Some of the target. Raises ValueError, which the parser turns into a refusal."""
         super().on_url(url)
         if len(self.url) > MAX_TARGET_BYTES:
             self._reject("The target of the request is too long.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """One header. Raises ValueError, as above."""
         super().on_header(name, value)
         if len(self.headers) > MAX_HEADERS:
             self._reject(f"A request has at most {MAX_HEADERS} headers.")
 
     def on_headers_complete(self) -> None:
+        """The head is whole. Raises ValueError, as above."""
         self._check_head()
         self._in_head = False
         self._head_bytes = self._idle_bytes = 0
@@ -169,14 +127,22 @@ class EdgeProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        """Some of the body."""
         self._idle_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        """The request is whole."""
         self._in_head = self._message_ended = True
         self._head_bytes = 0
         self._disarm()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is out: a body that nobody read to its end leaves no connection for a next request."""
+        if self.body_unread:
+            self.transport.close()
+        super().on_response_complete()
 
     def _check_head(self) -> None:
         version = self.parser.get_http_version()
@@ -188,6 +154,8 @@ class EdgeProtocol(HttpToolsProtocol):
             self._reject("Send one valid Host header.")
         if len(encodings) > 1 or any(value.lower() != b"chunked" for value in encodings) or (encodings and version == "1.0"):
             self._reject("The only supported transfer encoding is chunked.")
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._reject(f"Wait for answers: at most {MAX_PIPELINED} requests may be under way on a connection.")
 
     def _reject(self, sentence: str) -> None:
         self._problem = (400, "BAD_REQUEST", sentence)
@@ -209,7 +177,7 @@ class EdgeProtocol(HttpToolsProtocol):
                 return
         self._in_head = False
         path = unquote(self.url.partition(b"?")[0])
-        self.transport.write(_answer(status, self._body_of(path, status, code, sentence)))
+        self.transport.write(refusal(status, self._body_of(path, status, code, sentence), self._refusal_headers))
         self.transport.close()
 
     def _expect_head(self) -> None:
@@ -230,7 +198,8 @@ class EdgeProtocol(HttpToolsProtocol):
     def _check_body(self) -> None:
         """Twice per deadline, so that no client is slower than allowed for longer than that."""
         least = _MIN_BODY_BYTES_PER_SECOND * self._limits.body_deadline_seconds / 2
-        if self._window_bytes < least and not self.flow.read_paused and not self.cycle.response_started:
+        asked_for = not (self.flow.read_paused or self.cycle.response_started or self.cycle.waiting_for_100_continue)
+        if self._window_bytes < least and asked_for:
             self._refuse(408, "REQUEST_TIMEOUT", "The body of the request arrives too slowly.")
         elif not self.transport.is_closing():
             self._expect_body()
@@ -241,16 +210,20 @@ class EdgeProtocol(HttpToolsProtocol):
             self._deadline = None
 
     def linger(self) -> None:
-        """Read and drop what a client still sends after its answer, for a bounded time, then close."""
-        self._lingered_bytes = 0
+        """Drop what a client still sends after its answer, for a bounded time, then close.
+
+        Past the bytes that are read away the kernel holds the client back: closing at once would reset the connection, and a
+        reset may take the answer with it.
+        """
+        self._linger_bytes = linger_bytes(self.scope if self.cycle is not None else None)
         self._disarm()
         self.flow.resume_reading()
         self._deadline = self.loop.call_later(_LINGER_SECONDS, self._close_now)
 
     def _discard(self, data: bytes) -> None:
-        self._lingered_bytes = (self._lingered_bytes or 0) + len(data)
-        if self._lingered_bytes > _LINGER_BYTES:
-            self._close_now()
+        self._linger_bytes = (self._linger_bytes or 0) - len(data)
+        if self._linger_bytes < 0:
+            self.flow.pause_reading()
 
     def _close_now(self) -> None:
         if self._raw is not None:
@@ -267,16 +240,3 @@ class EdgeProtocol(HttpToolsProtocol):
             self._write_deadline.cancel()
             self._write_deadline = None
         super().resume_writing()
-
-
-def _answer(status: int, told: Mapping[str, Any]) -> bytes:
-    body = json.dumps(dict(told)).encode()
-    head = (
-        b"content-type: application/json",
-        b"content-length: %d" % len(body),
-        b"x-request-id: " + uuid.uuid4().hex.encode(),
-        b"access-control-allow-origin: *",
-        *((b"retry-after: 5",) if status == HTTPStatus.SERVICE_UNAVAILABLE else ()),
-        b"connection: close",
-    )
-    return STATUS_LINE[status] + b"\r\n".join([*head, b"", body])

@@ -1,0 +1,1 @@
+"""An HTTP listener's edge: what uvicorn lacks between the socket and the application."""
