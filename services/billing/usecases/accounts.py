@@ -97,7 +97,7 @@ async def revoke_key(billing: Billing, workspace_id: str, key_id: str) -> None:
         if not is_id(key_id) or await accounts.find_key(session, workspace_id, key_id) is None:
             raise domain.ApiKeyNotFound
         now = await accounts.read_clock(session, billing.clock)
-        if await accounts.revoke_key(session, key_id, now):
+        if await accounts.revoke_key(session, workspace_id, key_id, now):
             event = KeyRevoked(api_key_id=key_id, workspace_id=workspace_id)
             await publish_later(session, outbox, event_subject("billing", KeyRevoked), event)
         fault.point("billing.revoke_key.before_commit")
