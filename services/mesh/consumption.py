@@ -28,6 +28,8 @@ _ACK_SECONDS = 5.0
 _ACK_TRIES = 3
 _FIRST_DELAY_SECONDS = 1.0
 _LAST_DELAY_SECONDS = 60.0
+# A dependency that is away comes back without the message's doing, and the message is to be among the first to notice.
+_AWAY_DELAY_SECONDS = 8.0
 _REPAIR_SECONDS = 2.0
 _PAUSED_SECONDS = 1.0
 
@@ -247,7 +249,7 @@ class Consumption:
         )
         if self._spec.max_tries is not None and deliveries >= self._spec.max_tries and not _is_passing(error):
             return await self._dead_letter(message, f"{type(error).__name__}: {error}")
-        return await self._delay(message, "retried")
+        return await self._delay(message, "retried", _AWAY_DELAY_SECONDS if _is_passing(error) else _LAST_DELAY_SECONDS)
 
     async def _dead_letter(self, message: Msg, reason: str) -> str:
         try:
@@ -257,9 +259,9 @@ class Consumption:
             return await self._delay(message, "retried")
         return "dead"
 
-    async def _delay(self, message: Msg, outcome: str) -> str:
+    async def _delay(self, message: Msg, outcome: str, longest_seconds: float = _LAST_DELAY_SECONDS) -> str:
         fault.point("consumer.message.before_return")
-        await message.nak(delay=delay_seconds(message.metadata.num_delivered))
+        await message.nak(delay=delay_seconds(message.metadata.num_delivered, longest_seconds))
         return outcome
 
 
@@ -268,7 +270,7 @@ def _is_passing(error: Exception) -> bool:
     return isinstance(error, Unavailable | OSError | TimeoutError) or getattr(getattr(error, "code", None), "name", "") == "UNAVAILABLE"
 
 
-def delay_seconds(deliveries: int) -> float:
-    """The wait before the next delivery: doubles from 1 s to 60 s, with jitter."""
-    longest: float = min(_FIRST_DELAY_SECONDS * 2 ** min(deliveries - 1, 10), _LAST_DELAY_SECONDS)
+def delay_seconds(deliveries: int, longest_seconds: float = _LAST_DELAY_SECONDS) -> float:
+    """The wait before the next delivery: doubles from 1 s to the longest, with jitter."""
+    longest: float = min(_FIRST_DELAY_SECONDS * 2 ** min(deliveries - 1, 10), longest_seconds)
     return longest * random.uniform(0.5, 1.0)  # noqa: S311

@@ -17,7 +17,7 @@ from services.mesh.database_failures import translated, unavailable
 from services.mesh.engines import Engines, make_engines, parse_url
 from services.mesh.errors import ServiceUnavailable
 from services.mesh.group_commit import GroupCommit
-from services.mesh.sqlite_file import prepare_file
+from services.mesh.sqlite_file import has_room, prepare_file
 
 T = TypeVar("T")
 
@@ -31,12 +31,13 @@ _POSTGRES_GROUPS = 2
 class Database:
     """Transactions of one service; use `open_database`."""
 
-    def __init__(self, engines: Engines, dialect: DialectName, schema: str) -> None:
+    def __init__(self, engines: Engines, dialect: DialectName, schema: str, file: Path | None = None) -> None:
         self.dialect = dialect
         self.schema = schema
         self.group_loops = 1 if dialect == "sqlite" else _POSTGRES_GROUPS
         self.groups = GroupCommit(self._writing)
         self._engines = engines
+        self._file = file
         # SQLite has one writer; asyncio's semaphore serves its waiters in the order they came.
         self._writers = asyncio.Semaphore(1 if dialect == "sqlite" else 1024)
 
@@ -81,12 +82,14 @@ class Database:
         return result
 
     async def check(self) -> None:
-        """Raises ServiceUnavailable unless a query is answered within two seconds."""
+        """Raises ServiceUnavailable unless a query is answered within two seconds and a SQLite file has room to grow."""
         try:
             async with asyncio.timeout(_CHECK_SECONDS), self.reading() as session:
                 await (await session.connection()).execute(text("SELECT 1"))
         except TimeoutError as error:
             raise unavailable("rolled_back") from error
+        if self._file is not None and not has_room(self._file):
+            raise ServiceUnavailable("The disk of the database is full.")
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncConnection]:
@@ -118,10 +121,11 @@ async def open_database(url: str, *, schema: str) -> AsyncIterator[Database]:
     """
     parsed = parse_url(url)
     dialect: DialectName = "postgresql" if parsed.get_backend_name() == "postgresql" else "sqlite"
-    if dialect == "sqlite":
-        await asyncio.to_thread(prepare_file, Path(str(parsed.database)))
+    file = Path(str(parsed.database)) if dialect == "sqlite" else None
+    if file is not None:
+        await asyncio.to_thread(prepare_file, file)
     engines = make_engines(parsed, schema)
-    database = Database(engines, dialect, schema)
+    database = Database(engines, dialect, schema, file)
     try:
         async with asyncio.TaskGroup() as tasks:
             for number in range(database.group_loops):

@@ -1,11 +1,13 @@
 """What a SQLite file must be before a service trusts it: on a local disk, and whole after a crash."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 # SQLite's WAL needs shared memory and locks that these do not keep. Source: sqlite.org/wal.html, "Disadvantages".
 _NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "glusterfs", "lustre", "fuse.sshfs", "fuse.glusterfs"})
+_FREE_BYTES_NEEDED = 4 * 1024 * 1024
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -21,6 +23,11 @@ def prepare_file(path: Path, mounts: Path = _MOUNTS) -> None:
         raise UnfitFile(f"{path} is on {filesystem}, where SQLite loses data: use a local disk or Postgres")
     if _was_left_open(path):
         _check(path)
+
+
+def has_room(path: Path) -> bool:
+    """Whether the disk of a database has room for what a busy minute writes; without it reads go on and writes fail."""
+    return shutil.disk_usage(path.parent).free >= _FREE_BYTES_NEEDED
 
 
 def filesystem_of(folder: Path, mounts: Path = _MOUNTS) -> str:

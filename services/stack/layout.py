@@ -40,9 +40,15 @@ class Ports:
     """Where each part listens."""
 
     nats: int
+    nats_health: int
     storage_data: int
     triton_metrics: int
     services: Mapping[str, int]
+
+    @property
+    def nats_health_url(self) -> str:
+        """Where nats-server tells whether it and its store are well."""
+        return f"http://{HOST}:{self.nats_health}/healthz"
 
     def address(self, service: str) -> str:
         """host:port of a service's gRPC, or of the gateway's HTTP."""
@@ -53,9 +59,9 @@ def choose_ports(gateway_port: int) -> Ports:
     """Free ports for everything; the gateway's is the given one unless 0. Raises OSError when that is taken."""
     with ExitStack() as stack:
         gateway = _hold(stack, gateway_port) if gateway_port else hold_free_port(stack)
-        nats, storage_data, triton_metrics = (hold_free_port(stack) for _ in range(3))
+        nats, nats_health, storage_data, triton_metrics = (hold_free_port(stack) for _ in range(4))
         services = {service: gateway if service == "gateway" else hold_free_port(stack) for service in SERVICES}
-    return Ports(nats, storage_data, triton_metrics, services)
+    return Ports(nats, nats_health, storage_data, triton_metrics, services)
 
 
 def hold_free_port(stack: ExitStack) -> int:

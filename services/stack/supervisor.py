@@ -20,6 +20,7 @@ from services.mesh.nats_config import write_config
 from services.stack.children import Child, ChildSpec
 from services.stack.data_directory import DataDirectory, FirstWorkspace, write_private
 from services.stack.echo import ShowLine, echo
+from services.stack.event_store import keep_writable
 from services.stack.first_workspace import ensure_first_workspace
 from services.stack.last_words import last_words
 from services.stack.layout import HOST, Ports, choose_ports, nats_child, service_children
@@ -84,6 +85,7 @@ async def open_mesh(
                 if show_line is not None:
                     lifecycle.spawn(echo(name, child.log_file, show_line, lifecycle.stopping), f"echo {name}")
                 lifecycle.spawn(child.keep_running(lifecycle.stopping), f"child {name}")
+            lifecycle.spawn(keep_writable(children["nats"], ports.nats_health_url, data.events, lifecycle.stopping), "event store")
             try:
                 yield await _ready(data, ports, children, triton, lifecycle, progress)
             finally:
@@ -95,7 +97,7 @@ def _make_children(
     data: DataDirectory, ports: Ports, overrides: Mapping[str, str], lock: int, triton: EmbeddedTriton | None
 ) -> Mapping[str, Child]:
     config = data.root / "nats.conf"
-    write_config(config, ports.nats, data.events)
+    write_config(config, ports.nats, data.events, health_port=ports.nats_health)
     specs: list[ChildSpec] = [nats_child(config)]
     if triton is not None:
         server = triton.server(ports.triton_metrics)

@@ -8,6 +8,7 @@ import nats
 import pytest
 from nats.js.api import RetentionPolicy
 
+from services.mesh import consumption
 from services.mesh.bus import MAX_PAYLOAD_BYTES, Bus, open_bus
 from services.mesh.consumption import delay_seconds
 from services.mesh.deliveries import Delivery, Pending, Reject
@@ -125,6 +126,22 @@ async def test_a_failed_message_comes_again_after_a_delay(bus: Bus) -> None:
 def test_the_delay_grows_to_a_minute() -> None:
     assert all(0.5 <= delay_seconds(1) <= 1.0 for _ in range(100))
     assert all(30.0 <= delay_seconds(deliveries) <= 60.0 for deliveries in range(7, 200))
+
+
+async def test_a_message_whose_dependency_was_away_for_long_is_tried_within_seconds(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumption, "_FIRST_DELAY_SECONDS", 60.0)
+    monkeypatch.setattr(consumption, "_AWAY_DELAY_SECONDS", 0.2)
+    times: list[float] = []
+
+    async def handle(delivery: Delivery) -> None:
+        times.append(time.monotonic())
+        if delivery.deliveries == 1:
+            raise ServiceUnavailable
+
+    await publish(bus, "a")
+    async with consuming(bus, EVENTS_CONSUMER, handle):
+        await until(lambda: len(times) == 2)
+    assert times[1] - times[0] < 20.0
 
 
 async def test_a_rejected_message_is_buried_with_its_reason_and_the_next_is_handled(bus: Bus, nats: NatsServer) -> None:

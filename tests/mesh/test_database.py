@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from sqlalchemy import bindparam, func, insert, text, update
@@ -10,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Field, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.mesh import sqlite_file
 from services.mesh.columns import UtcDateTime, now_utc_sql, table_of, table_registry
 from services.mesh.database import Database, open_database, retried
 from services.mesh.errors import ServiceUnavailable
@@ -263,6 +265,14 @@ async def test_check_tells_a_database_that_is_away(database: Database, postgres_
     async with open_database(postgres_url.replace("/postgres?", "/nowhere?"), schema="public") as away:
         with pytest.raises(ServiceUnavailable):
             await away.check()
+
+
+async def test_check_tells_a_disk_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_database(f"sqlite+aiosqlite:///{tmp_path / 'steno.db'}", schema="public") as database:
+        await database.check()
+        monkeypatch.setattr(sqlite_file, "_FREE_BYTES_NEEDED", 2**62)
+        with pytest.raises(ServiceUnavailable):
+            await database.check()
 
 
 async def test_retried_repeats_what_was_rolled_back() -> None:
