@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from faults.client import Client, Reply
 from faults.history import Recorder
 from faults.sounds import Sounds
+from services.mesh.ids import new_id
 from tests.e2e.mesh import Mesh
 
 _FOLLOW_SECONDS = 120.0
@@ -48,7 +49,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Load:
-    """A kind of load. pause_seconds: between two jobs of one client. follow: a client waits for the end of its job before the next."""
+    """A kind of load. pause_seconds: between two jobs of one client. look_seconds: between two looks at a job until it ends."""
 
     mesh: Mesh
     recorder: Recorder
@@ -57,14 +58,14 @@ class Load:
     clients: int = 4
     mix: Mix = field(default_factory=Mix)
     pause_seconds: float = 0.1
-    follow: bool = True
+    look_seconds: float = 0.5
 
     @contextmanager
     def running(self) -> Iterator[Tally]:
         """Within, the clients are at work; afterwards none has a call in flight."""
-        over, tally = threading.Event(), Tally()
+        over, tally, occasion = threading.Event(), Tally(), new_id()
         with ThreadPoolExecutor(self.clients, "client") as pool:
-            working = [pool.submit(self._work, f"client-{number}", tally, over) for number in range(self.clients)]
+            working = [pool.submit(self._work, f"client-{number}", occasion, tally, over) for number in range(self.clients)]
             try:
                 yield tally
             finally:
@@ -72,12 +73,12 @@ class Load:
         for client in working:
             client.result()
 
-    def _work(self, name: str, tally: Tally, over: threading.Event) -> None:
+    def _work(self, name: str, occasion: str, tally: Tally, over: threading.Event) -> None:
         chance, client = random.Random(f"{self.seed} {name}"), Client(name, self.mesh, self.recorder, over)
         try:
             number = 0
             while not client.pause(self.pause_seconds):
-                self._one_job(client, chance, f"{name}:{number}", tally)
+                self._one_job(client, chance, f"{name}:{occasion}:{number}", tally)
                 number += 1
         finally:
             client.close()
@@ -97,7 +98,7 @@ class Load:
             order()
         if draws["cancelled"]:
             client.delete(job_id)
-        if self.follow and client.follow(job_id, _FOLLOW_SECONDS) == "done":
+        if client.follow(job_id, _FOLLOW_SECONDS, self.look_seconds) == "done":
             tally.add(ended=1)
             client.result(job_id)
             if draws["removed"]:

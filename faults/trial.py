@@ -41,9 +41,10 @@ class Trial:
     recorder: Recorder
     sounds: Sounds
 
-    def load(self, clients: int = 4, mix: Mix | None = None, **more: object) -> Load:
+    def load(self, clients: int = 4, mix: Mix | None = None, pause_seconds: float = 0.1, look_seconds: float = 0.5) -> Load:
         """Clients of this mesh, whose choices come from the seed."""
-        return Load(self.world.mesh, self.recorder, self.sounds, self.options.seed, clients, mix or Mix(), **more)  # type: ignore[arg-type]
+        seed = self.options.seed
+        return Load(self.world.mesh, self.recorder, self.sounds, seed, clients, mix or Mix(), pause_seconds, look_seconds)
 
 
 @dataclass(frozen=True)

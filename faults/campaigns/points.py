@@ -15,13 +15,15 @@ import httpx2
 
 from faults.campaign import Figure, Options
 from faults.load import Mix
+from faults.meshes import open_world
 from faults.points import crash_points
+from faults.sounds import make_sounds
 from faults.tour.deeds import Tour, deed_for
 from faults.trial import Trial, conclude, open_trial
 from services.mesh import fault
 from services.mesh.errors import MeshError
 from tests.billing.stripe_player import SECRET_KEY, WEBHOOK_SECRET, StripePlayer, stripe_player
-from tests.e2e.mesh import ROOT, wait_for
+from tests.e2e.mesh import ROOT, MeshEnded, wait_for
 from tests.e2e.web import running_web
 from tests.oidc import OidcIssuer, running_issuer
 
@@ -32,8 +34,9 @@ _LANES = 3
 _REACH_SECONDS = 60.0
 _RECOVERY_SECONDS = 60.0
 _TRIES = 3
-# They are passed before a mesh is ready for anything else.
+# They are passed before a mesh is ready for anything else; the supervisor's own only where its next start finds the same databases.
 _AT_START = ("migration.", "stack.")
+_AT_START_OF = {"sqlite": _AT_START, "postgresql": ("migration.",)}
 _OF_STORE = {"sqlite": "storage.object.", "postgresql": "storage.blob."}
 _NEEDS_DIRECTORY = ("storage.sweep.",)
 # A visitor whose deed a dying service breaks off comes again.
@@ -83,9 +86,10 @@ class Sweep:
 
 def run(options: Options) -> Sequence[Figure]:
     """Several visitors, each arming one point at a time and doing what leads past it until a process has died there."""
-    points = _chosen(options)
+    points, at_start = _chosen(options), _chosen_at_start(options)
     times = options.amount(1, LONG)
     began = time.monotonic()
+    starts = Counter(point for number, point in enumerate(at_start * times) if _visit_start(options, number, point))
     with _open_tours(options) as (trial, make_tour):
         sweep = Sweep([point for _ in range(times) for point in points])
         over = threading.Event()
@@ -97,13 +101,14 @@ def run(options: Options) -> Sequence[Figure]:
             over.set()
         stopped = time.monotonic()
         verdict = conclude(trial, stopped)
-    never = sorted(set(points) - set(sweep.fired))
+    points, fired = [*points, *at_start], sweep.fired + starts
+    never = sorted(set(points) - set(fired))
     if never:
         print(f"   never fired: {', '.join(never)}", flush=True)
     return [
         Figure("crash points in the product", len({point.name for point in crash_points()})),
         Figure("crash points visited", len(points), at_least=1),
-        Figure("processes that died at them", sum(sweep.fired.values()), at_least=times * len(points)),
+        Figure("processes that died at them", fired.total(), at_least=times * len(points)),
         Figure("crash points that never fired", len(never), at_most=0),
         Figure("minutes", round((stopped - began) / 60, 1)),
         *verdict.figures(),
@@ -118,9 +123,32 @@ def _chosen(options: Options) -> Sequence[str]:
     return names if options.long or options.count is not None else names[: max(1, len(names) // _SHORT_SHARE)]
 
 
+def _chosen_at_start(options: Options) -> list[str]:
+    """The points of the first start, which the short form leaves out."""
+    chosen = options.long or options.count is not None
+    return sorted({point.name for point in crash_points() if point.name.startswith(_AT_START_OF[options.database])}) if chosen else []
+
+
+def _visit_start(options: Options, number: int, point: str) -> bool:
+    """Whether a process of a new mesh died at the point; a job is done by the mesh that came up in spite of it."""
+    folder, points = options.folder / f"start-{number}", options.folder / f"points-at-start-{number}"
+    points.mkdir()
+    (points / point).write_text("exit")
+    for _ in range(_TRIES):
+        # Where the supervisor itself dies, somebody starts it again.
+        with suppress(MeshEnded), open_world(options.database, folder, {fault.VARIABLE: str(points)}) as world:
+            world.mesh.transcribed(make_sounds(options.folder / "sounds").silence)
+            return not (points / point).exists()
+    return False
+
+
 def _visit_all(tour: Tour, sweep: Sweep) -> None:
     while (point := sweep.next()) is not None:
-        sweep.note(point, _visit(tour, point))
+        began = time.monotonic()
+        fired = _visit(tour, point)
+        sweep.note(point, fired)
+        with (tour.trial.folder / "visits.log").open("a") as log:
+            log.write(f"{time.time():.3f} {point} {'fired' if fired else 'missed'} after {time.monotonic() - began:.1f} s\n")
     tour.client.close()
 
 

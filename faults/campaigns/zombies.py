@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from faults.campaign import Figure, Options
+from faults.load import Mix
 from faults.rows import jobs_at_work, taken_over
 from faults.snapshot import Row
 from faults.trial import Trial, conclude, open_trial
@@ -31,6 +32,9 @@ _POINTS = (
     "inference.result.after_artefact",
     "inference.work.after_decode",
 )
+_CLIENTS = 20
+# Most recordings are silent: a stopped worker holds as many jobs, and the other is not kept from its leases by speech.
+_MIX = Mix(silent=0.8, cancelled=0.05)
 _SETTINGS = {"STENO_INFERENCE_JOB_SLOTS": "8", "STENO_JOBS_LEASE_SECONDS": str(_LEASE_SECONDS)}
 _REFUSED = "its lease is lost"
 
@@ -42,7 +46,7 @@ def run(options: Options) -> Sequence[Figure]:
     folder.mkdir(parents=True)
     chance, zombies, stops = random.Random(options.seed), 0, 0
     with open_trial(options, {**_SETTINGS, fault.VARIABLE: str(folder)}) as trial, _second_worker(trial) as log:
-        with trial.load(clients=20).running():
+        with trial.load(clients=_CLIENTS, mix=_MIX, look_seconds=2.0).running():
             while zombies < count:
                 zombies += _stop_one(trial, folder, chance.choice(_POINTS))
                 stops += 1

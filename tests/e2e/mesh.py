@@ -22,6 +22,10 @@ READY_SECONDS = 120.0
 T = TypeVar("T")
 
 
+class MeshEnded(AssertionError):
+    """`steno up` ended before it was ready."""
+
+
 def wait_for(ask: Callable[[], T | None], seconds: float, what: str, every: float = 0.05) -> T:
     """The first answer that is neither None nor False. Fails with what was waited for."""
     until = time.monotonic() + seconds
@@ -157,5 +161,5 @@ def running_mesh(
 
 def _died(process: subprocess.Popen[bytes], folder: Path) -> bool:
     if process.poll() is not None:
-        raise AssertionError(f"steno up ended with {process.returncode}:\n{(folder / 'up.log').read_text()[-4000:]}")
+        raise MeshEnded(f"steno up ended with {process.returncode}:\n{(folder / 'up.log').read_text()[-4000:]}")
     return False
