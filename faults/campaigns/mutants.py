@@ -15,7 +15,7 @@ from faults.mutants.trial import Verdict, try_controls, try_mutant
 
 SHORT = ("no fence on results", "failure is charged")
 # A trial waits more than it computes.
-_AT_ONCE = 2
+_AT_ONCE = 3
 _TOLD_CHARACTERS = 200
 
 

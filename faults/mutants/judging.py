@@ -13,7 +13,7 @@ from faults.mutants.stage import Stage
 from faults.snapshot import pending, read_snapshot
 from tests.e2e.mesh import Mesh
 
-REST_SECONDS = 30.0
+REST_SECONDS = 25.0
 _PAUSE_SECONDS = 0.2
 
 

@@ -19,6 +19,8 @@ from faults.mutants.stage import Stage, Unplayable, open_stage
 from faults.mutants.tree import grow
 from services.mesh.errors import MeshError
 
+# What no setting shortens: a message in a dead consumer's hands comes again after seconds, not half a minute.
+_HURRY = Edit("services/mesh/streams.py", "ack_wait_seconds: float = 30.0", "ack_wait_seconds: float = 3.0")
 _TROUBLE = (Unplayable, MeshError, httpx2.HTTPError, OSError)
 
 
@@ -61,7 +63,7 @@ def _try(folder: Path, name: str, edits: Sequence[Edit], scenarios: Sequence[Sce
 
 async def _play(folder: Path, name: str, edits: Sequence[Edit], scenarios: Sequence[Scenario], verdicts: list[Verdict]) -> None:
     """One verdict for each scenario; after the first that is not good the stage is not fit for others."""
-    first, tree = scenarios[0], await asyncio.to_thread(grow, folder / "tree", name, edits)
+    first, tree = scenarios[0], await asyncio.to_thread(grow, folder / "tree", name, [_HURRY, *edits])
     for file, content in first.files.items():
         (folder / file).write_text(content(), encoding="utf-8")
     settings = {key: value.format(folder=folder) for key, value in first.settings.items()}

@@ -6,8 +6,8 @@ from faults.mutants.player import blob_of, playing
 from faults.mutants.promises import Promise, expect, within
 from faults.mutants.stage import Stage
 
-_GONE_SECONDS = 30.0
-_GIVEN_UP_SECONDS = 45.0
+_GONE_SECONDS = 20.0
+_GIVEN_UP_SECONDS = 40.0
 
 
 async def overtaken(stage: Stage) -> None:
