@@ -19,6 +19,7 @@ from services.billing.usecases.authentication import KeyUses, authenticate
 from services.billing.usecases.batches import Batches, open_batches
 from services.billing.usecases.billing import Billing
 from services.billing.usecases.start import check_plans
+from services.billing.usecases.verification import Verifier
 from services.mesh.bus import open_bus
 from services.mesh.columns import now_utc_sql
 from services.mesh.database import open_database
@@ -88,5 +89,6 @@ async def app(settings: BillingSettings, lifecycle: Lifecycle) -> AsyncIterator[
 
 def _spawn_workers(billing: Billing, uses: KeyUses, settings: BillingSettings, lifecycle: Lifecycle) -> None:
     stopping, interval = lifecycle.stopping, settings.verify_interval_seconds
-    lifecycle.spawn(workers.keep_checking_ledger(billing, interval, stopping), "billing-verifier")
+    verifier = Verifier(billing, max(1.0, settings.verify_history_seconds / interval))
+    lifecycle.spawn(workers.keep_checking_ledger(verifier, interval, stopping), "billing-verifier")
     lifecycle.spawn(workers.keep_storing_uses(billing, uses, stopping), "billing-key-uses")

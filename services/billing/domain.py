@@ -152,6 +152,14 @@ class Totals:
             self.credits_posted + other.credits_posted,
         )
 
+    def __sub__(self, other: "Totals") -> "Totals":
+        return Totals(
+            self.debits_pending - other.debits_pending,
+            self.debits_posted - other.debits_posted,
+            self.credits_pending - other.credits_pending,
+            self.credits_posted - other.credits_posted,
+        )
+
 
 @dataclass(frozen=True)
 class Funds:

@@ -31,7 +31,10 @@ class BillingSettings(ServiceSettings, DatabaseSettings, BusSettings):
         None, description="File with the signing secret of Stripe's webhook, or several, one a line; needed to sell by it."
     )
     stripe_url: str = Field("", description="Base URL of Stripe's API; unset means Stripe's own.")
-    verify_interval_seconds: float = Field(60.0, gt=0, le=86_400, description="Seconds between two checks of the whole ledger.")
+    verify_interval_seconds: float = Field(60.0, gt=0, le=86_400, description="Seconds between two checks of every account.")
+    verify_history_seconds: float = Field(
+        3600.0, gt=0, le=2_592_000, description="Seconds in which the checks have read all transfers again, those of long ago too."
+    )
 
     @model_validator(mode="after")
     def _stripe_has_its_secrets(self) -> Self:

@@ -6,7 +6,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.billing.domain import CheckoutState
 from services.billing.store import tables
-from services.billing.store.verification import Findings
+from services.billing.usecases.verification import Findings
 from steno.billing.v1.api_key_pb2 import ApiKey
 from steno.billing.v1.billing_service_pb2 import VerifyLedgerResponse
 from steno.billing.v1.ledger_pb2 import Hold, Transfer

@@ -120,6 +120,7 @@ class Hold(Base, table=True):
         CheckConstraint("amount_ms > 0 AND settled_ms >= 0", name="amounts"),
         CheckConstraint("state = 'SETTLED' OR settled_ms = 0", name="only_settled_is_charged"),
         Index("ix_hold_open", "create_time", "job_id", sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)),
+        Index("ix_hold_open_workspace_id", "workspace_id", sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)),
         Index("ix_hold_workspace_id_upload_period", "workspace_id", "upload_period"),
     )
 
