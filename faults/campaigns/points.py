@@ -52,6 +52,7 @@ max_upload_mebibytes = 10
 max_duration_minutes = 10
 rate_class = "standard"
 """
+_PLANS = {"nothing": 0, "minute": 1, "minutes": 5}
 _SETTINGS = {
     "STENO_JOBS_UPLOAD_SECONDS": "15",
     "STENO_JOBS_TIDY_INTERVAL_SECONDS": "2",
@@ -188,7 +189,7 @@ def _files(folder: Path, issuer: OidcIssuer, stripe: StripePlayer) -> dict[str, 
     """Settings that are files: plans with little credit, whom to trust, and the payment provider's secrets."""
     usual = (ROOT / "services" / "billing" / "plans.toml").read_text()
     contents = {
-        "STENO_BILLING_PLANS_FILE": usual + _PLAN.format(name="minute", minutes=1) + _PLAN.format(name="minutes", minutes=5),
+        "STENO_BILLING_PLANS_FILE": usual + "".join(_PLAN.format(name=name, minutes=minutes) for name, minutes in _PLANS.items()),
         "STENO_GATEWAY_OIDC_ISSUERS_FILE": f'[[issuer]]\nissuer = "{issuer.url}"\naudiences = ["steno"]\nallow_plain_http = true\n',
         "STENO_BILLING_STRIPE_SECRET_KEY_FILE": SECRET_KEY,
         "STENO_BILLING_STRIPE_WEBHOOK_SECRET_FILE": WEBHOOK_SECRET,

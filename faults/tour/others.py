@@ -8,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from faults.tour.visitor import FOLLOW_SECONDS, Visitor, long_silence
 from services.mesh.channel import Channel
 from services.mesh.identity import Caller, CallerKind, calling_as
+from services.mesh.ids import new_id
 from steno.billing.v1.accounts_service_pb2 import AssignPlanRequest, CreateApiKeyRequest, CreateWorkspaceRequest
 from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceAsyncStub
 from steno.billing.v1.billing_service_pb2 import GetBalanceRequest, GrantCreditRequest, ReleaseRequest, ReserveRequest
@@ -68,8 +69,13 @@ class Others(Visitor):
             http.post("/api/v1/transcribe", files={"file": ("long.wav", file)})
 
     def next_month(self) -> None:
-        """A balance that is asked for in a month that has just begun."""
-        workspace_id = self.workspace()
+        """A balance that is asked for in a month that has just begun; of a plan that grants nothing, since this month's grant is made."""
+
+        async def make(channel: Channel) -> str:
+            request = CreateWorkspaceRequest(name=self.new_key(), plan="nothing")
+            return str((await AccountsServiceAsyncStub(channel).CreateWorkspace(request)).workspace.id)
+
+        workspace_id = self.operate("billing", make)
         self.change("billing", "workspace", "period = '2020-01'", workspace_id)
         caller = Caller(CallerKind.OPERATOR, "operator", workspace_id, "workspace")
         self.operate("billing", lambda channel: BillingServiceAsyncStub(channel).GetBalance(GetBalanceRequest()), caller=caller)
@@ -84,7 +90,7 @@ class Others(Visitor):
 
     def renewed(self) -> None:
         """A hold that is renewed, and given back."""
-        ttl, hold_id = Duration(seconds=5), str(uuid.uuid4())
+        ttl, hold_id = Duration(seconds=5), new_id()
 
         async def renew(channel: Channel) -> None:
             billing = BillingServiceAsyncStub(channel)
@@ -94,21 +100,20 @@ class Others(Visitor):
 
         self.operate("billing", renew, "inference")
 
-    def transcribed(self, language: str = "") -> None:
+    def transcribed(self, seconds: float = FOLLOW_SECONDS) -> None:
         """Speech to text without a job."""
         row = self.done_job()
 
         async def listen(channel: Channel) -> None:
-            request = TranscribeRequest(media_id=row["media_id"], config=TranscriptionConfig(language=language))
-            stub = InferenceServiceAsyncStub(channel)
-            async for _ in stub.Transcribe(request, timeout=FOLLOW_SECONDS):
+            request = TranscribeRequest(media_id=row["media_id"], config=TranscriptionConfig())
+            async for _ in InferenceServiceAsyncStub(channel).Transcribe(request, timeout=seconds):
                 continue
 
         self.operate("inference", listen, "gateway")
 
     def transcribed_in_vain(self) -> None:
-        """The same in a language that no model knows."""
-        self.transcribed("fr")
+        """The same for a caller who soon loses patience."""
+        self.transcribed(self.patience.uniform(0.2, 1.5))
 
     def repeated(self) -> None:
         """The same request of the OpenAI contract again, once its key may make another job."""

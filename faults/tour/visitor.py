@@ -1,6 +1,7 @@
 """Who does deeds, and how."""
 
 import asyncio
+import random
 import sqlite3
 import threading
 import time
@@ -43,6 +44,7 @@ class Visitor:
     over: threading.Event
     client: Client = field(init=False)
     number: int = 0
+    patience: random.Random = field(default_factory=lambda: random.Random(1))
 
     def __post_init__(self) -> None:
         self.client = Client(self.name, self.trial.world.mesh, self.trial.recorder, self.over)
