@@ -9,12 +9,12 @@ from pathlib import Path
 from faults.campaign import Figure, Options
 from faults.corpora.media.bench import Bench, grown
 from faults.corpora.media.canaries import Canaries, open_canaries
-from faults.corpora.media.case import Specimen
+from faults.corpora.media.case import Specimen, load
 from faults.corpora.media.uploads import through_mesh
-from faults.corpora.media.write import load
 from services.media.sandbox import open_sandbox
 
-READERS = 4
+# Most of a reading is waiting for a process to start and to end.
+READERS = 12
 WARM_UP = 40
 SHORT_MUTANTS, LONG_MUTANTS = 100, 5_000
 SHORT_EVERY_PERCENT, LONG_EVERY_PERCENT = 25, 1

@@ -19,6 +19,7 @@ from services.media.errors import MediaError
 from services.media.sandbox import Sandbox
 
 MEGABYTE = 1_000_000
+TOLD_EVERY = 500
 MAX_CHILD_MB, MAX_GROWTH_MB = 512, 16
 # An Ogg page, or what an encoder pads: how far a probe may be above what decodes.
 PROBE_TOLERANCE_MS = 1_500
@@ -38,6 +39,7 @@ class Bench:
     reader_faults: list[str] = field(default_factory=list)
     deaths: Counter[str] = field(default_factory=Counter)
     mutants: Counter[str] = field(default_factory=Counter)
+    readings: int = 0
 
     async def read_corpus(self, specimens: Iterable[Specimen], readers: int) -> None:
         """All files, a few at a time."""
@@ -69,6 +71,9 @@ class Bench:
 
     async def read(self, name: str, descriptor: int) -> Examined | None:
         """Probe and decode; None when something broke outside of the sandbox."""
+        self.readings += 1
+        if self.readings % TOLD_EVERY == 0:
+            print(f"   {self.readings} files read", flush=True)
         try:
             found = await examine(self.sandbox, descriptor, self.folder)
         except (MediaError, AssertionError) as error:

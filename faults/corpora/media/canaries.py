@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from faults.corpora.media.lures import Bait
+from faults.corpora.media.case import Bait
 from faults.corpora.media.wav_lies import Head
 
 IN_ACCESS, IN_OPEN = 0x1, 0x20

@@ -1,10 +1,13 @@
 """One hostile file and what must become of it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+MANIFEST = "manifest.json"
 
 
 class Outcome(StrEnum):
@@ -43,6 +46,27 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """The speech, its length, and its bytes in each form; `mp4_video` has pictures beside it."""
+
+    duration_ms: int
+    forms: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Bait:
+    """What the lures point at: a port on which TCP and UDP are listened to, and a real WAV."""
+
+    port: int
+    sibling: Path
+
+    @property
+    def address(self) -> str:
+        """A URL of the listener."""
+        return f"http://127.0.0.1:{self.port}/segment.ts"
+
+
+@dataclass(frozen=True)
 class Specimen:
     """A case whose bytes lie in a file."""
 
@@ -67,3 +91,8 @@ class Specimen:
     def from_json(cls, row: Mapping[str, Any]) -> "Specimen":
         """The row back."""
         return cls(**{**row, "path": Path(row["path"]), "expected": tuple(Outcome(name) for name in row["expected"])})
+
+
+def load(folder: Path) -> list[Specimen]:
+    """The corpus that `faults.corpora.media.write` has written to the folder."""
+    return [Specimen.from_json(row) for row in json.loads((folder / MANIFEST).read_text())]

@@ -3,8 +3,7 @@
 import struct
 from collections.abc import Iterator
 
-from faults.corpora.media.case import DONE, HEARD, REFUSED, Case
-from faults.corpora.media.forms import Sources
+from faults.corpora.media.case import DONE, HEARD, REFUSED, Case, Sources
 from faults.corpora.media.matroska import Track, element, integer, matroska
 from faults.corpora.media.strangers import SUBTITLES, id3, png, syncsafe, with_chunk
 

@@ -1,11 +1,13 @@
 """Four seconds of speech in every accepted container, whole: what the corpus cuts, bends and hides things in."""
 
+import io
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 
+from faults.corpora.media.case import Sources
 from tools.speech.audio import Samples, add_audio_stream, encode_audio, read_audio
 from tools.speech.forms import write_form
 
@@ -45,20 +47,13 @@ FORMS = {
 }
 
 
-@dataclass(frozen=True)
-class Sources:
-    """The speech, its length, and its bytes in each form; `mp4_video` has pictures beside it."""
-
-    duration_ms: int
-    forms: dict[str, bytes]
-
-
 def make_sources() -> Sources:
     """Encode the speech; the same libav writes the same bytes."""
     samples = read_audio(SPEECH)
     with tempfile.TemporaryDirectory() as folder:
         forms = {name: encode(samples, form, Path(folder) / f"{name}{form.suffix}") for name, form in FORMS.items()}
         forms["mp4_video"] = write_form(SPEECH, Path(folder) / "video.mp4").read_bytes()
+        forms["mp4_pictures"] = without_sound(forms["mp4_video"])
     return Sources(len(samples) * 1000 // SAMPLE_RATE_HZ, forms)
 
 
@@ -70,3 +65,16 @@ def encode(samples: Samples, form: Form, path: Path) -> bytes:
         stream = add_audio_stream(container, form.codec, len(channels), form.bit_rate, form.rate_hz)
         encode_audio(container, stream, channels)
     return path.read_bytes()
+
+
+def without_sound(mp4: bytes) -> bytes:
+    """Only the pictures of the MP4."""
+    buffer = io.BytesIO()
+    with av.open(io.BytesIO(mp4), "r") as source, av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as target:
+        pictures = source.streams.video[0]
+        copied = target.add_stream_from_template(pictures)
+        for packet in source.demux(pictures):
+            if packet.size:
+                packet.stream = copied
+                target.mux(packet)
+    return buffer.getvalue()

@@ -3,8 +3,7 @@
 import struct
 from collections.abc import Iterator
 
-from faults.corpora.media.case import BROKEN, DONE, HEARD, REFUSED, TRUNCATED, Case
-from faults.corpora.media.forms import Sources
+from faults.corpora.media.case import BROKEN, DONE, HEARD, REFUSED, TRUNCATED, Case, Sources
 from faults.corpora.media.matroska import Track, matroska
 from faults.corpora.media.pages import with_checksums, with_granules
 from faults.corpora.media.strangers import id3

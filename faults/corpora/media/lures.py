@@ -2,27 +2,11 @@
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
-from faults.corpora.media.case import HEARD, REFUSED, Case
-from faults.corpora.media.forms import Sources
+from faults.corpora.media.case import HEARD, REFUSED, Bait, Case, Sources
 from faults.corpora.media.strangers import id3
 
 PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:10\n{}#EXTINF:10,\n{}\n#EXT-X-ENDLIST\n"
-
-
-@dataclass(frozen=True)
-class Bait:
-    """What the lures point at: a port on which TCP and UDP are listened to, and a real WAV."""
-
-    port: int
-    sibling: Path
-
-    @property
-    def address(self) -> str:
-        """A URL of the listener."""
-        return f"http://127.0.0.1:{self.port}/segment.ts"
 
 
 def cases(sources: Sources, bait: Bait) -> Iterator[Case]:

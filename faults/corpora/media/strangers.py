@@ -7,10 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 
-import av
-
-from faults.corpora.media.case import DONE, EMPTY, HEARD, REFUSED, UNSUPPORTED, Case
-from faults.corpora.media.forms import Sources
+from faults.corpora.media.case import DONE, EMPTY, HEARD, REFUSED, UNSUPPORTED, Case, Sources
 
 LETTER = b"This is a letter, not a recording.\n" * 100
 HTML = b"<!DOCTYPE html><html><body><script>alert(1)</script></body></html>\n" * 40
@@ -27,7 +24,7 @@ def cases(sources: Sources) -> Iterator[Case]:
     yield from strangers()
     yield from misnamed(sources)
     yield from polyglots(sources)
-    yield Case("video-only.mp4", without_sound(sources.forms["mp4_video"]), REFUSED)
+    yield Case("video-only.mp4", sources.forms["mp4_pictures"], REFUSED)
 
 
 def nearly_nothing() -> Iterator[Case]:
@@ -162,16 +159,3 @@ def with_free_box(mp4: bytes, data: bytes) -> bytes:
 def flac_with_padding(flac: bytes, data: bytes) -> bytes:
     """The FLAC with a block of padding that is not blank, after STREAMINFO."""
     return flac[:42] + b"\x01" + len(data).to_bytes(3, "big") + data + flac[42:]
-
-
-def without_sound(mp4: bytes) -> bytes:
-    """Only the pictures of the MP4."""
-    buffer = io.BytesIO()
-    with av.open(io.BytesIO(mp4), "r") as source, av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as target:
-        pictures = source.streams.video[0]
-        copied = target.add_stream_from_template(pictures)
-        for packet in source.demux(pictures):
-            if packet.size:
-                packet.stream = copied
-                target.mux(packet)
-    return buffer.getvalue()

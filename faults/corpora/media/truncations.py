@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import av
 
-from faults.corpora.media.case import HEARD, REFUSED, TRUNCATED, Case, Outcome
-from faults.corpora.media.forms import Sources
+from faults.corpora.media.case import HEARD, REFUSED, TRUNCATED, Case, Outcome, Sources
 
 USABLE_MS = 1_000
 # How far the end of the last whole packet may lie from what decodes: an Ogg page holds a second, others a frame or two.

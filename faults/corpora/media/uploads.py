@@ -33,7 +33,9 @@ ANSWERS = {
 def through_mesh(folder: Path, seed: int, specimens: Sequence[Specimen]) -> list[Figure]:
     """Start a mesh, send it the sample, poison a job."""
     chosen = sample(specimens, seed)
-    with running_mesh(folder / "mesh", {"STENO_JOBS_RETRY_DELAY_SECONDS": "0.2"}) as mesh:
+    home = folder / "mesh"
+    home.mkdir()
+    with running_mesh(home, {"STENO_JOBS_RETRY_DELAY_SECONDS": "0.2"}) as mesh:
         send(mesh, "warm.flac", (SAMPLES / "clips" / "hello.flac").read_bytes())
         before = {name: (mesh.child_pid(name), resident_mb(mesh, name)) for name in (*HELD_BY, "inference")}
         strange = [what for specimen in chosen if (what := unexpected(mesh, specimen))]

@@ -4,8 +4,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from faults.corpora.media.case import BROKEN, DONE, HEARD, REFUSED, TRUNCATED, UNSUPPORTED, Case, Outcome
-from faults.corpora.media.forms import Sources
+from faults.corpora.media.case import BROKEN, DONE, HEARD, REFUSED, TRUNCATED, UNSUPPORTED, Case, Outcome, Sources
 
 RATE_HZ = 16_000
 BODY = bytes(range(0, 256, 2)) * 750

@@ -9,11 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from faults.corpora.media import bombs, crowds, lies, lures, strangers, truncations, wav_lies
-from faults.corpora.media.case import Case, Specimen
-from faults.corpora.media.forms import Sources, make_sources
-from faults.corpora.media.lures import Bait
-
-MANIFEST = "manifest.json"
+from faults.corpora.media.case import MANIFEST, Bait, Case, Sources, Specimen
+from faults.corpora.media.forms import make_sources
 
 
 def all_cases(sources: Sources, every_percent: int, slow: bool, bait: Bait) -> Iterator[tuple[str, Case]]:
@@ -47,11 +44,6 @@ def store(folder: Path, number: int, kind: str, case: Case) -> Specimen:
     path = folder / f"{number:04}"
     path.write_bytes(case.data)
     return Specimen(kind, case.name, path, case.expected, case.duration_ms, case.tolerance_ms, case.filename, case.slow)
-
-
-def load(folder: Path) -> list[Specimen]:
-    """What was written to the folder."""
-    return [Specimen.from_json(row) for row in json.loads((folder / MANIFEST).read_text())]
 
 
 if __name__ == "__main__":
