@@ -7,7 +7,7 @@ from faults.campaign import Figure, Options
 from faults.injector import BELOW, SERVICES, Injector, injecting, schedule
 from faults.trial import conclude, open_trial
 
-SHORT, LONG = 30, 1000
+SHORT, LONG = 15, 1000
 _MEAN_GAP_SECONDS = 0.6
 _SECONDS_PER_FAULT = 6.0
 

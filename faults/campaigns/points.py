@@ -28,7 +28,7 @@ from tests.e2e.web import running_web
 from tests.oidc import OidcIssuer, running_issuer
 
 # The short form visits one in so many points, other ones with every seed.
-_SHORT_SHARE = 16
+_SHORT_SHARE = 28
 LONG = 20
 _LANES = 3
 _REACH_SECONDS = 60.0

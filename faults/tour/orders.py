@@ -3,6 +3,7 @@
 from typing import TypeVar
 
 from faults.tour.visitor import FOLLOW_SECONDS, Visitor, words
+from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.jobs_service_pb2 import CancelJobRequest, CreateJobRequest
 from steno.jobs.v1.jobs_service_pb2_grpc import JobsServiceAsyncStub
 
@@ -66,7 +67,7 @@ class Orders(Visitor):
     def taken_media(self) -> None:
         """A second job of media that has one."""
         row = self.done_job()
-        request = CreateJobRequest(media_id=row["media_id"], idempotency_key=self.new_key())
+        request = CreateJobRequest(media_id=row["media_id"], source=Job.SOURCE_UPLOAD, idempotency_key=self.new_key())
         call = self.trial.recorder.asking(self.name, "refused_submit", key=request.idempotency_key)
         self.trial.recorder.lost(call, "asked inside of the mesh")
         self.operate("jobs", lambda channel: JobsServiceAsyncStub(channel).CreateJob(request), "gateway")

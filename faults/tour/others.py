@@ -22,6 +22,8 @@ _THREE_HOURS = 3 * 3600
 _DONE = 3
 T = TypeVar("T")
 
+_JOB_SECONDS = 60.0
+
 
 class Others(Visitor):
     """Whatever is no submit of the first workspace."""
@@ -120,7 +122,7 @@ class Others(Visitor):
         key = self._rich_key()
         for _ in range(2):
             with self.http({"Authorization": f"Bearer {key}"}) as http, self.trial.sounds.silence.open("rb") as file:
-                http.post("/v1/audio/transcriptions", files={"file": ("a.wav", file)}, data={"model": "whisper-1"})
+                http.post("/v1/audio/transcriptions", files={"file": ("a.wav", file)}, data={"model": "whisper-1"}, timeout=_JOB_SECONDS)
             self.client.pause(1.5)
 
     def _rich_key(self) -> str:
