@@ -37,7 +37,7 @@ class Orders(Visitor):
 
     def removed(self) -> None:
         """A job that is done, and then deleted."""
-        self.client.delete(self.speech())
+        self.client.delete(self.silence())
 
     def fetched(self) -> None:
         """Media at a URL."""
