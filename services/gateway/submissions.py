@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import random
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
@@ -21,15 +22,22 @@ from services.gateway.requests import content_length
 from services.gateway.settings import GatewaySettings
 from services.gateway.uploads import HashSink, Upload, UploadLimits, open_upload, receive_form, too_large
 from services.mesh import fault
+from services.mesh.channel import check_health
 from services.mesh.identity import CallerKind
 from services.mesh.status import RemoteError, is_remote
+from services.mesh.turns import Turns
 from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
 from steno.jobs.v1.jobs_service_pb2 import CreateJobRequest, CreateJobResponse, FindJobRequest, FindJobResponse
 from steno.storage.v1.media_pb2 import Media
 
-_CREATE_SECONDS = 10.0
+# In all, and for one try: a client is answered within fifteen seconds, whatever hangs.
+_CREATE_SECONDS = 11.0
+_TRY_SECONDS = 4.0
+_LAST_TRY_SECONDS = 1.0
 _CREATE_TRIES = 3
+_HEALTH_SECONDS = 3.0
 _RETRY_SECONDS = 0.3
+_TURN_SECONDS = 5.0
 _LARGE_FIELDS_BYTES = 256 * 1024**2
 # After these nobody knows whether the job exists; the same idempotency key asks again without making a second one.
 _UNKNOWN_OUTCOMES = frozenset(
@@ -71,6 +79,7 @@ class Submissions:
     slots: Slots
     proxies: TrustedProxies
     field_memory: FieldMemory = field(default_factory=lambda: FieldMemory(_LARGE_FIELDS_BYTES))
+    turns: Turns = field(default_factory=Turns)
 
     def precheck(self, request: Request, form_limits: FormLimits = PLAIN_FORM) -> None:
         """Refuse by the announced length alone, whoever asks. Raises Refusal."""
@@ -81,12 +90,15 @@ class Submissions:
     async def submit(self, request: Request, client: Client, read_order: ReadOrder, key: str = "") -> CreateJobResponse:
         """The job of the form's file; the client's idempotency key, if any, finds an earlier one. Raises Refusal and RemoteError."""
         form, limits = self._form(request, client)
+        name = repr((client.caller.owner, client.caller.key_id, key_or_new(key)))
         with self.slots.taken(self._address(request, client)):
-            earlier = await self._find(key) if key else None
-            if earlier is not None:
-                await _check_same(request, form, limits, earlier, read_order)
-                return CreateJobResponse(job=earlier.job, replayed=True, claim_token=earlier.claim_token)
-            return await self._create(request, form, limits, read_order, as_read, lambda order, media: (key_or_new(key), 0))
+            # Of several at once the first stores its file; the others then find its job and store nothing.
+            async with self.turns.patiently(name, _TURN_SECONDS):
+                earlier = await self._find(key) if key else None
+                if earlier is None:
+                    return await self._create(request, form, limits, read_order, as_read, lambda order, media: (key_or_new(key), 0))
+            await _check_same(request, form, limits, earlier, read_order)
+            return CreateJobResponse(job=earlier.job, replayed=True, claim_token=earlier.claim_token)
 
     async def submit_again(
         self,
@@ -121,15 +133,19 @@ class Submissions:
 
     async def create_job(self, request: CreateJobRequest) -> CreateJobResponse:
         """Create, asking again while nobody knows the outcome; the request carries an idempotency key. Raises RemoteError."""
+        until = time.monotonic() + _CREATE_SECONDS
         for attempt in range(1, _CREATE_TRIES):
             try:
-                return await self.peers.jobs.CreateJob(request, timeout=_CREATE_SECONDS)
+                return await self.peers.jobs.CreateJob(request, timeout=_TRY_SECONDS)
             except RemoteError as error:
                 if error.code not in _UNKNOWN_OUTCOMES:
                     raise
             fault.point("gateway.create.before_retry")
             await asyncio.sleep(_RETRY_SECONDS * 2**attempt * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
-        return await self.peers.jobs.CreateJob(request, timeout=_CREATE_SECONDS)
+        return await self.peers.jobs.CreateJob(request, timeout=max(_LAST_TRY_SECONDS, until - time.monotonic()))
+
+    async def _storage_answers(self) -> bool:
+        return await check_health(self.peers.channels["storage"], _HEALTH_SECONDS)
 
     def _form(self, request: Request, client: Client, form_limits: FormLimits = PLAIN_FORM) -> tuple[FormReader, UploadLimits]:
         form = FormReader(read_boundary(request.headers.getlist("content-type")), form_limits, self.field_memory)
@@ -161,7 +177,7 @@ class Submissions:
         complete: CompleteOrder,
         key_of: Callable[[Order, Media], tuple[str, int]],
     ) -> CreateJobResponse:
-        async with open_upload(self.peers.storage, limits) as upload:
+        async with open_upload(self.peers.storage, limits, self._storage_answers) as upload:
             await receive_form(
                 request.stream(), form, upload, max_size_bytes=limits.max_size_bytes, before_file=lambda: _check_fields(form, read_order)
             )

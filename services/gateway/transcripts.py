@@ -11,6 +11,9 @@ from steno.jobs.v1.transcript_pb2 import Transcript
 from steno.storage.v1.storage_service_pb2 import SignArtefactUrlRequest
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
 
+# Within which the next bytes have to come: a client waits fifteen seconds at most for a storage that hangs.
+_SILENCE_SECONDS = 8.0
+
 
 class Transcripts:
     """Reads the stored transcript of a job. An artefact never changes, so what was read stays right."""
@@ -38,7 +41,7 @@ class Transcripts:
     async def _fetch(self, url: str) -> bytes:
         document = bytearray()
         try:
-            async with self._http.stream("GET", url, headers={"accept-encoding": "identity"}) as answer:
+            async with self._http.stream("GET", url, headers={"accept-encoding": "identity"}, timeout=_SILENCE_SECONDS) as answer:
                 if answer.status_code != httpx2.codes.OK:
                     raise Refusal(Reason.BACKEND_ERROR)
                 async for chunk in answer.aiter_raw():

@@ -9,14 +9,21 @@ from typing import Protocol
 from services.gateway.data_plane import SignedPut
 from services.gateway.domain import Reason, Refusal
 from services.gateway.multipart import FileStart, FormReader
+from services.gateway.vigil import Check, while_alive
 from services.mesh import fault, semconv
 from services.mesh.errors import MeshError
 from services.mesh.telemetry import get_logger
 from steno.storage.v1.media_pb2 import Media
-from steno.storage.v1.storage_service_pb2 import AbortUploadRequest, BeginUploadRequest, CommitUploadRequest, DeleteMediaRequest
+from steno.storage.v1.storage_service_pb2 import (
+    AbortUploadRequest,
+    BeginUploadRequest,
+    CommitUploadRequest,
+    CommitUploadResponse,
+    DeleteMediaRequest,
+)
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
 
-_FORGET_SECONDS = 5.0
+_FORGET_SECONDS = 3.0
 _logger = get_logger("gateway.uploads")
 
 
@@ -62,8 +69,9 @@ class HashSink:
 class Upload:
     """New media in storage. Unless it is kept, closing it leaves nothing behind."""
 
-    def __init__(self, storage: StorageServiceAsyncStub, limits: UploadLimits) -> None:
+    def __init__(self, storage: StorageServiceAsyncStub, limits: UploadLimits, alive: Check) -> None:
         self._storage = storage
+        self._alive = alive
         self._limits = limits
         self._media_id = ""
         self._put: SignedPut | None = None
@@ -91,14 +99,17 @@ class Upload:
         """The complete, probed media. Raises Refusal or RemoteError."""
         if self._put is None:
             raise Refusal(Reason.NO_FILE)
-        await self._put.finish(self._limits.commit_timeout_seconds)
+        await while_alive(self._put.finish(self._limits.commit_timeout_seconds), self._alive)
         fault.point("gateway.upload.after_put")
         semconv.HTTP_UPLOAD_BYTES.inc(self._size_bytes)
         request = CommitUploadRequest(media_id=self._media_id, max_duration_ms=self._limits.max_duration_ms)
-        answer = await self._storage.CommitUpload(request, timeout=self._limits.commit_timeout_seconds)
+        answer = await while_alive(self._commit(request), self._alive)
         self._committed = True
         fault.point("gateway.upload.after_commit")
         return answer.media
+
+    async def _commit(self, request: CommitUploadRequest) -> CommitUploadResponse:
+        return await self._storage.CommitUpload(request, timeout=self._limits.commit_timeout_seconds)
 
     def keep(self, kept: bool) -> None:
         """Say whether a job has taken the media over, or may have."""
@@ -124,9 +135,9 @@ class Upload:
 
 
 @asynccontextmanager
-async def open_upload(storage: StorageServiceAsyncStub, limits: UploadLimits) -> AsyncIterator[Upload]:
-    """An upload that leaves nothing behind unless kept."""
-    upload = Upload(storage, limits)
+async def open_upload(storage: StorageServiceAsyncStub, limits: UploadLimits, alive: Check) -> AsyncIterator[Upload]:
+    """An upload that leaves nothing behind unless kept. alive: whether storage answers."""
+    upload = Upload(storage, limits, alive)
     try:
         yield upload
     finally:
