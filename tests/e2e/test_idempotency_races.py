@@ -1,8 +1,6 @@
 """Two hundred submits at once: of one key they make one job, against credit for fifty they make fifty."""
 
 import asyncio
-import signal
-import wave
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,25 +11,15 @@ import httpx2
 import pytest
 
 from faults.meshes import distributed_environment, s3_server
+from faults.races import no_worker, write_clip, write_plans
 from tests.e2e.ledger import read_ledger
-from tests.e2e.mesh import ROOT, Mesh, running_mesh, wait_for
+from tests.e2e.mesh import Mesh, running_mesh, wait_for
 from tests.e2e.web import Web, running_web
 from tests.servers import new_postgres_database, postgres_server
 
 SUBMITS = 200
 CREDIT_FOR = 50
 CLIP_MS = 1200
-MINUTE = """
-[plans.minute]
-tier = "paid"
-tier_level = 2
-included_minutes = 1
-overage_minutes = 0
-retention_days = 1
-max_upload_mebibytes = 1
-max_duration_minutes = 1
-rate_class = "standard"
-"""
 pytestmark = pytest.mark.timeout(300)
 Send = Callable[[httpx2.AsyncClient], Awaitable[httpx2.Response]]
 
@@ -58,10 +46,10 @@ def minute_mesh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 @contextmanager
 def _minute_mesh(folder: Path, backends: Mapping[str, str]) -> Iterator[Mesh]:
-    plans = (ROOT / "services" / "billing" / "plans.toml").read_text().replace('default = "unlimited"', 'default = "minute"')
-    (folder / "plans.toml").write_text(plans + MINUTE)
+    plans = write_plans(folder / "plans.toml", "minute", 1)
+    plans.write_text(plans.read_text().replace('default = "unlimited"', 'default = "minute"'))
     environment = {
-        "STENO_BILLING_PLANS_FILE": str(folder / "plans.toml"),
+        "STENO_BILLING_PLANS_FILE": str(plans),
         "STENO_STORAGE_EGRESS_ALLOWED_NETWORKS": "127.0.0.0/8",
         "STENO_JOBS_EGRESS_ALLOWED_NETWORKS": "127.0.0.0/8",
     }
@@ -72,23 +60,7 @@ def _minute_mesh(folder: Path, backends: Mapping[str, str]) -> Iterator[Mesh]:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """1.2 s of silence."""
-    path = tmp_path_factory.mktemp("clip") / "clip.wav"
-    with wave.open(str(path), "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(8000)
-        sound.writeframes(bytes(2 * 8000 * CLIP_MS // 1000))
-    return path
-
-
-@contextmanager
-def no_worker(mesh: Mesh) -> Iterator[None]:
-    """Within, no job goes on, so that every hold stays."""
-    mesh.kill("inference", signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        mesh.kill("inference", signal.SIGCONT)
+    return write_clip(tmp_path_factory.mktemp("clip") / "clip.wav", CLIP_MS)
 
 
 def at_once(mesh: Mesh, send: Send) -> list[httpx2.Response]:
