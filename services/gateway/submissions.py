@@ -37,7 +37,7 @@ _LAST_TRY_SECONDS = 1.0
 _CREATE_TRIES = 3
 _HEALTH_SECONDS = 3.0
 _RETRY_SECONDS = 0.3
-_TURN_SECONDS = 5.0
+_TURN_SECONDS = 3.0
 _LARGE_FIELDS_BYTES = 256 * 1024**2
 # After these nobody knows whether the job exists; the same idempotency key asks again without making a second one.
 _UNKNOWN_OUTCOMES = frozenset(

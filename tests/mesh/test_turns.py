@@ -30,3 +30,24 @@ async def test_nothing_is_kept_of_a_name_that_nobody_asks_for() -> None:
     lock = ref(turns.of("a"))
     gc.collect()
     assert lock() is None
+
+
+async def test_patience_ends_before_the_turn_does() -> None:
+    turns, order, over = Turns(), list[str](), asyncio.Event()
+
+    async def enter(name: str, seconds: float) -> None:
+        async with turns.patiently("a", seconds):
+            order.append(name)
+            await over.wait()
+
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(10):
+        tasks.create_task(enter("first", 5))
+        patient = tasks.create_task(enter("patient", 5))
+        impatient = tasks.create_task(enter("impatient", 0.01))
+        while len(order) < 2:
+            await asyncio.sleep(0)
+        assert order == ["first", "impatient"]
+        over.set()
+        await asyncio.gather(patient, impatient)
+    assert order == ["first", "impatient", "patient"]
+    assert not turns.of("a").locked()
