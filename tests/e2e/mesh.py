@@ -18,7 +18,7 @@ import psutil
 STENO = Path(sys.executable).parent / "steno"
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "samples"
-READY_SECONDS = 120.0
+READY_SECONDS = 300.0
 T = TypeVar("T")
 
 
