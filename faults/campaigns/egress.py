@@ -14,6 +14,7 @@ from faults.corpora.egress import INNOCENT_NAMES, blocked_urls, every_url, inval
 from faults.doors.canary import Canary, running_canary
 from faults.doors.fetching import Rebinding, Tried, try_channels
 from faults.doors.named_mesh import NamedMesh, public_web, running_named_mesh
+from services.mesh.egress.limits import FetchLimits
 from tests.e2e.mesh import wait_for
 from tests.mesh.egress_world import open_world
 from tests.oidc import new_key
@@ -23,6 +24,8 @@ LEAST_VECTORS = 150
 _MOST_ISSUERS = 99
 _UNFIT_FOR_TOML = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _IN_HAND = 64
+# A busy machine must not look like a server that does not answer.
+_PATIENT = FetchLimits(resolve_seconds=60.0, connect_seconds=120.0, idle_seconds=120.0, window_seconds=120.0, floor_seconds=0.0)
 
 
 @dataclass
@@ -58,7 +61,7 @@ async def _alone(options: Options, chance: random.Random) -> Sequence[Figure]:
 
 
 async def _in_a_world(options: Options, chance: random.Random) -> Sequence[Figure]:
-    async with open_world() as world:
+    async with open_world(_PATIENT) as world:
         tried = await try_channels(world, chance)
         rebinding = Rebinding(world, chance)
         rounds = options.amount(200, 10_000)
