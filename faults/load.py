@@ -13,7 +13,7 @@ from faults.sounds import Sounds
 from services.mesh.ids import new_id
 from tests.e2e.mesh import Mesh
 
-_FOLLOW_SECONDS = 120.0
+_FOLLOW_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
