@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from services.jobs.store.pending import Owner
 from services.jobs.usecases.dispatch import WORK_CLASS, dispatch_round, recall_all, recall_lost
@@ -15,6 +15,7 @@ from services.jobs.usecases.sweep import sweep_leases
 from services.mesh.bus import Bus
 from services.mesh.errors import MeshError
 from services.mesh.outbox import OutboxRelay
+from services.mesh.steady_clock import SteadyClock
 from services.mesh.streams import WORK, work_consumer
 from services.mesh.telemetry import get_logger
 
@@ -79,10 +80,12 @@ class AudioExpirer:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
+        # SQLite asks this process's own clock: only a clock that does not follow its steps can tell that it was set wrong.
+        self._clock = SteadyClock()
 
     async def turn(self) -> None:
         """What is due now. Raises MeshError when the database does not answer."""
-        while await expire_audio(self._resources, datetime.now(UTC)) >= self._resources.policy.batch_size:
+        while await expire_audio(self._resources, self._clock.now()) >= self._resources.policy.batch_size:
             pass
 
 

@@ -15,7 +15,7 @@ async def expire_audio(resources: Resources, machine_now: datetime) -> int:
     """Orders the removal of audio whose time is over, by the database's clock, and frees the idempotency keys whose time is over.
 
     Answers how many went of whichever were more: less than a batch means that no more are due.
-    machine_now: what this machine's clock says. Where the two differ by much one of them is wrong, and nothing is removed.
+    machine_now: the time of a clock that no step moves. Where the two differ by much one of them is wrong, and nothing is removed.
     """
     async with resources.database.reading() as session:
         difference = machine_now - await read_now(session)

@@ -1,0 +1,89 @@
+"""Clocks of single services stepped by an hour and a day: no audio goes early, no work is taken over early, nothing is charged twice."""
+
+import random
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from importlib.resources import files
+
+from faults.campaign import Figure, Options
+from faults.checker.evidence import DONE
+from faults.clocks import SECONDS_TO_NOTICE, Clocks, make_clocks
+from faults.history import recording
+from faults.load import Mix
+from faults.meshes import HURRIED, WITH_DATABASE, Stores, World, distributed_environment, embedded_stores, s3_server
+from faults.snapshot import read_table
+from faults.sounds import make_sounds
+from faults.trial import Trial, conclude
+from faults.wires import rewired
+from tests.e2e.mesh import running_mesh, wait_for
+from tests.servers import new_postgres_database, postgres_server
+
+SERVICES = ("jobs", "billing", "storage", "inference", "gateway")
+_STEPS = (timedelta(days=1), timedelta(hours=1), -timedelta(hours=1), -timedelta(days=1))
+_SHORT = (("jobs", _STEPS[0]), ("jobs", _STEPS[3]))
+_WRONG_SECONDS = 6.0
+_RIGHT_SECONDS = 3.0
+_JOBS_BEFORE = 2
+_PATIENCE_SECONDS = 240.0
+# Longer than a busy machine keeps a worker from renewing: what is taken over all the same was taken over for its clock.
+_LEASE_SECONDS = "60"
+
+
+def run(options: Options) -> Sequence[Figure]:
+    """Step one clock after the other under load, put each right again, then the verdict. Skipped without libfaketime."""
+    cases = [(service, step) for service in SERVICES for step in _STEPS] if options.long else list(_SHORT)
+    random.Random(options.seed).shuffle(cases)
+    clocks = make_clocks(options.folder / "clocks", SERVICES)
+    with _trial(options, clocks) as trial:
+        with trial.load(clients=2, mix=Mix(removed=0.0, cancelled=0.0)).running() as tally:
+            wait_for(lambda: tally.ended >= _JOBS_BEFORE, _PATIENCE_SECONDS, "jobs whose audio is kept")
+            for service, step in cases:
+                _step(clocks, service, step)
+        verdict = conclude(trial, time.monotonic())
+        figures = [*_early(trial), *verdict.figures()]
+    return [Figure("clock steps", len(cases), at_least=1), *figures]
+
+
+def _step(clocks: Clocks, service: str, by: timedelta) -> None:
+    """Wrong for a while, then right again."""
+    clocks.set(service, by)
+    time.sleep(SECONDS_TO_NOTICE + _WRONG_SECONDS)
+    clocks.set(service, timedelta(0))
+    time.sleep(SECONDS_TO_NOTICE + _RIGHT_SECONDS)
+
+
+def _early(trial: Trial) -> Iterator[Figure]:
+    """Jobs that are done, whose audio is to be kept for a day, and that one worker did from its beginning to its end."""
+    media = {row["id"]: row["state"] for row in read_table(trial.world.stores, "storage", "media")}
+    done = [row for row in read_table(trial.world.stores, "jobs", "job") if row["state"] == DONE and row["delete_time"] is None]
+    gone = [row for row in done if row["removal_time"] is None or media.get(row["media_id"]) != "ready"]
+    yield Figure("jobs with audio to keep", len(done), at_least=1)
+    yield Figure("audio removed early", len(gone), at_most=0)
+    taken = sum(row["attempt"] > 1 for row in done)
+    # SQLite has no clock but that of jobs itself, and a fence where a second opinion is missing.
+    yield Figure("work taken over early", taken, at_most=0 if trial.options.database == "postgresql" else None)
+
+
+@contextmanager
+def _trial(options: Options, clocks: Clocks) -> Iterator[Trial]:
+    """A mesh whose services have clocks of their own, and whose plans keep audio for a day."""
+    folder = options.folder / "trial"
+    folder.mkdir(parents=True)
+    plans = files("services.billing").joinpath("plans.toml").read_text(encoding="utf-8")
+    (folder / "plans.toml").write_text(re.sub(r"(?m)^retention_days = [0-9]+$", "retention_days = 1", plans))
+    tuned = {"STENO_BILLING_PLANS_FILE": str(folder / "plans.toml"), "STENO_JOBS_LEASE_SECONDS": _LEASE_SECONDS}
+    with ExitStack() as stack:
+        environment: dict[str, str] = {**HURRIED, **tuned}
+        stores = embedded_stores(folder / "data")
+        if options.database == "postgresql":
+            url = new_postgres_database(stack.enter_context(postgres_server()))
+            s3_url = stack.enter_context(s3_server())
+            environment |= distributed_environment(url, s3_url)
+            stores = Stores(dict.fromkeys(WITH_DATABASE, url), s3_url)
+        prefix = [*rewired({}), "--python", str(clocks.interpreter)]
+        mesh = stack.enter_context(running_mesh(folder, environment, prefix=prefix))
+        recorder = stack.enter_context(recording(folder / "history.jsonl"))
+        yield Trial(options, folder, World(mesh, stores), recorder, make_sounds(options.folder / "sounds"))
