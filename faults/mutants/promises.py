@@ -31,7 +31,8 @@ class Promise(StrEnum):
     HIDDEN = "I-26"
     STOPS = "orderly end on SIGTERM"
     BURIED = "dead letters"
-    ACCEPTED = "orders at one moment"
+    ACCEPTED = "an order in good standing is accepted"
+    SIMULTANEOUS = "changes at one moment"
 
 
 class Broken(AssertionError):

@@ -56,8 +56,8 @@ GATEWAY_COMPARISON = Mechanism(
         )
     ],
 )
-# One transfer may end a hold once: its own id and the id of the hold that it ends are unique, a hold is ended while it is open, and
-# no account has less than nothing pending.
+# A hold ends once: a transfer's own id and that of the hold which it ends are unique, by an index and by a trigger; the hold's row changes
+# only while it is open, by the statement and by a trigger; and no account has less than nothing pending.
 ENDING_CONSTRAINTS = Mechanism(
     "the constraints on the endings of holds",
     [
@@ -70,6 +70,16 @@ ENDING_CONSTRAINTS = Mechanism(
             "services/billing/migrations/versions/0001_ledger.py",
             '        *(sa.CheckConstraint(f"{name} >= 0", name=op.f(f"ck_account_{name}")) for name in totals),\n',
             "",
+        ),
+        Edit(
+            "services/billing/migrations/versions/0001_ledger.py",
+            "FROM transfer WHERE id = NEW.id OR pending_id = NEW.pending_id)",
+            "FROM transfer WHERE id = NEW.id)",
+        ),
+        Edit(
+            "services/billing/migrations/versions/0001_ledger.py",
+            "CREATE TRIGGER hold_ends_once BEFORE UPDATE ON hold WHEN OLD.state <> 'OPEN' BEGIN",
+            "CREATE TRIGGER hold_ends_once BEFORE UPDATE ON hold WHEN FALSE BEGIN",
         ),
         Edit(
             "services/billing/domain.py",

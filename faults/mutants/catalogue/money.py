@@ -70,7 +70,7 @@ MUTANTS = (
         "no transactions",
         "Every statement commits by itself.",
         [
-            Edit(_ENGINES, "        connection.exec_driver_sql(statement)\n", "        del statement\n"),
+            Edit(_ENGINES, 'begin="BEGIN IMMEDIATE", connections=1', 'begin="SELECT 1", connections=1'),
         ],
         HALF_WRITTEN,
         Promise.CONSERVED,

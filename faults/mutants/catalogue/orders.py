@@ -11,7 +11,7 @@ _STORE = "services/jobs/store/jobs.py"
 RACED = Scenario("one key raced", orders.key_raced)
 CRASHED = Scenario("crash after an order is stored", orders.key_crashed)
 REUSED = Scenario("one key for two orders", orders.key_reused)
-AT_ONCE = Scenario("many orders at once", orders.many_at_once)
+AT_ONCE = Scenario("many cancelled at once", orders.many_at_once)
 OTHERS = Scenario("read by others", orders.read_by_others)
 
 MUTANTS = (
@@ -59,7 +59,7 @@ MUTANTS = (
         "A transaction takes the write lock at its first write, after it has read.",
         [Edit("services/mesh/engines.py", 'begin="BEGIN IMMEDIATE", connections=8', 'begin="BEGIN", connections=8')],
         AT_ONCE,
-        Promise.ACCEPTED,
+        Promise.SIMULTANEOUS,
         without=[ONE_WRITER],
     ),
     Mutant(

@@ -1,21 +1,17 @@
 """Events between the services: crashes around every one of them, lost stores, messages that nobody can take."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
-import nats
-from nats.js import JetStreamContext
-from nats.js.errors import NotFoundError
+from nats.errors import Error as NatsError
 
 from faults.mutants.player import LIMIT_SECONDS, playing, quiet
 from faults.mutants.promises import Promise, within
+from faults.mutants.scenarios.bus import jetstream
 from faults.mutants.stage import Stage, reached
 from services.mesh.deliveries import EVENT_ID, MESSAGE_TYPE
 from services.mesh.streams import DEAD, WORK, event_subject
 from steno.inference.v1.inference_events_pb2 import TranscriptCompleted
-
-_SERVER_SECONDS = 5.0
 
 
 def crash_at(service: str, point: str) -> Callable[[Stage], Awaitable[None]]:
@@ -98,29 +94,19 @@ async def _lose_store(stage: Stage) -> None:
 
 async def unreadable(stage: Stage) -> None:
     """A message arrives that no version of the consumer can read."""
-    async with _jetstream(stage) as jetstream:
-        before = (await jetstream.stream_info(DEAD.name)).state.messages
+    async with jetstream(stage) as stream:
+        before = (await stream.stream_info(DEAD.name)).state.messages
         headers = {EVENT_ID: "unreadable", MESSAGE_TYPE: TranscriptCompleted.DESCRIPTOR.full_name}
-        await jetstream.publish(event_subject("inference", TranscriptCompleted), b"\xff\xff\xff", headers=headers)
+        await stream.publish(event_subject("inference", TranscriptCompleted), b"\xff\xff\xff", headers=headers)
 
         async def buried() -> bool:
-            return bool((await jetstream.stream_info(DEAD.name)).state.messages > before)
+            return bool((await stream.stream_info(DEAD.name)).state.messages > before)
 
         await within(LIMIT_SECONDS, buried, Promise.BURIED, "the message to be among the dead letters")
 
 
 async def _waiting_work(stage: Stage) -> bool:
-    with suppress(NotFoundError, TimeoutError, OSError, nats.errors.Error):
-        async with _jetstream(stage) as jetstream:
-            return bool((await jetstream.stream_info(WORK.name)).state.messages)
+    with suppress(NatsError, TimeoutError, OSError):
+        async with jetstream(stage) as stream:
+            return bool((await stream.stream_info(WORK.name)).state.messages)
     return False
-
-
-@asynccontextmanager
-async def _jetstream(stage: Stage) -> AsyncIterator[JetStreamContext]:
-    """JetStream without our own bus, which would make lost streams anew."""
-    client: Any = await nats.connect(stage.nats.url, connect_timeout=_SERVER_SECONDS, allow_reconnect=False)
-    try:
-        yield client.jetstream(timeout=_SERVER_SECONDS)
-    finally:
-        await client.close()

@@ -4,16 +4,18 @@ import asyncio
 import io
 import wave
 
-from faults.mutants.player import playing
+from faults.mutants.gateway import calling_for
+from faults.mutants.player import BILLABLE_MS, playing
 from faults.mutants.promises import Promise, expect
+from faults.mutants.scenarios.bus import consumed
 from faults.mutants.stage import Stage
+from services.billing.events import HOLDS
 from steno.jobs.v1.jobs_events_pb2 import JobSucceeded
 from tests.e2e.mesh import ROOT
 
 AFFORDABLE = 2
 _CLIP_SECONDS = 25
 _SUBMITS = 6
-_TAKEN_SECONDS = 1.5
 # A plan whose only credit is a minute: two clips.
 _MINUTE_PLAN = """
 [plans.minute]
@@ -57,11 +59,9 @@ async def told_twice(stage: Stage) -> None:
         await client.ended(job_id, "done")
         ended = "SELECT 1 FROM hold WHERE job_id = ? AND state <> 'OPEN'"
         await stage.reached_row("billing", ended, job_id)
-        stage.arm("billing", "billing.ending.before_effect", "sleep 0")
-        again = JobSucceeded(job_id=job_id, workspace_id=claim.job.workspace_id, billable_ms=1000)
+        again = JobSucceeded(job_id=job_id, workspace_id=claim.job.workspace_id, billable_ms=BILLABLE_MS)
         await worker.publish("jobs", again, f"again:{job_id}")
-        await stage.passed("billing", "billing.ending.before_effect")
-        await asyncio.sleep(_TAKEN_SECONDS)
+        await consumed(stage, HOLDS.name)
 
 
 async def hold_left_behind(stage: Stage) -> None:
@@ -88,10 +88,10 @@ async def _breaks_off(stage: Stage, service: str, point: str) -> None:
 
 async def billing_away(stage: Stage) -> None:
     """An order comes while billing is away."""
-    async with playing(stage) as (client, worker):
-        await client.delete(await client.submitted())
+    async with playing(stage) as (_, worker), calling_for(stage) as gateway:
+        media_id = await gateway.upload()
         stage.kill("billing")
-        call = await client.submit("billing away")
+        call = await gateway.order(media_id, "billing:away")
         await stage.start("billing")
         if call.job_id:
             await worker.finish(await worker.claimed(call.job_id))
@@ -101,7 +101,7 @@ async def overdrawn(stage: Stage) -> None:
     """More orders at once than there is credit for."""
     async with playing(stage) as (client, _):
         clip = _clip()
-        calls = await asyncio.gather(*(client.submit(f"order {number}", clip, "clip.wav") for number in range(_SUBMITS)))
+        calls = await asyncio.gather(*(client.submit(f"order:{number}", clip, "clip.wav") for number in range(_SUBMITS)))
         accepted = [call.job_id for call in calls if call.status == 202]
         for job_id in accepted:
             await client.delete(job_id)

@@ -1,12 +1,11 @@
 """Orders: one job for each key, whatever happens, and none seen by others."""
 
 import asyncio
-from collections.abc import Sequence
 
 import httpx2
 
-from faults.history import Call
-from faults.mutants.player import Client, playing
+from faults.mutants.gateway import calling_for
+from faults.mutants.player import playing
 from faults.mutants.promises import Promise, expect
 from faults.mutants.stage import Stage
 from services.mesh.channel import open_channel
@@ -21,10 +20,12 @@ _AT_ONCE = 12
 
 
 async def key_raced(stage: Stage) -> None:
-    """The same order with the same key, many times at once."""
-    async with playing(stage) as (client, _):
-        calls = await asyncio.gather(*(client.submit("raced") for _ in range(_AT_ONCE)))
-        await _cancel(client, calls)
+    """The same order with the same key, many times at once; each has stored its recording before."""
+    async with playing(stage) as (client, _), calling_for(stage) as gateway:
+        media_ids = [await gateway.upload() for _ in range(_AT_ONCE)]
+        await asyncio.gather(*(gateway.order(media_id, "raced") for media_id in media_ids))
+        for job_id in {call.job_id for call in stage.calls if call.key == "raced" and call.job_id}:
+            await client.delete(job_id)
 
 
 async def key_crashed(stage: Stage) -> None:
@@ -52,17 +53,13 @@ async def key_reused(stage: Stage) -> None:
 
 
 async def many_at_once(stage: Stage) -> None:
-    """Many orders at the same moment."""
-    async with playing(stage) as (client, _):
-        calls = await asyncio.gather(*(client.submit() for _ in range(_AT_ONCE)))
-        await _cancel(client, calls)
-        statuses = sorted(str(call.status) for call in calls)
-        expect(statuses == ["202"] * _AT_ONCE, Promise.ACCEPTED, f"{statuses}")
-
-
-async def _cancel(client: Client, calls: Sequence[Call]) -> None:
-    for job_id in {call.job_id for call in calls if call.job_id}:
-        await client.delete(job_id)
+    """Many jobs are cancelled at the same moment."""
+    async with playing(stage) as (client, _), calling_for(stage) as gateway:
+        job_ids = [await client.submitted() for _ in range(_AT_ONCE)]
+        refusals = [refusal for refusal in await asyncio.gather(*map(gateway.cancel, job_ids)) if refusal]
+        for job_id in job_ids:
+            await client.delete(job_id)
+        expect(not refusals, Promise.SIMULTANEOUS, f"{len(refusals)} of {_AT_ONCE} refused: {refusals[:1]}")
 
 
 async def read_by_others(stage: Stage) -> None:
