@@ -47,8 +47,8 @@ def _closed(closures: Sequence[Closure]) -> list[Figure]:
         late = sum(found > seconds for found in held)
         figures += [
             Figure(f"connections held in the {phase}", len(held), at_least=1),
-            Figure(f"of them open after {seconds:g} s", late, at_most=0),
-            Figure("the longest", max(held), unit="s"),
+            Figure(f"open in the {phase} after {seconds:g} s", late, at_most=0),
+            Figure(f"the longest in the {phase}", max(held), unit="s"),
         ]
     return figures
 

@@ -70,7 +70,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _config(app: ASGIApp, settings: GatewaySettings, body_of: EdgeBody) -> uvicorn.Config:
     connections = affordable_connections(settings.max_connections)
-    limits = EdgeLimits(settings.header_deadline_seconds, settings.body_deadline_seconds, connections)
+    limits = EdgeLimits(settings.header_deadline_seconds, settings.body_deadline_seconds, max_connections=connections)
     return uvicorn.Config(
         cast("Any", app),
         http=cast("Any", partial(EdgeProtocol, limits=limits, body_of=body_of, headers=_REFUSAL_HEADERS)),

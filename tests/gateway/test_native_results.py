@@ -72,6 +72,8 @@ async def test_playback_url_is_relayed_with_ranges_and_without_key(gateway: Runn
         assert whole.headers["x-content-type-options"] == "nosniff"
         part = await browser.get("/api" + body["url"], headers={"range": "bytes=0-3"})
         assert (part.status_code, part.content, part.headers["content-range"]) == (206, AUDIO[:4], f"bytes 0-3/{len(AUDIO)}")
+        odd = await browser.get("/api" + body["url"], headers=[(b"range", "bytes=٠-١".encode())])
+        assert (odd.status_code, odd.content) == (200, AUDIO)
         unknown = await browser.get("/api/v1/media/35f4be54-aa3e-4adc-85b7-b44f284d1fc3?expires=1&signature=a")
         assert_error(unknown, 404, "NOT_FOUND")
 

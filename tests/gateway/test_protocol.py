@@ -130,6 +130,20 @@ async def test_stranger_who_sends_on_is_not_read(gateway: Running) -> None:
     assert refused.read_bytes < 1_000_000
 
 
+async def test_answer_to_one_request_does_not_end_the_next_whose_body_still_comes(gateway: Running) -> None:
+    key = gateway.world.new_key().encode()
+    body = b'{"name": "n"}'
+    known = b"HTTP/1.1\r\nHost: a\r\nX-API-Key: " + key
+    post = b"POST /api/v1/auth/api-keys %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+    reader, writer = await gateway.connect()
+    writer.write(b"GET /api/v1/me %s\r\n\r\n" % known + post % (known, len(body)) + body[:4])
+    async with asyncio.timeout(60):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        writer.write(body[4:])
+        assert b"HTTP/1.1 201 " in await reader.read()
+    writer.close()
+
+
 async def test_flood_of_pipelined_requests_is_cut_off(gateway: Running) -> None:
     request = GET + b"X-API-Key: " + gateway.world.new_key().encode() + b"\r\n\r\n"
     raw = await gateway.exchange(request * 1000)

@@ -26,10 +26,14 @@ EdgeBody = Callable[[str, int, str, str], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class EdgeLimits:
-    """Deadlines on a client's sending, and how many clients may be connected."""
+    """Deadlines on a client's sending, and how many clients may be connected.
+
+    body_bytes_per_second: a body that comes slower than this until its deadline is refused.
+    """
 
     header_deadline_seconds: float = 9
     body_deadline_seconds: float = 30
+    body_bytes_per_second: int = 1024
     max_connections: int = 4000
 
 

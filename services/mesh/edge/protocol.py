@@ -23,7 +23,6 @@ from services.mesh.edge.limits import (
 )
 from services.mesh.edge.transport import LingeringTransport
 
-_MIN_BODY_BYTES_PER_SECOND = 1024
 _LINGER_SECONDS = 2.0
 _WRITE_STALL_SECONDS = 60.0
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]{1,255}")
@@ -139,8 +138,8 @@ class EdgeProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """The answer is out: a body that nobody read to its end leaves no connection for a next request."""
-        if self.body_unread:
+        """The answer is out: if nobody read its request to the end, there is no connection left for a next one."""
+        if self.body_unread and self.cycle.response_complete:
             self.transport.close()
         super().on_response_complete()
 
@@ -197,7 +196,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _check_body(self) -> None:
         """Twice per deadline, so that no client is slower than allowed for longer than that."""
-        least = _MIN_BODY_BYTES_PER_SECOND * self._limits.body_deadline_seconds / 2
+        least = self._limits.body_bytes_per_second * self._limits.body_deadline_seconds / 2
         asked_for = not (self.flow.read_paused or self.cycle.response_started or self.cycle.waiting_for_100_continue)
         if self._window_bytes < least and asked_for:
             self._refuse(408, "REQUEST_TIMEOUT", "The body of the request arrives too slowly.")

@@ -16,6 +16,9 @@ from services.storage.data_plane.app import DataPlane
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 512
 MAX_CONNECTIONS = 4000
+# Far more patient than the gateway, which passes bodies on as its clients send them.
+BODY_SECONDS = 60.0
+BODY_BYTES_PER_SECOND = 128
 STOP_SECONDS = 2.0
 
 
@@ -59,7 +62,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _config(app: DataPlane, grace_seconds: float) -> uvicorn.Config:
-    limits = EdgeLimits(max_connections=affordable_connections(MAX_CONNECTIONS))
+    connections = affordable_connections(MAX_CONNECTIONS)
+    limits = EdgeLimits(body_deadline_seconds=BODY_SECONDS, body_bytes_per_second=BODY_BYTES_PER_SECOND, max_connections=connections)
     return uvicorn.Config(
         app,
         http=cast("Any", partial(EdgeProtocol, limits=limits, body_of=_refusal_body)),
