@@ -12,6 +12,12 @@ def jobs_at_work(stores: Stores) -> Mapping[str, Row]:
     return {row["id"]: row for row in read_table(stores, "jobs", "job") if row["state"] == PROCESSING}
 
 
+def jobs_begun(stores: Stores) -> Mapping[str, Row]:
+    """Jobs that were taken at least once and have not ended, by id."""
+    rows = read_table(stores, "jobs", "job")
+    return {row["id"]: row for row in rows if row["state"] not in ENDED and row["fence"]}
+
+
 def jobs_handed_out(stores: Stores) -> Mapping[str, Row]:
     """Jobs that were given to the queue and that no worker has taken, by id."""
     rows = read_table(stores, "jobs", "job")
