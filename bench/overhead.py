@@ -19,7 +19,7 @@ from services.inference.models.vad_state import VadState, gain_for
 from services.inference.pcm import Floats, duration_ms, loud_level_dbfs
 from services.inference.settings import InferenceSettings
 from services.inference.speakers import embed_spans
-from services.inference.windows import FRAME_MS, Window, find_regions, plan_windows
+from services.inference.windows import FRAME_MS, Region, Window, find_regions, plan_windows
 from tests.e2e.mesh import Mesh
 
 _PIECE_MS = 4096 * FRAME_MS
@@ -33,11 +33,15 @@ async def run(effort: Effort, folder: Path) -> Sequence[Row]:
     with mesh_on_triton(folder) as mesh:
         settings = InferenceSettings(engine="triton", triton_address=mesh.ready["triton"]["grpc"])
         async with open_triton_engine(settings) as engine:
-            contenders = {"job": _Job(mesh, path).seconds, "engine": _Bare(engine, audio).seconds}
-            await contenders["engine"]()
+            bare = _Bare(engine, audio)
+            contenders = {"job": _Job(mesh, path).seconds, "in turn": bare.in_turn, "side by side": bare.side_by_side}
+            await bare.in_turn()
             seconds = await interleaved(effort.rounds, contenders)
     name = f"{effort.speech_seconds:.0f} s of speech, submit to done : the engine's calls alone"
-    return [compared(name, "s", seconds["job"], seconds["engine"], at_most(1.05))]
+    return [
+        compared(name, "s", seconds["job"], seconds["in turn"], at_most(1.05)),
+        compared(f"{name}, words and voices side by side", "s", seconds["job"], seconds["side by side"]),
+    ]
 
 
 @dataclass(frozen=True)
@@ -54,19 +58,34 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Bare:
-    """Speech, then all windows, then voices, as a job asks for them; each after the other, for each needs what the one before found."""
+    """What a job asks of the engine, and nothing else: speech, all windows, voices."""
 
     engine: TritonEngine
     audio: Audio
 
-    async def seconds(self) -> float:
+    async def in_turn(self) -> float:
+        """Seconds for one stage after the other, as who calls the engine would do."""
         started = time.monotonic()
+        regions, windows = await self._plan()
+        await self._hear(windows)
+        await self._embed(regions)
+        return time.monotonic() - started
+
+    async def side_by_side(self) -> float:
+        """Seconds with words and voices at the same time, as a job does."""
+        started = time.monotonic()
+        regions, windows = await self._plan()
+        await asyncio.gather(self._hear(windows), self._embed(regions))
+        return time.monotonic() - started
+
+    async def _plan(self) -> tuple[list[Region], list[Window]]:
         probabilities = await self._probabilities()
         regions = find_regions(probabilities, self.audio.duration_ms)
-        await self._hear(plan_windows(regions, probabilities, self.engine.max_window_seconds))
+        return regions, plan_windows(regions, probabilities, self.engine.max_window_seconds)
+
+    async def _embed(self, regions: Sequence[Region]) -> None:
         spans = embedding_spans(regions, self.audio.duration_ms)
         await embed_spans(self.engine, self.audio, regions, spans, lambda done_ms: None)
-        return time.monotonic() - started
 
     async def _probabilities(self) -> Floats:
         state, found = VadState(gain=gain_for(loud_level_dbfs(self.audio.samples))), []

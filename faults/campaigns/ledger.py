@@ -15,7 +15,7 @@ from faults.ledger_model import ACCOUNTS, TOTALS, Terms, Wallet
 from faults.ledger_replica import Replica, Request
 from services.billing.usecases import ledger
 from services.billing.usecases.batches import MOST_TOGETHER, open_batches
-from services.billing.usecases.verification import verify_ledger
+from services.billing.usecases.verification import Verifier, verify_ledger
 from services.mesh.ids import new_id
 from tests.billing.stage import MINUTE_MS, Clock, Stage, open_stage
 from tests.servers import new_postgres_database, postgres_server
@@ -47,6 +47,8 @@ class Play:
         self.operations = 0
         self.compared_accounts = 0
         self.checkpoints = 0
+        # Turn by turn beside the load, as billing runs it; a whole look at the end says the same from nothing.
+        self.verifier = Verifier(stage.billing, CHECKPOINTS / 4)
 
     @property
     def month(self) -> int:
@@ -150,14 +152,29 @@ class Play:
         await self._grant()
         await self._grant()
         await self._race()
-        clock = self.stage.clock
         if self.chance.random() < 0.1:
-            clock.now = (clock.now.replace(day=1) + timedelta(days=32)).replace(day=1)
+            self._next_month()
         else:
-            clock.pass_by(seconds=self.chance.randrange(60))
+            self.stage.clock.pass_by(seconds=self.chance.randrange(60))
+
+    def _next_month(self) -> None:
+        clock = self.stage.clock
+        clock.now = (clock.now.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+    async def _overspend(self) -> None:
+        """Let a wallet use all that it may in its month, so that it owes some of it when the month ends."""
+        wallet_id, wallet = next((key, wallet) for key, wallet in self.wallets.items() if wallet.terms.overage_cents_per_minute)
+        await ledger.get_balance(self.stage.billing, wallet_id)
+        wallet.begin(self.month)
+        amount_ms, job_id = wallet.available_ms + wallet.terms.overage_limit_ms, new_id()
+        for kind in ("reserve", "settle") if amount_ms > 0 else ():
+            request = Request(kind, wallet_id, job_id, amount_ms)
+            self._check(request, await self.replicas[0].insist(request))
+        self._next_month()
 
     async def _grant(self) -> None:
-        wallet_id = self.chance.choice(list(self.wallets))
+        # Those of the first half live on their plans alone.
+        wallet_id = self.chance.choice(list(self.wallets)[len(TERMS) :])
         reference, amount_ms = self.chance.randrange(self.operations // 200 + 2), self._amount_ms(300)
         askers = [self.chance.choice(self.replicas) for _ in range(self.chance.choice((1, 1, 3)))]
         await asyncio.gather(*(asker.grant(wallet_id, amount_ms, f"order-{reference}") for asker in askers))
@@ -176,8 +193,9 @@ class Play:
             self._check(racer, answer)
 
     async def checkpoint(self) -> None:
-        """All accounts, the balances and the month's usage are the model's."""
+        """After a month's end: all accounts, the balances and the month's usage are the model's."""
         self.checkpoints += 1
+        await self._overspend()
         rows = await self.stage.rows(f"SELECT workspace_id, kind, {', '.join(TOTALS)} FROM account")  # noqa: S608
         found = {(str(row[0]), str(row[1])): row[2:] for row in rows}
         for wallet_id, wallet in self.wallets.items():
@@ -187,6 +205,8 @@ class Play:
             await self._compare_figures(wallet_id, wallet)
         assert len(found) == len(self.wallets) * len(ACCOUNTS)
         self.compared_accounts += len(found)
+        verified = await self.verifier.turn()
+        assert verified.is_sound, f"operation {self.operations}: {verified}"
 
     async def _compare_figures(self, wallet_id: str, wallet: Wallet) -> None:
         balance = await ledger.get_balance(self.stage.billing, wallet_id)

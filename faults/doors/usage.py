@@ -65,9 +65,10 @@ class Usage:
     def be_refused(self, contracts: Sequence[Contract]) -> None:
         """Every declared operation with a request that is wrong somewhere, and secrets in all its corners."""
         for door in doors(contracts):
-            path, content = door.request(new_id())
             for headers in self._wrong_identities():
-                self._send(door.operation.method, path, headers=headers, params={"q": self._word("query")}, **content)
+                path, content = door.request(new_id())
+                params = {**content.pop("params", {}), "q": self._word("query")}
+                self._send(door.operation.method, path, headers=headers, params=params, **content)
         operations = [(f"{contract.prefixes[0]}{item.path}", item) for contract in contracts for item in contract.operations]
         for path, item in operations:
             if "{" not in path and item.method == "POST":

@@ -41,7 +41,7 @@ class Hearing:
     parameters: WindowParameters
     strict: bool
     keep: KeepWindow
-    advance: Callable[[float], None]
+    advance: Callable[[float], object]
     logger: FilteringBoundLogger
     _heard: dict[int, WindowTranscript] = field(default_factory=dict)
     _priorities: dict[int, Priority] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from services.inference.diarization.spans import embedding_spans
 from services.inference.diarization.turns import diarize
 from services.inference.domain import EngineUnavailable, TranscriptionFailed
 from services.inference.engines.engine import Engine, EngineFailed, WindowParameters
+from services.inference.failures import ungrouped
 from services.inference.hearing import Hearing
 from services.inference.models.vad_state import VadState, gain_for
 from services.inference.pcm import Floats, loud_level_dbfs
@@ -32,8 +33,8 @@ from steno.jobs.v1.transcript_pb2 import Transcript
 # Shares of the whole work, from the stages' measured times on two cores.
 PROGRESS_AFTER_DECODE = 0.02
 _PROGRESS_AFTER_SPEECH = 0.05
-_PROGRESS_AFTER_WINDOWS = 0.9
-_PROGRESS_AFTER_SPEAKERS = 0.99
+_PROGRESS_AFTER_MODELS = 0.99
+_WORDS_WEIGHT = 0.9
 # 4,096 frames of the model: a whole number of them, or pieces would hear other audio than the whole does.
 _VAD_PIECE_MS = 4096 * FRAME_MS
 
@@ -73,6 +74,32 @@ class Order:
     party: Party
 
 
+@dataclass
+class _Advance:
+    """How far words and voices are, each a share of its own, as the progress of the job. words_weight: what part of both the words are."""
+
+    report: Callable[[float], None]
+    words_weight: float
+    _words: float = 0.0
+    _voices: float = 0.0
+
+    def words(self, share: float) -> float:
+        """Report this share of the words; returns the progress."""
+        self._words = share
+        return self._told()
+
+    def voices(self, share: float) -> None:
+        """Report this share of the voices."""
+        self._voices = share
+        self._told()
+
+    def _told(self) -> float:
+        share = self.words_weight * self._words + (1 - self.words_weight) * self._voices
+        progress = _between(_PROGRESS_AFTER_SPEECH, _PROGRESS_AFTER_MODELS, share)
+        self.report(progress)
+        return progress
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """The stages around one engine. scheduler: gives its turns to all who use the engine."""
@@ -101,12 +128,16 @@ class Pipeline:
         windows = plan_windows(regions, probabilities, self.engine.max_window_seconds)
         reports.planned(windows)
         self.logger.info("planned", windows=len(windows), speech_ratio=round(ratio, 3))
-        with _timed("windows"):
-            heard = await self._transcribe_windows(audio, windows, order, finished, reports)
         config = order.config
-        turns, names = await self._turns(audio, regions, config, reports) if config.diarize else ([], {})
-        reports.progress(_PROGRESS_AFTER_SPEAKERS)
-        return await asyncio.to_thread(to_transcript, Recognition(audio, heard, turns, ratio, config, self.engine, names))
+        advance = _Advance(reports.progress, _WORDS_WEIGHT if config.diarize else 1.0)
+        hearing = self._hearing(audio, order, reports.window, advance)
+        with ungrouped():
+            async with asyncio.TaskGroup() as group:
+                # Neither needs what the other finds: voices take what words leave of the machine.
+                words = group.create_task(self._words(hearing, windows, finished), name="words")
+                voices = group.create_task(self._turns(audio, regions, config, advance), name="voices")
+        turns, names = voices.result()
+        return await asyncio.to_thread(to_transcript, Recognition(audio, words.result(), turns, ratio, config, self.engine, names))
 
     async def _speech_probabilities(self, audio: Audio, reports: Reports) -> Floats:
         state = VadState(gain=gain_for(await asyncio.to_thread(loud_level_dbfs, audio.samples)))
@@ -118,24 +149,22 @@ class Pipeline:
             reports.progress(_between(PROGRESS_AFTER_DECODE, _PROGRESS_AFTER_SPEECH, start_ms / audio.duration_ms))
         return np.concatenate(found)
 
-    async def _transcribe_windows(
-        self, audio: Audio, windows: Sequence[Window], order: Order, finished: Mapping[int, WindowTranscript], reports: Reports
-    ) -> list[WindowTranscript]:
-        def progress(share: float) -> float:
-            return _between(_PROGRESS_AFTER_SPEECH, _PROGRESS_AFTER_WINDOWS, share)
-
-        hearing = Hearing(
+    def _hearing(self, audio: Audio, order: Order, put_window: PutWindow, advance: _Advance) -> Hearing:
+        return Hearing(
             engine=self.engine,
             scheduler=self.scheduler,
             party=order.party,
             audio=audio,
             parameters=window_parameters(order.config),
             strict=order.config.strict,
-            keep=lambda index, window, share: reports.window(index, window, progress(share)),
-            advance=lambda share: reports.progress(progress(share)),
+            keep=lambda index, window, share: put_window(index, window, advance.words(share)),
+            advance=advance.words,
             logger=self.logger,
         )
-        heard = await hearing.hear(windows, finished)
+
+    async def _words(self, hearing: Hearing, windows: Sequence[Window], finished: Mapping[int, WindowTranscript]) -> list[WindowTranscript]:
+        with _timed("windows"):
+            heard = await hearing.hear(windows, finished)
         if all(window.gap_reason for window in heard) and holds_speech(heard):
             await self._blame()
         return heard
@@ -149,14 +178,13 @@ class Pipeline:
         raise TranscriptionFailed
 
     async def _turns(
-        self, audio: Audio, regions: Sequence[Region], config: TranscriptionConfig, reports: Reports
+        self, audio: Audio, regions: Sequence[Region], config: TranscriptionConfig, advance: _Advance
     ) -> tuple[list[Turn], dict[int, str]]:
-        def embedded(done_ms: int) -> None:
-            reports.progress(_between(_PROGRESS_AFTER_WINDOWS, _PROGRESS_AFTER_SPEAKERS, done_ms / audio.duration_ms))
-
+        if not config.diarize:
+            return [], {}
         with _timed("speakers"):
             spans = embedding_spans(regions, audio.duration_ms)
-            embeddings = await embed_spans(self.engine, audio, regions, spans, embedded)
+            embeddings = await embed_spans(self.engine, audio, regions, spans, lambda done_ms: advance.voices(done_ms / audio.duration_ms))
             turns = await asyncio.to_thread(diarize, regions, spans, embeddings, speaker_count(config))
             return turns, await asyncio.to_thread(name_speakers, turns, spans, embeddings, config.known_speakers)
 

@@ -19,6 +19,7 @@ SAMPLE_BYTES = 2
 SLACK_MS = 1_000
 BLOCK_BYTES = 1 << 18
 PROGRESS_SECONDS = 0.25
+GATHERED_SAMPLES = 16_384
 
 
 def transcode(report: Report, file: DescriptorReader, pcm_fd: int, *, max_duration_ms: int) -> Mapping[str, Json]:
@@ -47,25 +48,40 @@ def decode_frames(source: Source) -> Iterator[AudioFrame]:
 
 def resample(frames: Iterable[AudioFrame]) -> Iterator[memoryview]:
     """Blocks of int16 little-endian mono samples. A change of rate or layout in mid-stream starts a new resampler."""
-    resampler: av.AudioResampler | None = None
-    mixer: Mixer | None = None
     form: tuple[str, str, int] | None = None
+    stretch: Stretch | None = None
     for frame in frames:
         current = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if resampler is None or current != form:
-            yield from drain(resampler)
-            resampler, form = av.AudioResampler("s16", "mono", SAMPLE_RATE_HZ), current
-            mixer = Mixer(frame) if is_nameless(frame) else None
+        if stretch is None or current != form:
+            if stretch is not None:
+                yield from stretch.rest()
+            stretch, form = Stretch(frame), current
         # libav would fill gaps in hostile timestamps with silence.
         frame.pts = None
-        yield from samples_of(resampler.resample(mixer.mix(frame) if mixer else frame))
-    yield from drain(resampler)
+        yield from stretch.take(frame)
+    if stretch is not None:
+        yield from stretch.rest()
 
 
-def drain(resampler: av.AudioResampler | None) -> Iterator[memoryview]:
-    """The samples that the resampler still holds."""
-    if resampler is not None:
-        yield from samples_of(resampler.resample(None))
+class Stretch:
+    """Frames of the first one's form on their way through one resampler, some together: a call costs as much as 20 ms of sound do."""
+
+    def __init__(self, first: AudioFrame) -> None:
+        self.mixer = Mixer(first) if is_nameless(first) else None
+        self.resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE_HZ)
+        self.waiting = av.AudioFifo()
+
+    def take(self, frame: AudioFrame) -> Iterator[memoryview]:
+        """The samples that are done once this frame has come."""
+        self.waiting.write(self.mixer.mix(frame) if self.mixer else frame)
+        if self.waiting.samples >= GATHERED_SAMPLES:
+            yield from samples_of(self.resampler.resample(self.waiting.read()))
+
+    def rest(self) -> Iterator[memoryview]:
+        """The samples that are still held."""
+        if self.waiting.samples:
+            yield from samples_of(self.resampler.resample(self.waiting.read()))
+        yield from samples_of(self.resampler.resample(None))
 
 
 def samples_of(frames: Iterable[AudioFrame]) -> Iterator[memoryview]:

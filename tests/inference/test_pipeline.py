@@ -1,5 +1,6 @@
 """The stages in order: nothing is heard twice, a lost window is a gap, and progress only grows."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 import pytest
@@ -142,6 +143,17 @@ async def test_progress_grows_through_cached_windows_to_almost_one(engine: Troub
     assert told.progress == sorted(told.progress)
     assert len([value for value in told.progress if 0.05 < value <= 0.9]) >= len(known)
     assert 0.9 < told.progress[-1] < 1
+
+
+@on_house
+async def test_voices_do_not_wait_for_words(engine: TroubledEngine) -> None:
+    engine.hanging, told = set(range(100)), Told()
+    working = asyncio.create_task(run(engine, {}, told, diarize=True))
+    await asyncio.wait_for(engine.embedded.wait(), 120)
+    assert told.windows == {}
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
 
 
 @on_house

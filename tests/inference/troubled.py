@@ -36,6 +36,7 @@ class TroubledEngine:
         self.windows_heard = 0
         self.at_work = asyncio.Event()
         self.checking = asyncio.Event()
+        self.embedded = asyncio.Event()
 
     def on_capacity(self, changed: Callable[[], None]) -> None:
         """It never changes."""
@@ -60,7 +61,9 @@ class TroubledEngine:
     async def embed(self, pcm: Pcm, spans: Sequence[tuple[int, int]], gain: float) -> Floats:
         """As the engine, unless dead."""
         self._live()
-        return await self.inner.embed(pcm, spans, gain)
+        embeddings = await self.inner.embed(pcm, spans, gain)
+        self.embedded.set()
+        return embeddings
 
     async def check(self) -> None:
         """As the engine, unless dead or stuck."""

@@ -15,6 +15,7 @@ from faults.corpora.media.bombs import HOUR_MS, flac_silence
 from faults.corpora.media.case import Outcome, Specimen
 from tests.e2e.mesh import SAMPLES, Mesh, running_mesh, wait_for
 
+GOOD = SAMPLES / "clips" / "hello.flac"
 SAMPLE = 36
 ANSWER_SECONDS = 600.0
 JOB_SECONDS = 600.0
@@ -37,7 +38,7 @@ def through_mesh(folder: Path, seed: int, specimens: Sequence[Specimen]) -> list
     home = folder / "mesh"
     home.mkdir()
     with running_mesh(home, {"STENO_JOBS_RETRY_DELAY_SECONDS": "0.2"}) as mesh:
-        send(mesh, "warm.flac", (SAMPLES / "clips" / "hello.flac").read_bytes())
+        assert finished(mesh, "warm.flac", GOOD.read_bytes())["status"] == "done"
         before = {name: (mesh.child_pid(name), resident_mb(mesh, name)) for name in (*HELD_BY, "inference")}
         strange = [what for specimen in chosen if (what := unexpected(mesh, specimen))]
         for what in strange:
@@ -72,6 +73,11 @@ def send(mesh: Mesh, filename: str, data: bytes) -> httpx2.Response:
     return mesh.client.post("/api/v1/transcribe", files={"file": (filename, data)}, timeout=ANSWER_SECONDS)
 
 
+def finished(mesh: Mesh, filename: str, data: bytes) -> dict[str, Any]:
+    """The row of the job that the bytes become, once it has ended."""
+    return mesh.finished(send(mesh, filename, data).raise_for_status().json()["job_id"], JOB_SECONDS)
+
+
 def unexpected(mesh: Mesh, specimen: Specimen) -> str:
     """What is wrong with what became of a file; empty when nothing is."""
     response = send(mesh, specimen.filename, specimen.path.read_bytes())
@@ -100,16 +106,14 @@ def resident_mb(mesh: Mesh, name: str) -> float:
 def poison(mesh: Mesh) -> list[Figure]:
     """A job whose every decoder dies at once fails with a code after three, and the next job is done."""
     with killing_decoders(mesh) as deaths:
-        job_id = send(mesh, "poison.flac", flac_silence(HOUR_MS)).raise_for_status().json()["job_id"]
-        row = mesh.finished(job_id, JOB_SECONDS)
-    good = send(mesh, "good.flac", (SAMPLES / "clips" / "hello.flac").read_bytes()).raise_for_status().json()["job_id"]
-    contained = row["status"] == "failed" and row["error"]["code"] == "MEDIA_UNPROCESSABLE"
+        row = finished(mesh, "poison.flac", flac_silence(HOUR_MS))
+    contained = row["status"] == "failed" and row["error_code"] == "MEDIA_UNPROCESSABLE"
     if not contained:
         print(f"   the poisoned job: {row}", flush=True)
     return [
         Figure("decoders killed until the poisoned job had ended", len(deaths), at_least=POISON_DEATHS, at_most=POISON_DEATHS),
         Figure("poisoned jobs that failed as MEDIA_UNPROCESSABLE", contained, at_least=1),
-        Figure("jobs done after the poisoned one", mesh.finished(good, JOB_SECONDS)["status"] == "done", at_least=1),
+        Figure("jobs done after the poisoned one", finished(mesh, "good.flac", GOOD.read_bytes())["status"] == "done", at_least=1),
     ]
 
 

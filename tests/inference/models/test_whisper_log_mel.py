@@ -24,3 +24,8 @@ def test_shape_and_range(bands: int, meeting: Heard) -> None:
 def test_more_than_a_window_is_refused() -> None:
     with pytest.raises(AudioTooLong):
         LogMel(80)(np.zeros(WINDOW_SAMPLES + 1, np.int16))
+
+
+def test_windows_side_by_side_are_as_each_alone(meeting: Heard) -> None:
+    windows = [meeting.pcm[start : start + 160_000] for start in (0, 80_000, 160_000)]
+    np.testing.assert_array_equal(LogMel(80).batch(windows, threads=2), np.stack([LogMel(80)(pcm) for pcm in windows]))

@@ -49,6 +49,7 @@ class Graphs:
             for name in (ENCODER_FILE, DECODER_FILE, ROWS_FILE)
         )
         self.architecture = architecture
+        self.threads = threads
         self._device = "cuda" if CUDA_PROVIDER in self._encoder.get_providers() else CPU
         self._device_id = 0 if self._device == CPU else device_id
         self._type = TYPES[self._encoder.get_inputs()[0].type]

@@ -124,7 +124,7 @@ class WhisperModel:
         for request in requests:
             if request.task.language not in (None, *self.languages):
                 raise UnknownLanguage(str(request.task.language))
-        crossed = self._graphs.encode(np.stack([self._log_mel(request.pcm) for request in requests]))
+        crossed = self._graphs.encode(self._log_mel.batch([request.pcm for request in requests], self._graphs.threads))
         languages = self._languages(crossed, [request.task for request in requests])
         tasks = [self._named(request.task, probabilities) for request, probabilities in zip(requests, languages, strict=True)]
         climbs = [self._climb(*pair) for pair in zip(requests, tasks, strict=True)]
