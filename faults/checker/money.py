@@ -42,7 +42,7 @@ def one_settlement(evidence: Evidence) -> Iterator[Violation]:
     for job_id, rows in legs.items():
         for leg in rows:
             count = len(ended.get(leg["id"], []))
-            if count != 1 and not (count == 0 and holds[job_id]["state"] == "OPEN"):
+            if count != 1 and not (count == 0 and holds.get(job_id, {}).get("state") == "OPEN"):
                 yield Violation("I-16", job_id, f"its hold {leg['id']} was ended {count} times")
     yield from _charged_as_said(evidence, holds)
 

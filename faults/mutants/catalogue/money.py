@@ -73,7 +73,7 @@ MUTANTS = (
             Edit(_ENGINES, 'begin="BEGIN IMMEDIATE", connections=1', 'begin="SELECT 1", connections=1'),
         ],
         HALF_WRITTEN,
-        Promise.CONSERVED,
+        Promise.SETTLED_ONCE,
     ),
     Mutant(
         "free when billing is away",
