@@ -13,8 +13,6 @@ from faults.sounds import Sounds
 from services.mesh.ids import new_id
 from tests.e2e.mesh import Mesh
 
-_FOLLOW_SECONDS = 30.0
-
 
 @dataclass(frozen=True)
 class Mix:
@@ -49,7 +47,11 @@ class Tally:
 
 @dataclass(frozen=True)
 class Load:
-    """A kind of load. pause_seconds: between two jobs of one client. look_seconds: between two looks at a job until it ends."""
+    """A kind of load.
+
+    pause_seconds: between two jobs of one client. look_seconds: between two looks at a job. follow_seconds: after which a client
+    turns to its next job although the last has not ended.
+    """
 
     mesh: Mesh
     recorder: Recorder
@@ -59,6 +61,7 @@ class Load:
     mix: Mix = field(default_factory=Mix)
     pause_seconds: float = 0.1
     look_seconds: float = 0.5
+    follow_seconds: float = 300.0
 
     @contextmanager
     def running(self) -> Iterator[Tally]:
@@ -98,7 +101,7 @@ class Load:
             order()
         if draws["cancelled"]:
             client.delete(job_id)
-        if client.follow(job_id, _FOLLOW_SECONDS, self.look_seconds) == "done":
+        if client.follow(job_id, self.follow_seconds, self.look_seconds) == "done":
             tally.add(ended=1)
             client.result(job_id)
             if draws["removed"]:

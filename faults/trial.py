@@ -41,10 +41,17 @@ class Trial:
     recorder: Recorder
     sounds: Sounds
 
-    def load(self, clients: int = 4, mix: Mix | None = None, pause_seconds: float = 0.1, look_seconds: float = 0.5) -> Load:
+    def load(
+        self,
+        clients: int = 4,
+        mix: Mix | None = None,
+        pause_seconds: float = 0.1,
+        look_seconds: float = 0.5,
+        follow_seconds: float = 300.0,
+    ) -> Load:
         """Clients of this mesh, whose choices come from the seed."""
         seed = self.options.seed
-        return Load(self.world.mesh, self.recorder, self.sounds, seed, clients, mix or Mix(), pause_seconds, look_seconds)
+        return Load(self.world.mesh, self.recorder, self.sounds, seed, clients, mix or Mix(), pause_seconds, look_seconds, follow_seconds)
 
 
 @dataclass(frozen=True)

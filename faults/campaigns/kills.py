@@ -11,6 +11,7 @@ from faults.trial import conclude, open_trial
 SHORT, LONG = 15, 1000
 _MEAN_GAP_SECONDS = 0.6
 _CLIENTS = 6
+_FOLLOW_SECONDS = 30.0
 _MIX = Mix(silent=0.6)
 _SECONDS_PER_FAULT = 6.0
 
@@ -22,7 +23,10 @@ def run(options: Options) -> Sequence[Figure]:
     with open_trial(options) as trial:
         injector = Injector(trial.world, trial.folder / "faults.jsonl")
         began = time.monotonic()
-        with trial.load(_CLIENTS, _MIX).running(), injecting(injector, schedule(options.seed, victims, _MEAN_GAP_SECONDS), count) as thread:
+        with (
+            trial.load(_CLIENTS, _MIX, follow_seconds=_FOLLOW_SECONDS).running(),
+            injecting(injector, schedule(options.seed, victims, _MEAN_GAP_SECONDS), count) as thread,
+        ):
             thread.join(60 + _SECONDS_PER_FAULT * count)
         stopped = time.monotonic()
         verdict = conclude(trial, stopped)
