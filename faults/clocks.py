@@ -1,6 +1,12 @@
-"""Clocks of single services, set wrong while they run. Needs libfaketime, which is a package of the operating system."""
+"""Clocks of single services, set wrong while they run, by a small library loaded before libc. Needs a C compiler.
+
+libfaketime would do, were it not for its own version of waits with a monotonic deadline, which fails with EINVAL.
+"""
 
 import shlex
+import shutil
+import struct
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,17 +16,52 @@ from pathlib import Path
 from faults.campaign import Skipped
 from tests.servers import nats_binary
 
-_PLACES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib")
-_LIBRARY = "faketime/libfaketimeMT.so.1"
-# The library reads a clock's file again after this long.
-SECONDS_TO_NOTICE = 1
+_LIBRARY = r"""
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+static volatile long long *offset;
+
+__attribute__((constructor)) static void look(void) {
+    const char *path = getenv("STENO_CLOCK_FILE");
+    int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    void *found = file >= 0 ? mmap(NULL, sizeof *offset, PROT_READ, MAP_SHARED, file, 0) : MAP_FAILED;
+    offset = found == MAP_FAILED ? NULL : found;
+    if (file >= 0) close(file);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int failed = (int)syscall(SYS_clock_gettime, clock, now);
+    if (!failed && offset && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += *offset;
+    return failed;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    struct timespec found;
+    (void)zone;
+    clock_gettime(CLOCK_REALTIME, &found);
+    now->tv_sec = found.tv_sec;
+    now->tv_usec = found.tv_nsec / 1000;
+    return 0;
+}
+
+time_t time(time_t *now) {
+    struct timespec found;
+    clock_gettime(CLOCK_REALTIME, &found);
+    if (now) *now = found.tv_sec;
+    return found.tv_sec;
+}
+"""
 _INTERPRETER = """#!/bin/sh
 for last; do :; done
 case "$last" in
-services.*)
-    export LD_PRELOAD={library} FAKETIME_TIMESTAMP_FILE={folder}/"${{last#services.}}" FAKETIME_CACHE_DURATION={seconds}
-    export FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME_DONT_RESET=1 FAKETIME_DISABLE_SHM=1 NO_FAKE_STAT=1
-    ;;
+services.*) export LD_PRELOAD={folder}/clock.so STENO_CLOCK_FILE={folder}/"${{last#services.}}" ;;
 esac
 exec {python} "$@"
 """
@@ -38,23 +79,23 @@ class Clocks:
         return self.folder / "bin" / "python"
 
     def set(self, service: str, wrong_by: timedelta) -> None:
-        """Step a service's clock."""
-        partial = self.folder / f"{service}.new"
-        partial.write_text(f"{wrong_by.total_seconds():+.0f}\n")
-        partial.replace(self.folder / service)
+        """Step a service's clock, at once."""
+        path = self.folder / service
+        with path.open("r+b" if path.exists() else "wb") as file:
+            file.write(struct.pack("=q", int(wrong_by.total_seconds())))
 
 
 def make_clocks(folder: Path, services: Sequence[str]) -> Clocks:
-    """Clocks that are right. Raises Skipped without libfaketime."""
-    library = next((path for place in _PLACES if (path := Path(place) / _LIBRARY).exists()), None)
-    if library is None:
-        raise Skipped("libfaketime is not installed (apt-get install libfaketime)")
+    """Clocks that are right. Raises Skipped without a C compiler, or elsewhere than on Linux."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None or sys.platform != "linux":
+        raise Skipped("clocks of single processes need Linux and a C compiler")
     (folder / "bin").mkdir(parents=True)
+    source, library = folder / "clock.c", folder / "clock.so"
+    source.write_text(_LIBRARY)
+    subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
     clocks = Clocks(folder)
-    script = _INTERPRETER.format(
-        library=shlex.quote(str(library)), folder=shlex.quote(str(folder)), seconds=SECONDS_TO_NOTICE, python=shlex.quote(sys.executable)
-    )
-    clocks.interpreter.write_text(script)
+    clocks.interpreter.write_text(_INTERPRETER.format(folder=shlex.quote(str(folder)), python=shlex.quote(sys.executable)))
     clocks.interpreter.chmod(0o700)
     # `steno up` looks for it beside its Python.
     (folder / "bin" / "nats-server").symlink_to(nats_binary())

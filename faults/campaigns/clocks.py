@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from faults.campaign import Figure, Options
 from faults.checker.evidence import DONE
-from faults.clocks import SECONDS_TO_NOTICE, Clocks, make_clocks
+from faults.clocks import Clocks, make_clocks
 from faults.history import recording
 from faults.load import Mix
 from faults.meshes import HURRIED, WITH_DATABASE, Stores, World, distributed_environment, embedded_stores, s3_server
@@ -33,7 +33,7 @@ _LEASE_SECONDS = "60"
 
 
 def run(options: Options) -> Sequence[Figure]:
-    """Step one clock after the other under load, put each right again, then the verdict. Skipped without libfaketime."""
+    """Step one clock after the other under load, put each right again, then the verdict. Skipped where `make_clocks` is."""
     cases = [(service, step) for service in SERVICES for step in _STEPS] if options.long else list(_SHORT)
     random.Random(options.seed).shuffle(cases)
     clocks = make_clocks(options.folder / "clocks", SERVICES)
@@ -50,9 +50,9 @@ def run(options: Options) -> Sequence[Figure]:
 def _step(clocks: Clocks, service: str, by: timedelta) -> None:
     """Wrong for a while, then right again."""
     clocks.set(service, by)
-    time.sleep(SECONDS_TO_NOTICE + _WRONG_SECONDS)
+    time.sleep(_WRONG_SECONDS)
     clocks.set(service, timedelta(0))
-    time.sleep(SECONDS_TO_NOTICE + _RIGHT_SECONDS)
+    time.sleep(_RIGHT_SECONDS)
 
 
 def _early(trial: Trial) -> Iterator[Figure]:
