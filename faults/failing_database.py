@@ -10,8 +10,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.mesh.database import Database
 from services.mesh.errors import ServiceUnavailable
 
-UNDONE_SHARE = 0.02
-LOST_SHARE = 0.01
+UNDONE_SHARE = 0.04
+LOST_SHARE = 0.06
 
 
 class AnswerLost(ServiceUnavailable):
