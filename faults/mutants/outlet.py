@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from faults.freezing import freeze
+from faults.freezing import end_tree, freeze
 from faults.images import Disk, mounted_image, new_image
 
 _IMAGE_MEBIBYTES = 768
@@ -37,6 +37,9 @@ class Outlet:
             freeze(pid)
         self._cuts += 1
         after = self._disk.copy(self._images / f"after-{self._cuts}.img")
+        for pid in pids:
+            # With all below it: a stopped child in a group of its own would keep the disk in use.
+            end_tree(pid)
         kill()
         self._mounted.close()
         self._mount(after)
