@@ -15,7 +15,7 @@ export STENO_TRITON_INTERPRETER ?= $(abspath $(TRITON))
 PROTOS := $(shell find protos/steno -name '*.proto')
 ENGINE ?= local
 # Areas of the tests, the slowest first.
-AREAS := e2e-contracts jobs e2e e2e-kills e2e-triton gateway storage inference mesh billing stack cli models_cli media bench deploy tools faults completeness
+AREAS := e2e-contracts jobs e2e faults e2e-triton gateway storage inference mesh billing stack cli models_cli media bench deploy tools completeness
 # Whole-mesh tests of the public contracts.
 E2E_CONTRACTS := $(wildcard tests/e2e/test_contract_*.py tests/e2e/test_examples_*.py) tests/e2e/test_idempotency_races.py tests/e2e/test_signing_in.py
 # Whole-mesh tests over a real tritonserver.
@@ -24,6 +24,9 @@ DATA ?= .steno
 PORT ?= 8080
 SIZES ?= tiny,base
 DEVICE ?= cpu
+CAMPAIGNS ?=
+SEED ?= 1
+DATABASE ?= sqlite
 
 .PHONY: help setup setup-triton demo up test test-faults check format lock bench bench-asr clean $(addprefix test-,$(AREAS))
 
@@ -58,15 +61,15 @@ up: setup $(if $(filter triton,$(ENGINE)),setup-triton) ## Run Steno on this mac
 test: setup-triton ## Run the tests (starts its own NATS, Postgres and S3 servers; 15-20 minutes)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going $(addprefix test-,$(AREAS))
 
-test-e2e: setup-triton ; @$(PYTEST) tests/e2e $(addprefix --ignore ,tests/e2e/test_kills.py $(E2E_CONTRACTS) $(E2E_TRITON))
+test-e2e: setup-triton ; @$(PYTEST) tests/e2e $(addprefix --ignore ,$(E2E_CONTRACTS) $(E2E_TRITON))
 test-e2e-contracts: setup ; @$(PYTEST) $(E2E_CONTRACTS)
-test-e2e-kills: setup ; @$(PYTEST) tests/e2e/test_kills.py
 test-e2e-triton: setup-triton ; @$(PYTEST) $(E2E_TRITON)
 test-completeness: setup ; @$(PYTEST) $(wildcard tests/test_*.py)
-$(foreach area,$(filter-out e2e e2e-contracts e2e-kills e2e-triton completeness,$(AREAS)),test-$(area)): test-%: setup-triton ; @$(PYTEST) tests/$*
+$(foreach area,$(filter-out e2e e2e-contracts e2e-triton completeness,$(AREAS)),test-$(area)): test-%: setup-triton ; @$(PYTEST) tests/$*
 
-test-faults: setup-triton ## Kill every process of the mesh at random moments over 30 jobs, and Triton over 20, then check that nothing is lost
-	@$(PYTEST) --faults=long tests/e2e/test_kills.py tests/e2e/test_triton_faults.py
+test-faults: setup-triton ## Run every campaign of faults in its long form, and Triton's faults over 20 jobs (hours; CAMPAIGNS="kills power" SEED=1 DATABASE=sqlite|postgresql)
+	@$(BIN)/python -m faults $(CAMPAIGNS) --long --seed $(SEED) --database $(DATABASE)
+	@$(if $(CAMPAIGNS),,$(PYTEST) --faults=long tests/e2e/test_triton_faults.py)
 
 check: setup ## Lint, types, import rules, protos, dependencies
 	$(BIN)/ruff check .
