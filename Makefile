@@ -15,7 +15,7 @@ export STENO_TRITON_INTERPRETER ?= $(abspath $(TRITON))
 PROTOS := $(shell find protos/steno -name '*.proto')
 ENGINE ?= local
 # Areas of the tests, the slowest first.
-AREAS := e2e-contracts jobs e2e faults e2e-triton gateway storage inference mesh billing stack cli models_cli media bench deploy tools completeness
+AREAS := e2e-contracts jobs e2e campaigns e2e-triton gateway storage inference mesh billing stack cli models_cli media bench deploy tools completeness
 # Whole-mesh tests of the public contracts.
 E2E_CONTRACTS := $(wildcard tests/e2e/test_contract_*.py tests/e2e/test_examples_*.py) tests/e2e/test_idempotency_races.py tests/e2e/test_signing_in.py
 # Whole-mesh tests over a real tritonserver.
@@ -64,8 +64,9 @@ test: setup-triton ## Run the tests (starts its own NATS, Postgres and S3 server
 test-e2e: setup-triton ; @$(PYTEST) tests/e2e $(addprefix --ignore ,$(E2E_CONTRACTS) $(E2E_TRITON))
 test-e2e-contracts: setup ; @$(PYTEST) $(E2E_CONTRACTS)
 test-e2e-triton: setup-triton ; @$(PYTEST) $(E2E_TRITON)
+test-campaigns: setup-triton ; @$(PYTEST) tests/faults
 test-completeness: setup ; @$(PYTEST) $(wildcard tests/test_*.py)
-$(foreach area,$(filter-out e2e e2e-contracts e2e-triton completeness,$(AREAS)),test-$(area)): test-%: setup-triton ; @$(PYTEST) tests/$*
+$(foreach area,$(filter-out e2e e2e-contracts e2e-triton campaigns completeness,$(AREAS)),test-$(area)): test-%: setup-triton ; @$(PYTEST) tests/$*
 
 test-faults: setup-triton ## Run every campaign of faults in its long form, and Triton's faults over 20 jobs (hours; CAMPAIGNS="kills power" SEED=1 DATABASE=sqlite|postgresql)
 	@$(BIN)/python -m faults $(CAMPAIGNS) --long --seed $(SEED) --database $(DATABASE)
