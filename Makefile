@@ -12,6 +12,8 @@ TRITON := $(VENV)/triton
 TRITON_STAMP := $(TRITON)/steno.lock.sha256
 # The interpreter of Triton's models, for `steno up --engine triton` and the tests.
 export STENO_TRITON_INTERPRETER ?= $(abspath $(TRITON))
+# A service that compiles its modules at every start takes two seconds of a core more, and the tests start hundreds.
+unexport PYTHONDONTWRITEBYTECODE
 PROTOS := $(shell find protos/steno -name '*.proto')
 ENGINE ?= local
 # Areas of the tests, the slowest first.

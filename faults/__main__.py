@@ -18,7 +18,7 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    summaries = "\n".join(f"  {name:<12} {(find(name).__doc__ or '').splitlines()[0]}" for name in names())
+    summaries = "\n".join(f"  {name:<12} {summary(name)}" for name in names())
     parser = argparse.ArgumentParser("python -m faults", epilog=summaries, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[*names(), []], metavar="NAME", help="campaigns to run; all by default")
     parser.add_argument("--long", action="store_true", help="the long form, whose figures stand in docs/reliability.md")

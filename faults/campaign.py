@@ -1,5 +1,6 @@
 """What a campaign is given and what it tells."""
 
+import ast
 import importlib
 import pkgutil
 from collections.abc import Sequence
@@ -50,8 +51,6 @@ class Skipped(Exception):
 class Campaign(Protocol):
     """A module of `faults.campaigns`; the first line of its docstring says what it does."""
 
-    __doc__: str | None
-
     def run(self, options: Options) -> Sequence[Figure]:
         """Do it. Raises Skipped; AssertionError names the seed's first broken promise."""
         ...
@@ -60,6 +59,12 @@ class Campaign(Protocol):
 def names() -> list[str]:
     """Every campaign, in order of its name."""
     return sorted(module.name for module in pkgutil.iter_modules(campaigns.__path__))
+
+
+def summary(name: str) -> str:
+    """What the campaign does, read from its source: to import all of them takes a while."""
+    source = Path(campaigns.__path__[0], f"{name}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
 def find(name: str) -> Campaign:
