@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from faults.campaign import Figure, Options, Skipped, find, names
+from faults.campaign import Figure, Options, Skipped, find, names, summary
 
 
 def main() -> int:
