@@ -20,7 +20,7 @@ from tests.e2e.mesh import Mesh, running_mesh, wait_for
 
 _DATABASES = ("jobs", "billing", "storage")
 _FOLDERS = ("events", "blobs", "scratch")
-_SHORT = ("jobs", "events")
+_SHORT = ("events",)
 _DISK_MEBIBYTES = 64
 _FULL_SECONDS = 12.0
 _RECOVERY_SECONDS = 60.0

@@ -25,7 +25,7 @@ ANSWER_SECONDS = 15.0
 _READY_SECONDS = 10.0
 _RECOVERY_SECONDS = 60.0
 _PATIENCE_SECONDS = 240.0
-_SHORT = ("billing", "storage")
+_SHORT = ("storage",)
 _EMBEDDED = ("billing", "storage", "jobs", "inference", "nats")
 _DISTRIBUTED = ("postgres", "s3")
 # Without these the mesh takes jobs, which wait: /readyz names them and stays ready.

@@ -33,7 +33,7 @@ _EDGES = (
     ("inference", "jobs"),
     ("inference", "storage"),
 )
-_SHORT = (("jobs", "nats"), ("gateway", "jobs"))
+_SHORT = (("gateway", "jobs"),)
 _LOST_REPLIES_LONG = 200
 _LOST_REPLIES_SHORT = 10
 _LOSS_SHARE = 0.1
