@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
 import psutil
 
+from faults.plans import plans_without_rates
 from tests.e2e.mesh import Mesh, running_mesh, wait_for
 
 SERVICES = ("gateway", "billing", "storage", "jobs", "inference", "nats")
@@ -20,9 +20,8 @@ _MEBIBYTE = 1024**2
 @contextmanager
 def unhurried_mesh(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Mesh]:
     """A mesh whose plans limit no rate."""
-    plans = files("services.billing").joinpath("plans.toml").read_text(encoding="utf-8")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "plans.toml").write_text(re.sub(r"_per_minute = [0-9]+(?=[ ,])", "_per_minute = 0", plans))
+    (folder / "plans.toml").write_text(plans_without_rates())
     limits = {"STENO_BILLING_PLANS_FILE": str(folder / "plans.toml"), "STENO_INFERENCE_ENGINE_PROCESSES": "1"}
     with running_mesh(folder, {**limits, **(environment or {})}) as mesh:
         yield mesh

@@ -19,7 +19,7 @@ from services.mesh.channel import open_channel
 from services.mesh.identity import Caller, CallerKind, TokenSigner, calling_as, load_key
 from steno.billing.v1.accounts_service_pb2 import CreateApiKeyRequest, CreateWorkspaceRequest
 from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceStub
-from tests.e2e.mesh import ROOT, Mesh, wait_for
+from tests.e2e.mesh import Mesh, wait_for
 from tests.servers import free_port
 
 _BOUNDARY = "clip-of-a-race"
@@ -45,23 +45,6 @@ def write_clip(path: Path, milliseconds: int) -> Path:
         sound.setsampwidth(2)
         sound.setframerate(8000)
         sound.writeframes(bytes(2 * 8 * milliseconds))
-    return path
-
-
-def write_plans(path: Path, name: str, minutes: int) -> Path:
-    """The packaged plans and one more, which includes so many minutes and nothing beyond."""
-    plan = f"""
-[plans.{name}]
-tier = "paid"
-tier_level = 2
-included_minutes = {minutes}
-overage_minutes = 0
-retention_days = 1
-max_upload_mebibytes = 1
-max_duration_minutes = 1
-rate_class = "standard"
-"""
-    path.write_text((ROOT / "services" / "billing" / "plans.toml").read_text() + plan)
     return path
 
 

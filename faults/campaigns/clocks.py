@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from importlib.resources import files
 
 from faults.campaign import Figure, Options
 from faults.checker.evidence import DONE
@@ -14,6 +13,7 @@ from faults.clocks import Clocks, make_clocks
 from faults.history import recording
 from faults.load import Mix
 from faults.meshes import HURRIED, WITH_DATABASE, Stores, World, distributed_environment, embedded_stores, s3_server
+from faults.plans import packaged_plans
 from faults.sounds import make_sounds
 from faults.trial import Trial, Verdict, conclude
 from faults.wires import rewired
@@ -75,8 +75,7 @@ def _trial(options: Options, clocks: Clocks) -> Iterator[Trial]:
     """A mesh whose services have clocks of their own, and whose plans keep audio for a day."""
     folder = options.folder / "trial"
     folder.mkdir(parents=True)
-    plans = files("services.billing").joinpath("plans.toml").read_text(encoding="utf-8")
-    (folder / "plans.toml").write_text(re.sub(r"(?m)^retention_days = [0-9]+$", "retention_days = 1", plans))
+    (folder / "plans.toml").write_text(re.sub(r"(?m)^retention_days = [0-9]+$", "retention_days = 1", packaged_plans()))
     tuned = {"STENO_BILLING_PLANS_FILE": str(folder / "plans.toml"), "STENO_JOBS_LEASE_SECONDS": _LEASE_SECONDS}
     with ExitStack() as stack:
         environment: dict[str, str] = {**HURRIED, **tuned}

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from faults.campaign import Figure, Options
 from faults.meshes import World, open_world
-from faults.races import Racers, new_customer, no_worker, open_racers, second_gateway, write_clip, write_plans
+from faults.plans import plans_with
+from faults.races import Racers, new_customer, no_worker, open_racers, second_gateway, write_clip
 from tests.e2e.ledger import read_ledger
 
 SHORT_ROUNDS, LONG_ROUNDS = 2, 50
@@ -17,7 +18,8 @@ MINUTES = 2
 
 def run(options: Options) -> Sequence[Figure]:
     """Rounds of a new workspace each, through two gateways."""
-    plans = write_plans(options.folder / "plans.toml", "race", MINUTES)
+    plans = options.folder / "plans.toml"
+    plans.write_text(plans_with({"race": MINUTES}))
     environment = {"STENO_BILLING_PLANS_FILE": str(plans)}
     with open_world(options.database, options.folder / "mesh", environment) as world:
         with second_gateway(world.mesh) as second, no_worker(world.mesh):

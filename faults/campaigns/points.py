@@ -16,6 +16,7 @@ import httpx2
 from faults.campaign import Figure, Options
 from faults.load import Mix
 from faults.meshes import open_world
+from faults.plans import plans_with
 from faults.points import crash_points
 from faults.sounds import make_sounds
 from faults.tour.deeds import Tour, deed_for
@@ -23,7 +24,7 @@ from faults.trial import Trial, conclude, open_trial
 from services.mesh import fault
 from services.mesh.errors import MeshError
 from tests.billing.stripe_player import SECRET_KEY, WEBHOOK_SECRET, StripePlayer, stripe_player
-from tests.e2e.mesh import ROOT, MeshEnded, wait_for
+from tests.e2e.mesh import MeshEnded, wait_for
 from tests.e2e.web import running_web
 from tests.oidc import OidcIssuer, running_issuer
 
@@ -41,17 +42,6 @@ _OF_STORE = {"sqlite": "storage.object.", "postgresql": "storage.blob."}
 _NEEDS_DIRECTORY = ("storage.sweep.",)
 # A visitor whose deed a dying service breaks off comes again.
 _BROKEN_OFF = (httpx2.TransportError, grpc.RpcError, MeshError, KeyError, ValueError, StopIteration, OSError)
-_PLAN = """
-[plans.{name}]
-tier = "paid"
-tier_level = 2
-included_minutes = {minutes}
-overage_minutes = 0
-retention_days = 1
-max_upload_mebibytes = 10
-max_duration_minutes = 10
-rate_class = "standard"
-"""
 _PLANS = {"nothing": 0, "minute": 1, "minutes": 5}
 _SETTINGS = {
     "STENO_JOBS_UPLOAD_SECONDS": "15",
@@ -187,9 +177,8 @@ def _open_tours(options: Options) -> Iterator[tuple[Trial, Callable[[str, thread
 
 def _files(folder: Path, issuer: OidcIssuer, stripe: StripePlayer) -> dict[str, str]:
     """Settings that are files: plans with little credit, whom to trust, and the payment provider's secrets."""
-    usual = (ROOT / "services" / "billing" / "plans.toml").read_text()
     contents = {
-        "STENO_BILLING_PLANS_FILE": usual + "".join(_PLAN.format(name=name, minutes=minutes) for name, minutes in _PLANS.items()),
+        "STENO_BILLING_PLANS_FILE": plans_with(_PLANS),
         "STENO_GATEWAY_OIDC_ISSUERS_FILE": f'[[issuer]]\nissuer = "{issuer.url}"\naudiences = ["steno"]\nallow_plain_http = true\n',
         "STENO_BILLING_STRIPE_SECRET_KEY_FILE": SECRET_KEY,
         "STENO_BILLING_STRIPE_WEBHOOK_SECRET_FILE": WEBHOOK_SECRET,

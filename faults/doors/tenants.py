@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx2
 
-from services.billing import plans_file
+from faults.plans import plans_without_rates
 from services.mesh.channel import open_channel
 from services.mesh.identity import Caller, CallerKind, TokenSigner, calling_as, load_key
 from services.stack.data_directory import DataDirectory, write_private
@@ -141,7 +141,7 @@ def running_tenants(folder: Path, environment: Mapping[str, str] | None = None) 
     """It, ready: no rate limits, credit on sale."""
     write_private(folder / "stripe-key", SECRET_KEY)
     write_private(folder / "stripe-secret", WEBHOOK_SECRET)
-    (folder / "plans.toml").write_text(_without_rates())
+    (folder / "plans.toml").write_text(plans_without_rates())
     with stripe_player() as stripe:
         settings = {
             "STENO_BILLING_PLANS_FILE": str(folder / "plans.toml"),
@@ -176,9 +176,3 @@ async def _new_workspace(mesh: Mesh) -> tuple[str, str]:
             made = await accounts.CreateWorkspace(CreateWorkspaceRequest(name="second"))
         with calling_as(Caller(CallerKind.OPERATOR, "operator", made.workspace.id, "workspace")):
             return made.workspace.id, (await accounts.CreateApiKey(CreateApiKeyRequest(name="first key"))).secret
-
-
-def _without_rates() -> str:
-    """The packaged plans, of which no caller is too fast."""
-    text = (Path(plans_file.__file__).parent / "plans.toml").read_text()
-    return "\n".join(line for line in text.splitlines() if "_per_minute =" not in line)

@@ -11,7 +11,8 @@ import httpx2
 import pytest
 
 from faults.meshes import distributed_environment, s3_server
-from faults.races import no_worker, write_clip, write_plans
+from faults.plans import plans_with
+from faults.races import no_worker, write_clip
 from tests.e2e.ledger import read_ledger
 from tests.e2e.mesh import Mesh, running_mesh, wait_for
 from tests.e2e.web import Web, running_web
@@ -46,8 +47,8 @@ def minute_mesh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 @contextmanager
 def _minute_mesh(folder: Path, backends: Mapping[str, str]) -> Iterator[Mesh]:
-    plans = write_plans(folder / "plans.toml", "minute", 1)
-    plans.write_text(plans.read_text().replace('default = "unlimited"', 'default = "minute"'))
+    plans = folder / "plans.toml"
+    plans.write_text(plans_with({"minute": 1}, default="minute"))
     environment = {
         "STENO_BILLING_PLANS_FILE": str(plans),
         "STENO_STORAGE_EGRESS_ALLOWED_NETWORKS": "127.0.0.0/8",

@@ -9,25 +9,13 @@ from faults.mutants.player import BILLABLE_MS, playing
 from faults.mutants.promises import Promise, expect
 from faults.mutants.scenarios.bus import consumed
 from faults.mutants.stage import Stage
+from faults.plans import plans_with
 from services.billing.events import HOLDS
 from steno.jobs.v1.jobs_events_pb2 import JobSucceeded
-from tests.e2e.mesh import ROOT
 
 AFFORDABLE = 2
 _CLIP_SECONDS = 25
 _SUBMITS = 6
-# A plan whose only credit is a minute: two clips.
-_MINUTE_PLAN = """
-[plans.minute]
-tier = "paid"
-tier_level = 2
-included_minutes = 1
-overage_minutes = 0
-retention_days = 1
-max_upload_mebibytes = 1
-max_duration_minutes = 1
-rate_class = "standard"
-"""
 
 
 async def charged(stage: Stage) -> None:
@@ -110,9 +98,8 @@ async def overdrawn(stage: Stage) -> None:
 
 
 def minute_plans() -> str:
-    """The plans of the product, with that one for everybody."""
-    plans = (ROOT / "services" / "billing" / "plans.toml").read_text(encoding="utf-8")
-    return plans.replace('default = "unlimited"', 'default = "minute"') + _MINUTE_PLAN
+    """The plans of the product, and for everybody one whose only credit is a minute: two clips."""
+    return plans_with({"minute": 1}, default="minute")
 
 
 def _clip() -> bytes:
