@@ -12,7 +12,7 @@ from faults.doors.declared import read_contracts
 from faults.doors.sinks import Search, Sinks, listening
 from faults.doors.tenants import running_tenants
 from faults.doors.usage import HELLO, Usage
-from faults.meshes import BUCKET, s3_server
+from faults.meshes import BUCKET, HURRIED, s3_server
 from services.stack.data_directory import DataDirectory, write_private
 from tests.billing.stripe_player import SECRET_KEY, WEBHOOK_SECRET
 from tests.servers import free_port
@@ -28,6 +28,8 @@ def run(options: Options) -> Sequence[Figure]:
     ports = {service: free_port() for service in _SERVICES}
     with ExitStack() as stack:
         environment = {
+            **HURRIED,
+            "STENO_JOBS_STALE_DISPATCH_SECONDS": "5",
             **{f"STENO_{service.upper()}_LOG_LEVEL": "debug" for service in _SERVICES},
             **{f"STENO_{service.upper()}_METRICS_PORT": str(port) for service, port in ports.items()},
             **_in_s3(stack.enter_context(s3_server()), canaries),
