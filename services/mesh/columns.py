@@ -22,7 +22,10 @@ _NAMING = {
     "pk": "pk_%(table_name)s",
 }
 # unixepoch('now', 'subsec') needs SQLite 3.42; Debian 12 has 3.40.
-_SQLITE_CLOCK = "(CAST(strftime('%s','now') AS INTEGER) * 1000000 + CAST(substr(strftime('%f','now'), 4) AS INTEGER) * 1000)"
+_MACHINE_CLOCK = "(CAST(strftime('%s','now') AS INTEGER) * 1000000 + CAST(substr(strftime('%f','now'), 4) AS INTEGER) * 1000)"
+STEADY_FUNCTION = "steady_microseconds"
+# SQLite asks the machine's clock. A day that somebody takes off it would be a day too few in every time that is written from then on.
+_SQLITE_CLOCK = f"max({_MACHINE_CLOCK}, {STEADY_FUNCTION}())"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -53,7 +56,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 def now_utc_sql(dialect: DialectName, offset: timedelta = timedelta(0)) -> ColumnElement[datetime]:
     """The database's clock plus offset, usable in values, comparisons and selects.
 
-    Resolution: 1 ms on SQLite, 1 µs on Postgres, where it is the start of the statement.
+    Resolution: 1 ms on SQLite, 1 µs on Postgres, where it is the start of the statement. On SQLite it never goes back while the process
+    lives, and needs a connection of `make_engines`.
     """
     clock: ColumnElement[Any]
     shift: ColumnElement[Any]

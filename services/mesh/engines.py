@@ -7,8 +7,10 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from services.mesh.columns import STEADY_FUNCTION
 from services.mesh.single_reads import PostgresReads, SingleReads, SqliteReads
 from services.mesh.sqlite_driver import BUSY_SECONDS, connect
+from services.mesh.steady_clock import SteadyClock
 
 _READERS = 4
 _POSTGRES_CONNECTIONS = 10
@@ -133,9 +135,12 @@ def _sqlite_engine(url: URL, *pragmas: str, begin: str, connections: int) -> Asy
 
 
 def _on_connect(engine: Engine, *pragmas: str) -> None:
+    clock = SteadyClock()
+
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: Any) -> None:
         apply_pragmas(connection, *pragmas)
+        connection.create_function(STEADY_FUNCTION, 0, clock.microseconds)
 
 
 def _on_begin(engine: Engine, statement: str) -> None:

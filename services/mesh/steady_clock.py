@@ -15,4 +15,11 @@ class SteadyClock:
 
     def now(self) -> datetime:
         """In UTC."""
-        return datetime.fromtimestamp(self._began + time.clock_gettime(_SINCE_BOOT), UTC)
+        return datetime.fromtimestamp(self._seconds(), UTC)
+
+    def microseconds(self) -> int:
+        """Since 1970."""
+        return int(self._seconds() * 1_000_000)
+
+    def _seconds(self) -> float:
+        return self._began + time.clock_gettime(_SINCE_BOOT)

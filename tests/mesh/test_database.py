@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -314,3 +315,17 @@ async def test_rows_can_be_streamed_one_many_and_all(database: Database) -> None
         first, ten = await rows.fetchone(), await rows.fetchmany(10)
         rest = await rows.fetchall()
     assert [row.id for row in (first, *ten, *rest) if row is not None] == list(range(1, 101))
+
+
+async def test_a_clock_that_is_set_back_does_not_set_back_the_times_of_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = datetime.now(UTC) + timedelta(days=1)
+    now = select(now_utc_sql("sqlite").label("now"))
+    async with AsyncExitStack() as stack:
+        with monkeypatch.context() as before_the_step:
+            before_the_step.setattr(time, "time", right.timestamp)
+            database = await stack.enter_async_context(open_database(f"sqlite+aiosqlite:///{tmp_path}/clock.db", schema="clock"))
+        async with database.transaction() as session:
+            written = (await (await session.connection()).execute(now)).scalar_one()
+        [row] = await database.read_all(now)
+    assert timedelta(0) <= written - right < timedelta(minutes=5)
+    assert timedelta(0) <= row.now - right < timedelta(minutes=5)
