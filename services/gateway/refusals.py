@@ -18,6 +18,8 @@ from services.mesh.telemetry import get_logger
 
 _logger = get_logger("gateway.refusals")
 _RETRY_SECONDS = 5
+# Statuses that say when to come back.
+WORTH_REPEATING = (429, 502, 503)
 # Sentences of other services that are meant for clients; the rest is said in the gateway's own words.
 _TOLD_AS_IT_IS = frozenset({"INVALID_FIELD", "MEDIA_TOO_LONG", "INVALID_URL"})
 
@@ -125,7 +127,7 @@ class ContractErrors:
         """The contract's error object with its status."""
         told = self.tell(scope, error)
         headers = dict(self.headers_of(told))
-        if told.status in (429, 503):
+        if told.status in WORTH_REPEATING:
             headers["retry-after"] = str(told.retry_after_seconds or _RETRY_SECONDS)
         if isinstance(error, HTTPException):
             headers.update(error.headers or {})

@@ -45,7 +45,9 @@ async def test_backend_that_is_away_is_502_unreachable_in_time(tmp_path: Path) -
     async with open_gateway(tmp_path, jobs_address=f"127.0.0.1:{free_port()}") as gateway:
         headers = {"x-api-key": gateway.world.new_key()}
         async with httpx2.AsyncClient(base_url=gateway.url, headers=headers, verify=False) as client, asyncio.timeout(6):
-            assert_error(await client.get("/api/v1/jobs"), 502, "BACKEND_UNREACHABLE")
+            refused = await client.get("/api/v1/jobs")
+            assert_error(refused, 502, "BACKEND_UNREACHABLE")
+            assert int(refused.headers["retry-after"]) >= 1
 
 
 async def test_fault_of_a_backend_is_502_error(gateway: Running, client: httpx2.AsyncClient) -> None:

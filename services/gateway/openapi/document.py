@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 from services.gateway.contract import Contract
 from services.gateway.domain import Reason
 from services.gateway.operation import FORM_TYPE, JSON_TYPE, Answer, Body, OpenOperation, Operation
+from services.gateway.refusals import WORTH_REPEATING
 
 Node = dict[str, Any]
 
@@ -112,7 +113,7 @@ class _ContractWriter:
         named = sorted(code for code in codes if code)
         description = HTTPStatus(status).phrase + (f": {', '.join(f'`{code}`' for code in named)}." if named else ".")
         node: Node = {"description": description, "content": {JSON_TYPE: {"schema": self._references[self._contract.errors.model]}}}
-        if status in (429, 503):
+        if status in WORTH_REPEATING:
             node["headers"] = _headers(_RETRY)
         return node
 
