@@ -1,0 +1,1 @@
+"""What training and serving of detectors share: features of sound, detections from scores, and how good those are."""
