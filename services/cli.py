@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from services.client.failures import CommandFailed
+from services.datasets_cli.commands import COMMANDS as DATASETS
 from services.models_cli.commands import COMMANDS as MODELS
 
 
@@ -241,6 +242,7 @@ def make_app() -> typer.Typer:
     keys = {"create": create_key, "list": list_keys, "revoke": revoke_key}
     app.add_typer(_group("API keys: who may call.", keys), name="keys")
     app.add_typer(_group("Models: the Whisper models of this installation.", MODELS), name="models")
+    app.add_typer(_group("Datasets: labelled recordings, the detectors trained on them, and what those find.", DATASETS), name="datasets")
     app.add_typer(_group("Plans: what a workspace or user is granted.", {"assign": assign_plan}), name="plans")
     app.add_typer(_group("Credit: minutes added by the operator's hand.", {"grant": grant_credit}), name="credit")
     return app

@@ -5,8 +5,9 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+from itertools import count
+from typing import Any, BinaryIO
+from urllib.parse import quote, urljoin
 
 import httpx2
 
@@ -18,6 +19,7 @@ READ_SECONDS = 60.0
 # A silent stream longer than this has lost its server: it sends a comment every 15 s.
 STREAM_READ_SECONDS = 45.0
 _MAX_ERROR_BYTES = 64 * 1024
+_PAGE_SIZE = 100
 _WRONG_ADDRESS = (httpx2.UnsupportedProtocol, httpx2.InvalidURL)
 
 Row = dict[str, Any]
@@ -46,6 +48,18 @@ class Api:
         """The JSON answer of a POST. Raises Refused or Unreachable."""
         return self._json("POST", path, json=body)
 
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The JSON answer of a PATCH. Raises Refused or Unreachable."""
+        return self._json("PATCH", path, json=body)
+
+    def pages(self, path: str, **query: str | int) -> Iterator[Row]:
+        """Every row of a list that comes in pages. Raises Refused or Unreachable."""
+        for page in count(1):
+            answer = self.get(path, **query, page=page, page_size=_PAGE_SIZE)
+            yield from answer["items"]
+            if not answer.get("has_more"):
+                return
+
     def delete(self, path: str) -> None:
         """DELETE something. Raises Refused or Unreachable."""
         with self.stream("DELETE", path):
@@ -62,6 +76,16 @@ class Api:
             if not response.is_success:
                 raise _refusal(response)
             yield response
+
+    def post_form(self, url: str, fields: Mapping[str, str], name: str, body: BinaryIO, timeout: httpx2.Timeout) -> None:
+        """POST a file with the fields of its form; url: absolute, or to be resolved against the server's. Sends no key.
+
+        Raises Refused or Unreachable.
+        """
+        files = {"file": (name, body)}
+        with self._reached(), httpx2.stream("POST", urljoin(f"{self.url}/", url), data=fields, files=files, timeout=timeout) as response:
+            if not response.is_success:
+                raise _refusal(response)
 
     def events(self, path: str, last_event_id: str) -> Iterator[Event]:
         """Server-sent events after the given one, until the server closes the stream. Raises Refused or Unreachable."""

@@ -6,18 +6,14 @@ from collections.abc import Callable
 
 from services.client.api import Api, Row, job_path
 from services.client.failures import Refused, Unreachable
+from services.client.polling import FINAL_STATUSES, FIRST_WAIT_SECONDS, PATIENCE_SECONDS, POLL_SECONDS
 
 ENDED = frozenset({"done", "failed", "cancelled"})
-POLL_SECONDS = 3.0
-_FIRST_WAIT_SECONDS = 0.2
-_PATIENCE_SECONDS = 120.0
-# What says that the job itself cannot be followed, rather than the stream.
-_FINAL_STATUSES = frozenset({400, 401, 403, 404, 410})
 
 OnChange = Callable[[Row], None]
 
 
-def follow(api: Api, job_id: str, on_change: OnChange, *, patience_seconds: float = _PATIENCE_SECONDS) -> Row:
+def follow(api: Api, job_id: str, on_change: OnChange, *, patience_seconds: float = PATIENCE_SECONDS) -> Row:
     """The job once it has ended; on_change hears every state on the way.
 
     Raises Refused, and Unreachable when the server has not answered for patience_seconds.
@@ -32,7 +28,7 @@ class _Follower:
         self._on_change = on_change
         self._patience_seconds = patience_seconds
         self._last_event_id = ""
-        self._wait_seconds = _FIRST_WAIT_SECONDS
+        self._wait_seconds = FIRST_WAIT_SECONDS
         self._heard = time.monotonic()
 
     def follow(self) -> Row:
@@ -49,7 +45,7 @@ class _Follower:
         try:
             for event in self._api.events(f"{self._path}/events", self._last_event_id):
                 self._last_event_id = event.id or self._last_event_id
-                self._wait_seconds = _FIRST_WAIT_SECONDS
+                self._wait_seconds = FIRST_WAIT_SECONDS
                 self._heard = time.monotonic()
                 if "status" in event.data:
                     self._on_change(event.data)
@@ -64,7 +60,7 @@ class _Follower:
         try:
             job: Row = self._api.get(self._path)
         except (Refused, Unreachable) as error:
-            if isinstance(error, Refused) and error.status in _FINAL_STATUSES:
+            if isinstance(error, Refused) and error.status in FINAL_STATUSES:
                 raise
             if time.monotonic() - self._heard > self._patience_seconds:
                 raise

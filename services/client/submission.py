@@ -1,10 +1,8 @@
 """Sending a recording: streamed from its file, and again under the same idempotency key when the connection breaks."""
 
 import io
-import random
 import stat
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,15 +12,13 @@ from typing import BinaryIO, cast
 import httpx2
 
 from services.client.api import CONNECT_SECONDS, Api, Row, read_json
-from services.client.failures import CommandFailed, Refused, Unreachable
+from services.client.failures import CommandFailed
+from services.client.retrying import retried
 
 STANDARD_INPUT = "-"
-_TRIES = 4
-_LONGEST_WAIT_SECONDS = 30.0
 _WRITE_SECONDS = 60.0
 # The answer comes after the server has stored and examined the file.
 _ANSWER_SECONDS = 180.0
-_WORTH_ANOTHER_TRY = frozenset({429, 502, 503, 504})
 
 OnBytes = Callable[[int], None]
 
@@ -90,15 +86,7 @@ def find_recording(name: str) -> Recording:
 
 def submit(api: Api, recording: Recording, fields: Mapping[str, str], idempotency_key: str, on_bytes: OnBytes) -> Row:
     """The accepted job. Raises Refused or Unreachable once no further try is worth it."""
-    for attempt in range(1, _TRIES + 1):
-        try:
-            return _send(api, recording, fields, idempotency_key, on_bytes)
-        except (Refused, Unreachable) as error:
-            wait = _wait_seconds(error, attempt)
-            if attempt == _TRIES or wait is None or recording.size_bytes is None:
-                raise
-        time.sleep(wait)
-    raise AssertionError("the last try returns or raises")
+    return retried(lambda: _send(api, recording, fields, idempotency_key, on_bytes), repeatable=recording.size_bytes is not None)
 
 
 def _send(api: Api, recording: Recording, fields: Mapping[str, str], idempotency_key: str, on_bytes: OnBytes) -> Row:
@@ -109,13 +97,3 @@ def _send(api: Api, recording: Recording, fields: Mapping[str, str], idempotency
         with api.stream("POST", "/transcribe", headers=headers, data=fields, files=files, timeout=timeout) as response:
             job: Row = read_json(response)
             return job
-
-
-def _wait_seconds(error: Refused | Unreachable, attempt: int) -> float | None:
-    """Seconds before the next try; None when it would end the same way."""
-    backoff = 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 (jitter)
-    if isinstance(error, Unreachable):
-        return None if isinstance(error.__cause__, httpx2.ConnectError) else backoff
-    if error.status not in _WORTH_ANOTHER_TRY or error.retry_after_seconds > _LONGEST_WAIT_SECONDS:
-        return None
-    return max(error.retry_after_seconds, backoff)
