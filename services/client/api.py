@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, BinaryIO
@@ -20,6 +20,7 @@ READ_SECONDS = 60.0
 STREAM_READ_SECONDS = 45.0
 _MAX_ERROR_BYTES = 64 * 1024
 _PAGE_SIZE = 100
+_KEY_HEADER = "X-API-Key"
 _WRONG_ADDRESS = (httpx2.UnsupportedProtocol, httpx2.InvalidURL)
 
 Row = dict[str, Any]
@@ -82,10 +83,14 @@ class Api:
 
         Raises Refused or Unreachable.
         """
-        files = {"file": (name, body)}
-        with self._reached(), httpx2.stream("POST", urljoin(f"{self.url}/", url), data=fields, files=files, timeout=timeout) as response:
-            if not response.is_success:
-                raise _refusal(response)
+        target, files = urljoin(f"{self.url}/", url), {"file": (name, body)}
+        with self._reached():
+            request = self._client.build_request("POST", target, data=fields, files=files, timeout=timeout)
+            # The form is the permission, and the store may be somebody else's.
+            del request.headers[_KEY_HEADER]
+            with closing(self._client.send(request, stream=True)) as response:
+                if not response.is_success:
+                    raise _refusal(response)
 
     def events(self, path: str, last_event_id: str) -> Iterator[Event]:
         """Server-sent events after the given one, until the server closes the stream. Raises Refused or Unreachable."""
@@ -129,7 +134,7 @@ def open_api_at(url: str, key: str) -> Iterator[Api]:
         raise CommandFailed("STENO_API_KEY holds characters that no key has.")
     timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
     try:
-        client = httpx2.Client(base_url=url, headers={"X-API-Key": key}, timeout=timeout)
+        client = httpx2.Client(base_url=url, headers={_KEY_HEADER: key}, timeout=timeout)
     except _WRONG_ADDRESS as error:
         raise CommandFailed(f"STENO_URL={url} is not an http or https address.") from error
     with client:

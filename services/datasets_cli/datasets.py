@@ -111,6 +111,6 @@ def _cells(dataset: Row) -> tuple[str, ...]:
 
 
 def _set_cells(row: Row) -> tuple[str, ...]:
-    labelled = f"{row['total_positive_duration_ms'] / 1000:.1f} s"
+    labelled = f"{row['total_positive_duration_ms'] / 1000:.3f} s"
     texts = [str(row[name]) for name in ("id", "version", "status", "total_annotations")]
     return (*texts, labelled, local_time(row.get("created_at")))

@@ -6,7 +6,8 @@ import sys
 
 from tests.cli.conftest import ROOT
 
-CLIENT_MODULES = ("services.cli", "services.client.transcription", "services.client.jobs", "services.client.keys")
+DATASETS_MODULES = [f"services.datasets_cli.{path.stem}" for path in (ROOT / "services" / "datasets_cli").glob("*.py")]
+CLIENT_MODULES = ("services.cli", "services.client.transcription", "services.client.jobs", "services.client.keys", *DATASETS_MODULES)
 SERVER_PACKAGES = {"onnxruntime", "grpc", "numpy", "av", "sqlalchemy", "uvicorn", "starlette", "nats", "structlog", "uvloop"}
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'protos'}"}
 
