@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -26,15 +26,18 @@ from services.storage.blobs.blobs import Blobs
 from services.storage.blobs.directory import DirectoryBlobs
 from services.storage.data_plane.app import make_data_plane
 from services.storage.data_plane.server import listen, open_data_plane
-from services.storage.rpc import StorageRpc
+from services.storage.rpc.datasets import DatasetsRpc
+from services.storage.rpc.storage import StorageRpc
 from services.storage.settings import StorageSettings
 from services.storage.signing import UrlSigner
 from services.storage.sites.extractor import Extractor
 from services.storage.store.tables import OUTBOX
 from services.storage.usecases.arrivals import Arrivals
+from services.storage.usecases.datasets.preparing import Preparer
 from services.storage.usecases.depot import Depot, Limits
 from services.storage.usecases.fetching import Fetcher
-from steno.storage.v1 import storage_service_pb2
+from steno.storage.v1 import datasets_service_pb2, storage_service_pb2
+from steno.storage.v1.datasets_service_pb2_grpc import add_DatasetsServiceServicer_to_server
 from steno.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
 
 SCHEMA = "storage"
@@ -49,7 +52,7 @@ async def app(settings: StorageSettings, lifecycle: Lifecycle) -> AsyncIterator[
     verifier = TokenVerifier(key, audience=SCHEMA)
     if settings.profile == "embedded":
         await migrate(settings.database_url, schema=SCHEMA, script_location=str(MIGRATIONS))
-    reaping = asyncio.Event()
+    reaping, preparing = asyncio.Event(), asyncio.Event()
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(listen(settings.host, settings.data_port))
         database = await stack.enter_async_context(open_database(settings.database_url, schema=SCHEMA))
@@ -65,6 +68,7 @@ async def app(settings: StorageSettings, lifecycle: Lifecycle) -> AsyncIterator[
             limits=limits_of(settings),
             wake_relay=relay.wake,
             wake_reaper=reaping.set,
+            wake_preparer=preparing.set,
         )
         fetcher = await stack.enter_async_context(open_fetcher(settings))
         await stack.enter_async_context(lifecycle.working())
@@ -75,9 +79,10 @@ async def app(settings: StorageSettings, lifecycle: Lifecycle) -> AsyncIterator[
             open_authentication(settings.billing_address, TokenSigner(key, SCHEMA), bus, settings.rpc_timeout_seconds)
         )
         server = await stack.enter_async_context(
-            open_server(settings, verifier, authenticate=authenticate, servicers=[registration(depot, fetcher)])
+            open_server(settings, verifier, authenticate=authenticate, servicers=registrations(depot, fetcher))
         )
         spawn_workers(depot, settings, lifecycle, reaping)
+        spawn_preparers(depot, settings, lifecycle, preparing)
         checks = {"database": database.check, "store": depot.blobs.check}
         lifecycle.spawn(watch_health(server, checks, lifecycle.stopping, every_seconds=settings.health_seconds), "storage-health")
         yield
@@ -96,10 +101,14 @@ async def open_fetcher(settings: StorageSettings) -> AsyncIterator[Fetcher]:
         yield Fetcher(egress, youtube, Arrivals(settings.fetch_slots))
 
 
-def registration(depot: Depot, fetcher: Fetcher) -> Registration:
-    """The gRPC service of storage."""
-    service = storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"]
-    return Registration(add_StorageServiceServicer_to_server, StorageRpc(depot, fetcher), service)
+def registrations(depot: Depot, fetcher: Fetcher) -> Sequence[Registration]:
+    """The gRPC services of storage."""
+    storage = storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"]
+    datasets = datasets_service_pb2.DESCRIPTOR.services_by_name["DatasetsService"]
+    return (
+        Registration(add_StorageServiceServicer_to_server, StorageRpc(depot, fetcher), storage),
+        Registration(add_DatasetsServiceServicer_to_server, DatasetsRpc(depot), datasets),
+    )
 
 
 def open_blobs(settings: StorageSettings, threads: Executor) -> Blobs:
@@ -113,6 +122,7 @@ def open_blobs(settings: StorageSettings, threads: Executor) -> Blobs:
 
 def open_s3(settings: StorageSettings) -> Blobs:
     """The bucket. Imported here, because the extra `s3` is not needed for a directory."""
+    from services.storage.blobs.post_policy import Credentials
     from services.storage.blobs.s3 import S3Blobs, S3Location
 
     location = S3Location(
@@ -125,7 +135,8 @@ def open_s3(settings: StorageSettings) -> Blobs:
         timeout=timedelta(seconds=settings.s3_timeout_seconds),
     )
     settings.blob_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return S3Blobs(location, settings.blob_directory, settings.s3_presigned_downloads)
+    signing = settings.s3_signing_credentials()
+    return S3Blobs(location, settings.blob_directory, settings.s3_presigned_downloads, Credentials(*signing) if signing else None)
 
 
 def limits_of(settings: StorageSettings) -> Limits:
@@ -152,3 +163,18 @@ def spawn_workers(depot: Depot, settings: StorageSettings, lifecycle: Lifecycle,
     abandoned = timedelta(seconds=settings.abandoned_seconds)
     lifecycle.spawn(workers.run_reaper(depot, reaping, settings.reap_seconds, stopping), "storage-reaper")
     lifecycle.spawn(workers.run_janitor(depot, abandoned, settings.sweep_seconds, stopping), "storage-janitor")
+
+
+def spawn_preparers(depot: Depot, settings: StorageSettings, lifecycle: Lifecycle, work: asyncio.Event) -> None:
+    """Start the loops that prepare audio of datasets, as many as the settings say."""
+    if not settings.concurrent_preparations:
+        return
+    # Imported here: numpy takes as long to load as everything else, and a replica without slots does without.
+    from services.detection.features import VERSION
+
+    folder = settings.blob_directory / "preparing"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    preparer = Preparer(folder, VERSION)
+    for number in range(settings.concurrent_preparations):
+        loop = workers.run_preparer(depot, preparer, work, settings.prepare_seconds, lifecycle.stopping)
+        lifecycle.spawn(loop, f"storage-preparer-{number}")

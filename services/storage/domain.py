@@ -111,6 +111,42 @@ class SiteNotSupported(FailedPrecondition):
     """Steno does not fetch this from that site."""
 
 
+class DatasetNotFound(NotFound):
+    """No dataset has this id."""
+
+
+class AudioNotFound(NotFound):
+    """The dataset has no audio file with this id."""
+
+
+class AnnotationSetNotFound(NotFound):
+    """The dataset has no annotation set with this id."""
+
+
+class AnnotationNotFound(NotFound):
+    """The annotation set has no annotation with this id."""
+
+
+class AnnotationSetPublished(FailedPrecondition):
+    """A published annotation set does not change."""
+
+
+class AnnotationSetEmpty(FailedPrecondition):
+    """An annotation set without annotations cannot be published."""
+
+
+class ArtifactTypeInUse(FailedPrecondition):
+    """Annotations use this artifact type."""
+
+
+class UnknownArtifactType(InvalidArgument):
+    """The dataset does not declare this artifact type."""
+
+
+class AudioInUse(FailedPrecondition):
+    """A published annotation set has annotations of this audio file."""
+
+
 REFUSALS: dict[str, type[InvalidArgument]] = {kind.reason(): kind for kind in (EmptyMedia, UnsupportedMedia, BrokenMedia, MediaTooLong)}
 
 

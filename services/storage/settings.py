@@ -1,5 +1,6 @@
 """What storage reads from its environment."""
 
+import os
 from pathlib import Path
 from typing import Literal, Self
 
@@ -7,6 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from services.mesh.egress.settings import EgressSettings
 from services.mesh.settings import BusSettings, DatabaseSettings, ServiceSettings, settings_config
+from services.storage.datasets import FORM_LIFETIME
 
 _MEBIBYTE = 1024 * 1024
 _PROBE_MARGIN_SECONDS = 400.0
@@ -44,6 +46,10 @@ class StorageSettings(ServiceSettings, DatabaseSettings, BusSettings, EgressSett
     reserve_bytes: int = Field(64 * _MEBIBYTE, ge=0, description="Bytes of the disk that uploads leave free.")
     max_transfers: int = Field(256, gt=0, description="Uploads and downloads at the same time; more are told to retry.")
     concurrent_probes: int = Field(2, gt=0, le=64, description="Media examined at the same time.")
+    concurrent_preparations: int = Field(
+        1, ge=0, le=16, description="Audio files of datasets prepared for training at the same time; 0 leaves them to other replicas."
+    )
+    prepare_seconds: float = Field(5.0, gt=0, le=60, description="Seconds between looks for audio to prepare.")
     upload_url_seconds: float = Field(300.0, gt=0, le=1800, description="Seconds within which an announced upload has to start.")
     upload_seconds: float = Field(2700.0, gt=0, le=3000, description="Seconds that one upload may take.")
     idle_seconds: float = Field(30.0, gt=0, le=300, description="Seconds of silence that end an upload.")
@@ -63,9 +69,17 @@ class StorageSettings(ServiceSettings, DatabaseSettings, BusSettings, EgressSett
     sweep_seconds: float = Field(600.0, gt=0, description="Seconds between looks for what crashes left behind.")
     health_seconds: float = Field(5.0, gt=0, le=6, description="Seconds between checks of the database and the store.")
 
+    def s3_signing_credentials(self) -> tuple[str, str, str] | None:
+        """Access key, secret and session token that forms for the bucket are signed with; None where a machine's role has them."""
+        if self.s3_access_key_id:
+            return self.s3_access_key_id, self.s3_secret_access_key.get_secret_value(), ""
+        found = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+        return (found[0], found[1], os.environ.get("AWS_SESSION_TOKEN", "")) if found[0] and found[1] else None
+
     @model_validator(mode="after")
     def _nothing_in_hand_is_abandoned(self) -> Self:
-        longest_seconds = max(self.upload_url_seconds + self.upload_seconds, self.site_seconds + self.fetch_seconds)
+        form_seconds = FORM_LIFETIME.total_seconds() + self.upload_seconds
+        longest_seconds = max(self.upload_url_seconds + self.upload_seconds, form_seconds, self.site_seconds + self.fetch_seconds)
         if self.abandoned_seconds < longest_seconds + _PROBE_MARGIN_SECONDS:
             raise ValueError(
                 f"abandoned_seconds is at least {longest_seconds + _PROBE_MARGIN_SECONDS:g}: the longest upload or fetch, and its probe"

@@ -38,7 +38,7 @@ class UrlSigner:
         if not keys or any(len(key) < LEAST_KEY_BYTES for key in keys):
             raise ValueError(f"a URL signing key has at least {LEAST_KEY_BYTES} bytes")
         self._keys = tuple(keys)
-        self._base_url = base_url.rstrip("/")
+        self.base_url = base_url.rstrip("/")
 
     @classmethod
     def from_file(cls, path: Path, base_url: str) -> Self:
@@ -50,7 +50,7 @@ class UrlSigner:
         expires = int(grant.expire_time.timestamp())
         signature = _signature(self._keys[0], grant, expires)
         query = f"expires={expires}&max_bytes={grant.max_size_bytes}&signature={signature}"
-        return f"{self._base_url}/{grant.kind.value}/{grant.object_id}?{query}"
+        return f"{self.base_url}/{grant.kind.value}/{grant.object_id}?{query}"
 
     def verify(self, method: str, path: str, query: str, now: datetime) -> Grant:
         """The grant of a request. A URL to GET also serves HEAD. Raises InvalidSignature, always the same."""
@@ -68,6 +68,15 @@ class UrlSigner:
             raise InvalidSignature
         return grant
 
+    def mark(self, scheme: str, content: str) -> str:
+        """A signature of content for a purpose of its own."""
+        return _mark(self._keys[0], scheme, content)
+
+    def is_mark(self, scheme: str, content: str, mark: str) -> bool:
+        """Whether it was signed here with one of the keys."""
+        matches = [hmac.compare_digest(_mark(key, scheme, content).encode(), mark.encode()) for key in self._keys]
+        return any(matches)
+
     def _signed(self, grant: Grant, signature: str) -> bool:
         expires = int(grant.expire_time.timestamp())
         matches = [hmac.compare_digest(_signature(key, grant, expires), signature) for key in self._keys]
@@ -78,6 +87,10 @@ def _signature(key: bytes, grant: Grant, expires: int) -> str:
     signed = (_SCHEME, grant.method, grant.kind.value, grant.object_id, str(expires), str(grant.max_size_bytes))
     digest = hmac.digest(key, "\n".join(signed).encode(), hashlib.sha256)
     return urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _mark(key: bytes, scheme: str, content: str) -> str:
+    return hmac.digest(key, f"{scheme}\n{content}".encode(), hashlib.sha256).hex()
 
 
 def is_data_path(path: str) -> bool:

@@ -2,18 +2,25 @@
 
 import asyncio
 import random
+import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 from services.mesh.errors import MeshError
 from services.mesh.telemetry import get_logger
 from services.storage.usecases import deletion, upkeep
+from services.storage.usecases.datasets import preparing
+from services.storage.usecases.datasets.preparing import Preparer
 from services.storage.usecases.depot import Depot
 
 _FIRST_DELAY_SECONDS = 1.0
 _LONGEST_DELAY_SECONDS = 30.0
 CLOCK_TOLERANCE_SECONDS = 300.0
+_FOLDER_SECONDS = 86_400.0
 
 
 class ClockWatch:
@@ -61,10 +68,47 @@ async def run_janitor(depot: Depot, abandoned: timedelta, every_seconds: float, 
             get_logger("storage.janitor").warning("clock moved, nothing swept")
             return
         expired, swept = await upkeep.expire_uploads(depot, abandoned), await upkeep.sweep_blobs(depot, now - abandoned)
+        await upkeep.drop_unfinished_audio(depot)
         if expired or swept:
             get_logger("storage.janitor").info("swept", expired_uploads=expired, lost_blobs=swept)
 
     await _repeat("janitor", turn, every_seconds, stopping, asyncio.Event())
+
+
+async def run_preparer(depot: Depot, preparer: Preparer, work: asyncio.Event, every_seconds: float, stopping: asyncio.Event) -> None:
+    """Prepare audio of datasets, at once when woken."""
+    await asyncio.to_thread(sweep_folders, preparer.folder)
+
+    async def turn() -> None:
+        work.clear()
+        await preparing.refresh(depot, preparer)
+        while not stopping.is_set() and await _unless_stopping(preparing.prepare_next(depot, preparer), stopping):
+            # Another loop of this process may look for the rest.
+            work.set()
+
+    await _repeat("preparer", turn, every_seconds, stopping, work)
+
+
+async def _unless_stopping(prepared: Coroutine[Any, Any, bool], stopping: asyncio.Event) -> bool:
+    """Whether there was a file to prepare; its preparation is given back when the service stops."""
+    task = asyncio.create_task(prepared, name="storage preparing")
+    stop = asyncio.create_task(stopping.wait(), name="storage preparing stop")
+    try:
+        await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+        return task.done() and task.result()
+    finally:
+        for ended in (task, stop):
+            ended.cancel()
+        await asyncio.wait([task, stop])
+
+
+def sweep_folders(folder: Path) -> None:
+    """Remove what killed preparations left a day ago or earlier; replicas may share the folder."""
+    before = time.time() - _FOLDER_SECONDS
+    for path in folder.glob("prepare-*"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < before:
+                shutil.rmtree(path)
 
 
 async def _repeat(

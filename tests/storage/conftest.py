@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -165,7 +166,8 @@ async def open_storehouse(database_url: str, blobs: Blobs, sandbox: Sandbox, lim
     async with open_database(database_url, schema=SCHEMA) as database:
         with listen("127.0.0.1", 0) as listener:
             signer = UrlSigner([secrets.token_bytes(32)], base_url(listener))
-            depot = Depot(database, blobs, signer, sandbox, limits, lambda: woken.append("relay"), lambda: woken.append("reaper"))
+            wakes = (partial(woken.append, name) for name in ("relay", "reaper", "preparer"))
+            depot = Depot(database, blobs, signer, sandbox, limits, *wakes)
             async with open_data_plane(make_data_plane(depot, 64), listener, 1.0):
                 async with httpx2.AsyncClient(timeout=30, trust_env=False) as http:
                     yield Storehouse(depot, http, listener.getsockname()[1], woken)

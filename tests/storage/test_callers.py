@@ -10,7 +10,7 @@ import pytest
 from services.mesh.identity import Caller, CallerKind, TokenVerifier, load_key, write_new_key
 from services.mesh.server import open_server
 from services.mesh.status import from_rpc_error
-from services.storage.app import SCHEMA, open_fetcher, registration
+from services.storage.app import SCHEMA, open_fetcher, registrations
 from services.storage.settings import StorageSettings
 from steno.storage.v1 import storage_service_pb2 as messages
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceStub
@@ -45,7 +45,7 @@ async def test_an_app_key_by_itself_reads_signs_and_deletes_no_media(storehouse:
     settings = StorageSettings(port=0, shutdown_grace_seconds=1)
     async with (
         open_fetcher(settings) as fetcher,
-        open_server(settings, verifier, authenticate=authenticate, servicers=[registration(storehouse.depot, fetcher)]) as server,
+        open_server(settings, verifier, authenticate=authenticate, servicers=registrations(storehouse.depot, fetcher)) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
         stub: StorageServiceAsyncStub = StorageServiceStub(channel)

@@ -1,12 +1,32 @@
 """What storage asks of a place for bytes."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 PIECE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FormTerms:
+    """What a form lets a client upload. An empty content_type leaves it open."""
+
+    filename: str
+    content_type: str
+    min_size_bytes: int
+    max_size_bytes: int
+    expire_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Where to POST a file as multipart, after which fields."""
+
+    url: str
+    fields: Mapping[str, str]
+    expire_time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +81,15 @@ class Blobs(Protocol):
 
     async def presign(self, key: str, lifetime: timedelta) -> str | None:
         """A URL of the place itself, or None where the data plane serves."""
+
+    def form(self, key: str, terms: FormTerms, now: datetime) -> Form | None:
+        """A form that puts one blob into the place itself, or None where the data plane takes forms."""
+
+    async def size(self, key: str) -> int:
+        """Bytes of a blob. Raises BlobMissing, ServiceUnavailable."""
+
+    async def copy(self, key: str, new_key: str) -> None:
+        """The same bytes under another key, whatever becomes of the first. Raises BlobMissing, StoreFull, ServiceUnavailable."""
 
     async def check(self) -> None:
         """Raises StoreFull or ServiceUnavailable when a write would."""

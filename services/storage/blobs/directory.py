@@ -7,14 +7,14 @@ import re
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
 
 from services.mesh import fault, semconv
 from services.mesh.errors import ServiceUnavailable
-from services.storage.blobs.blobs import PIECE_BYTES, BlobEntry, BlobMissing, BlobWriter
+from services.storage.blobs.blobs import PIECE_BYTES, BlobEntry, BlobMissing, BlobWriter, Form, FormTerms
 from services.storage.domain import StoreFull
 
 _Result = TypeVar("_Result")
@@ -22,6 +22,7 @@ _Arguments = TypeVarTuple("_Arguments")
 
 # RLIMIT_FSIZE and some network file systems answer EFBIG where a disk answers ENOSPC.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 _KEY = re.compile(r"[0-9a-f]{32}")
 _PRIVATE_FILE, _PRIVATE_DIRECTORY = 0o600, 0o700
 _FANOUT = tuple(f"{number:02x}" for number in range(256))
@@ -92,6 +93,21 @@ class DirectoryBlobs:
     async def presign(self, key: str, lifetime: timedelta) -> str | None:
         """None: the data plane serves files."""
         return None
+
+    def form(self, key: str, terms: FormTerms, now: datetime) -> Form | None:
+        """None: the data plane takes forms."""
+        return None
+
+    async def size(self, key: str) -> int:
+        """Length of the file."""
+        with _translated(key):
+            return (await self._run(os.stat, self._path(key))).st_size
+
+    async def copy(self, key: str, new_key: str) -> None:
+        """Another name of the file, which never changes; a file of its own where the file system has no such names."""
+        with _translated(key):
+            self._require_room(0)
+            await self._run(_copy, self._path(key), self._incoming / new_key, self._path(new_key))
 
     async def check(self) -> None:
         """Write and remove a small file, and look at the free space."""
@@ -187,6 +203,21 @@ def _open_to_read(path: Path) -> int:
 
 def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
+
+
+def _copy(source: Path, incoming: Path, final: Path) -> None:
+    """Durably; a copy that is there already stays."""
+    try:
+        with suppress(FileExistsError):
+            final.hardlink_to(source)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copyfile(source, incoming)
+        with incoming.open("rb") as copied:
+            os.fsync(copied.fileno())
+        incoming.rename(final)
+    _sync_directory(final.parent)
 
 
 def _touch(path: Path) -> None:

@@ -17,7 +17,8 @@ from obstore.store import S3Store
 
 from services.mesh import fault
 from services.mesh.errors import ServiceUnavailable
-from services.storage.blobs.blobs import PIECE_BYTES, BlobEntry, BlobMissing, BlobWriter
+from services.storage.blobs.blobs import PIECE_BYTES, BlobEntry, BlobMissing, BlobWriter, Form, FormTerms
+from services.storage.blobs.post_policy import Credentials, PostTarget, post_form
 from services.storage.domain import OCTET_STREAM, StoreFull
 
 if TYPE_CHECKING:
@@ -72,14 +73,19 @@ def _config(location: S3Location) -> "S3Config":
 
 
 class S3Blobs:
-    """A bucket: `<prefix><key>`, with probes and checks spooled to `spool`."""
+    """A bucket: `<prefix><key>`, with probes and checks spooled to `spool`.
 
-    def __init__(self, location: S3Location, spool: Path, presigned: bool) -> None:
+    presigned: clients may reach the bucket. credentials: sign forms for them; without any the data plane takes forms.
+    """
+
+    def __init__(self, location: S3Location, spool: Path, presigned: bool, credentials: Credentials | None = None) -> None:
         self.store = location.bucket
         self._bucket = open_bucket(location)
         self._prefix = location.prefix
         self._spool = spool
         self._presigned = presigned
+        self._credentials = credentials
+        self._target = PostTarget(location.bucket, location.region, location.endpoint)
 
     def open_writer(self, key: str, disposition: str, expected_bytes: int) -> BlobWriter:
         """Start a multipart upload; its attributes make the bucket's own URL download, never display."""
@@ -124,6 +130,22 @@ class S3Blobs:
         if not self._presigned:
             return None
         return await obstore.sign_async(self._bucket, "GET", self._name(key), lifetime)
+
+    def form(self, key: str, terms: FormTerms, now: datetime) -> Form | None:
+        """The bucket's own form, where clients may reach the bucket."""
+        if not self._presigned or self._credentials is None:
+            return None
+        return post_form(self._target, self._credentials, self._name(key), terms, now)
+
+    async def size(self, key: str) -> int:
+        """Length of the object."""
+        with _translated(key):
+            return (await obstore.head_async(self._bucket, self._name(key)))["size"]
+
+    async def copy(self, key: str, new_key: str) -> None:
+        """The object again, by the bucket itself."""
+        with _translated(key):
+            await obstore.copy_async(self._bucket, self._name(key), self._name(new_key))
 
     async def check(self) -> None:
         """Ask for an object that cannot be there: the bucket, the way and the credentials answer."""

@@ -3,13 +3,16 @@
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from services.mesh.edge.limits import welcome
 from services.mesh.errors import Internal, MeshError, Overloaded
 from services.mesh.telemetry import get_logger
+from services.storage import forms
 from services.storage.blobs.blobs import BlobMissing
 from services.storage.data_plane.download import send_download
+from services.storage.data_plane.form import receive_form
 from services.storage.data_plane.http import Disconnected, Headers, Message, Receive, Send, read_headers, send_error, send_json
 from services.storage.data_plane.upload import receive_upload
 from services.storage.domain import not_found
@@ -55,11 +58,14 @@ async def _answer(depot: Depot, scope: Scope, receive: Receive, send: Send) -> N
 async def _refuse(error: MeshError, scope: Scope, send: Send) -> None:
     """The error; what is left of a body is the connection's to drop."""
     headers = _RETRY_AFTER if isinstance(error, Overloaded) else []
-    await send_error(send, error, [*headers, *(_CLOSE if scope["method"] == "PUT" else [])])
+    await send_error(send, error, [*headers, *(_CLOSE if scope["method"] in ("PUT", "POST") else [])])
 
 
 async def _route(depot: Depot, scope: Scope, receive: Receive, send: Send) -> None:
     method, path = scope["method"], scope["raw_path"].decode("latin-1")
+    if path == forms.PATH and method == "POST":
+        await receive_form(depot, read_headers(scope), receive, send, partial(welcome, scope))
+        return
     if not is_data_path(path):
         await send_json(send, 404, {"error": "Nothing is here.", "code": "NOT_FOUND"}, _CLOSE)
         return

@@ -1,7 +1,7 @@
 """PUT: one body into one blob, then into the object's row."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from functools import partial
 
@@ -12,7 +12,7 @@ from services.storage.data_plane.bodies import body_parts
 from services.storage.data_plane.http import Receive, Send, content_length, send_json
 from services.storage.domain import MediaTooLarge, Receipt, UploadIncomplete, attachment, new_object_key
 from services.storage.signing import Grant
-from services.storage.usecases import uploads
+from services.storage.usecases import receipts
 from services.storage.usecases.depot import Depot
 
 
@@ -22,14 +22,15 @@ async def receive_upload(depot: Depot, grant: Grant, headers: Mapping[bytes, str
     Raises MediaTooLarge, UploadIncomplete (too slow), NotFound, StoreFull, Disconnected.
     """
     expected = expected_bytes(headers, grant.max_size_bytes)
-    filename = await uploads.expect_upload(depot, grant.kind, grant.object_id)
+    filename = await receipts.expect_upload(depot, grant.kind, grant.object_id)
     try:
         async with asyncio.timeout(depot.limits.upload_seconds):
-            receipt = await store_body(depot, grant, attachment(filename), expected, receive)
+            body = body_parts(receive, grant.max_size_bytes, depot.limits.idle_seconds)
+            receipt = await store_pieces(depot, attachment(filename), expected, body)
     except TimeoutError as error:
         raise UploadIncomplete from error
     fault.point("storage.put.before_receipt")
-    await uploads.record_receipt(depot, grant.kind, grant.object_id, receipt)
+    await receipts.record_receipt(depot, grant.kind, grant.object_id, receipt)
     fault.point("storage.put.before_reply")
     await send_json(send, 201, {"size_bytes": receipt.size_bytes, "sha256": receipt.sha256})
 
@@ -44,11 +45,11 @@ def expected_bytes(headers: Mapping[bytes, str], limit_bytes: int) -> int:
     return announced
 
 
-async def store_body(depot: Depot, grant: Grant, disposition: str, expected: int, receive: Receive) -> Receipt:
-    """Stream the body into the store; nothing of it stays unless all of it arrived."""
+async def store_pieces(depot: Depot, disposition: str, expected: int, arriving: AsyncGenerator[bytes, None]) -> Receipt:
+    """Stream what arrives into the store; nothing of it stays unless all of it arrived."""
     key = new_object_key()
     async with open_inflow(partial(depot.blobs.open_writer, key, disposition, expected)) as inflow:
-        async with aclosing(gathered(body_parts(receive, grant.max_size_bytes, depot.limits.idle_seconds))) as pieces:
+        async with aclosing(gathered(arriving)) as pieces:
             async for piece in pieces:
                 await inflow.write(piece)
         return await inflow.publish(key)

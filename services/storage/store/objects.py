@@ -106,9 +106,9 @@ async def list_deleted(session: AsyncSession, model: type[Row], limit: int) -> S
 
 
 async def list_ready_media(session: AsyncSession, span: Span, limit: int) -> Sequence[Media]:
-    """The next ready media of a span, of every workspace, oldest first."""
+    """The next ready media of a span, of every workspace, oldest first; not that of datasets."""
     place = tuple_(col(Media.create_time), col(Media.id))
-    statement = select(Media).where(col(Media.state) == State.READY, col(Media.create_time) < span.before)
+    statement = select(Media).where(col(Media.state) == State.READY, col(Media.create_time) < span.before, col(Media.dataset_id).is_(None))
     statement = statement.where(place > tuple_(*span.after, types=[UtcDateTime(), String()]))
     return (await session.exec(statement.order_by(col(Media.create_time), col(Media.id)).limit(limit))).all()
 

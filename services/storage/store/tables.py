@@ -10,6 +10,8 @@ from services.mesh.columns import UtcDateTime, table_registry
 from services.mesh.outbox import outbox_table
 from services.storage.domain import MAX_FILENAME_CHARACTERS, MAX_MEDIA_TYPE_CHARACTERS, OCTET_STREAM, Kind, State
 
+_OF_DATASET = "dataset_id is not null"
+
 
 class Table(SQLModel, registry=table_registry()):
     """Where storage's tables are registered."""
@@ -40,11 +42,15 @@ def _constraints(table: str) -> tuple[CheckConstraint | Index, ...]:
 
 
 class Media(StoredObject, table=True):
-    """Uploaded audio or video, with what its probe found."""
+    """Uploaded audio or video, with what its probe found.
+
+    dataset_id: whose audio it is; such media is reached through its dataset only. upload_key: where a form in the bucket puts its bytes.
+    """
 
     __table_args__: ClassVar[tuple[CheckConstraint | Index, ...]] = (
         *_constraints("media"),
         Index("ix_media_create_time_id", "create_time", "id"),
+        Index("ix_media_dataset_id", "dataset_id", sqlite_where=text(_OF_DATASET), postgresql_where=text(_OF_DATASET)),
     )
 
     filename: str = Field(max_length=MAX_FILENAME_CHARACTERS)
@@ -54,6 +60,8 @@ class Media(StoredObject, table=True):
     sample_rate_hz: int = Field(default=0)
     channels: int = Field(default=0)
     has_video: bool = Field(default=False)
+    dataset_id: str | None = Field(default=None, max_length=36)
+    upload_key: str | None = Field(default=None, max_length=32)
 
 
 class Artefact(StoredObject, table=True):

@@ -24,7 +24,7 @@ async def delete_media(depot: Depot, workspace_id: str, media_id: str) -> None:
 
     async def unit(session: AsyncSession) -> None:
         media = await objects.lock(session, Media, media_id, workspace_id)
-        if media is None:
+        if media is None or media.dataset_id is not None:
             return
         if media.state == State.READY:
             event = MediaDeleted(media_id=media.id, workspace_id=media.workspace_id)
@@ -83,6 +83,8 @@ async def _reap_row(depot: Depot, model: type[Row], row: Row) -> None:
     fault.point("storage.reap.before_blob")
     if row.object_key is not None:
         await depot.blobs.delete(row.object_key)
+    if isinstance(row, Media) and row.upload_key is not None:
+        await depot.blobs.delete(row.upload_key)
     fault.point("storage.reap.before_row")
     await depot.database.grouped(lambda session: objects.remove(session, model, row.id))
     fault.point("storage.reap.after_row")

@@ -23,7 +23,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Depot:
-    """Rows, bytes, URLs and the sandbox; `wake_relay` and `wake_reaper` are called after a commit that gave them work."""
+    """Rows, bytes, URLs and the sandbox; the `wake_`s are called after a commit that gave those workers work."""
 
     database: Database
     blobs: Blobs
@@ -32,3 +32,4 @@ class Depot:
     limits: Limits
     wake_relay: Callable[[], None]
     wake_reaper: Callable[[], None]
+    wake_preparer: Callable[[], None]

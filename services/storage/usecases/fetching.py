@@ -39,7 +39,7 @@ from services.storage.sites.source import Source
 from services.storage.sites.youtube import is_page
 from services.storage.store import objects
 from services.storage.store.tables import Media
-from services.storage.usecases import uploads
+from services.storage.usecases import receipts, uploads
 from services.storage.usecases.arrivals import Arrivals
 from services.storage.usecases.deletion import erase
 from services.storage.usecases.depot import Depot
@@ -111,7 +111,7 @@ async def _announce(depot: Depot, order: Order, filename: str) -> Media:
                 change_time=now,
             )
             await objects.add(session, found)
-        elif found.state == State.UPLOADING and found.workspace_id == order.workspace_id:
+        elif found.state == State.UPLOADING and found.workspace_id == order.workspace_id and found.dataset_id is None:
             await objects.touch(session, found, found.filename)
         return found
 
@@ -119,7 +119,7 @@ async def _announce(depot: Depot, order: Order, filename: str) -> Media:
         media = await depot.database.grouped(unit)
     except IntegrityError as error:
         raise ServiceUnavailable(service="storage") from error
-    if media.workspace_id != order.workspace_id or media.state == State.DELETED:
+    if media.workspace_id != order.workspace_id or media.state == State.DELETED or media.dataset_id is not None:
         raise MediaNotFound(media_id=order.media_id)
     return media
 
@@ -130,7 +130,7 @@ async def _fetch(depot: Depot, fetcher: Fetcher, order: Order, url: str) -> Medi
         work = _receive(depot, fetcher, order, url)
         receipt = await fetcher.arrivals.unless_deleted(depot, order.media_id, work)
         fault.point("storage.fetch.before_receipt")
-        await uploads.record_receipt(depot, Kind.MEDIA, order.media_id, receipt)
+        await receipts.record_receipt(depot, Kind.MEDIA, order.media_id, receipt)
         fault.point("storage.fetch.after_receipt")
         return await uploads.commit_upload(depot, order.workspace_id, order.media_id, order.max_duration_ms)
     except UploadIncomplete as error:

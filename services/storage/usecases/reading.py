@@ -35,9 +35,9 @@ class Address:
 
 
 async def find_owned(depot: Depot, kind: Kind, model: type[Row], workspace_id: str, object_id: str) -> Row:
-    """The workspace's row. Raises NotFound for an unknown, foreign or deleted id alike."""
+    """The workspace's row. Raises NotFound for an unknown, foreign or deleted id alike, and for the media of datasets."""
     row = await objects.find(depot.database, model, object_id, workspace_id)
-    if row is None:
+    if row is None or (isinstance(row, Media) and row.dataset_id is not None):
         raise not_found(kind, object_id)
     return row
 
@@ -50,16 +50,17 @@ async def get_media(depot: Depot, workspace_id: str, media_id: str) -> Media:
 async def sign_media_url(depot: Depot, workspace_id: str, media_id: str, lifetime: timedelta | None) -> Address:
     """Where to read ready media. Raises MediaNotFound, InvalidField."""
     media = await find_owned(depot, Kind.MEDIA, Media, workspace_id, media_id)
-    return await _address(depot, Kind.MEDIA, media, url_lifetime(lifetime))
+    return await address_of(depot, Kind.MEDIA, media, url_lifetime(lifetime))
 
 
 async def sign_artefact_url(depot: Depot, workspace_id: str, artefact_id: str, lifetime: timedelta | None) -> Address:
     """Where to read a ready artefact. Raises ArtefactNotFound, InvalidField."""
     artefact = await find_owned(depot, Kind.ARTEFACT, Artefact, workspace_id, artefact_id)
-    return await _address(depot, Kind.ARTEFACT, artefact, url_lifetime(lifetime))
+    return await address_of(depot, Kind.ARTEFACT, artefact, url_lifetime(lifetime))
 
 
-async def _address(depot: Depot, kind: Kind, row: StoredObject, lifetime: timedelta) -> Address:
+async def address_of(depot: Depot, kind: Kind, row: StoredObject, lifetime: timedelta) -> Address:
+    """Where to read a row that the caller may read. Raises NotFound unless it is ready."""
     if row.state != State.READY or row.object_key is None:
         raise not_found(kind, row.id)
     expire_time = datetime.now(UTC) + lifetime

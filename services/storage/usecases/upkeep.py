@@ -3,12 +3,17 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+
 from services.mesh import fault
-from services.storage.store import objects
+from services.storage.datasets import AudioState, SetState
+from services.storage.store import audio, datasets, objects
+from services.storage.store.dataset_tables import DatasetAudio
 from services.storage.store.tables import MODELS
 from services.storage.usecases.depot import Depot
 
 KEYS_PER_QUERY = 500
+AUDIO_PER_SWEEP = 1000
 
 
 async def read_clock(depot: Depot) -> datetime:
@@ -27,6 +32,29 @@ async def expire_uploads(depot: Depot, age: timedelta) -> int:
     if expired:
         depot.wake_reaper()
     return expired
+
+
+async def drop_unfinished_audio(depot: Depot) -> int:
+    """Drop announced audio whose upload expired; what a published set speaks of stays, failed. Answers how many."""
+    async with depot.database.reading() as session:
+        lost = await audio.list_unfinished(session, AUDIO_PER_SWEEP)
+    for file in lost:
+        async with depot.database.transaction() as session:
+            await _drop_unfinished(session, file)
+            fault.point("storage.drop_audio.before_commit")
+    return len(lost)
+
+
+async def _drop_unfinished(session: AsyncSession, file: DatasetAudio) -> None:
+    dataset = await datasets.lock_by_id(session, file.dataset_id)
+    row = await audio.lock_audio(session, dataset, file.id) if dataset is not None else None
+    if dataset is None or row is None or row.state != AudioState.PENDING:
+        return
+    if await audio.is_annotated(session, dataset, file.id, SetState.PUBLISHED):
+        row.state, row.error_message = AudioState.FAILED, "The upload was not completed in time."
+        await session.flush()
+    else:
+        await audio.delete_audio(session, row)
 
 
 async def sweep_blobs(depot: Depot, before: datetime) -> int:

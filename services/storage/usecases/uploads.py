@@ -13,7 +13,6 @@ from services.mesh.outbox import publish_later
 from services.mesh.streams import event_subject
 from services.storage.domain import (
     Kind,
-    Receipt,
     State,
     UploadIncomplete,
     check_media_type,
@@ -24,11 +23,12 @@ from services.storage.domain import (
 )
 from services.storage.signing import Grant
 from services.storage.store import objects
-from services.storage.store.tables import MODELS, OUTBOX, Artefact, Media, StoredObject
+from services.storage.store.tables import OUTBOX, Artefact, Media, StoredObject
+from services.storage.usecases import posting
 from services.storage.usecases.deletion import erase
 from services.storage.usecases.depot import Depot
 from services.storage.usecases.probing import probe_media
-from services.storage.usecases.reading import filename_of, find_owned
+from services.storage.usecases.reading import find_owned
 from steno.storage.v1.storage_events_pb2 import MediaReady
 
 Row = TypeVar("Row", bound=StoredObject)
@@ -94,37 +94,6 @@ def _upload_grant(depot: Depot, kind: Kind, row: StoredObject, limit: int) -> Gr
     return Grant("PUT", kind, row.id, expire_time, limit)
 
 
-async def expect_upload(depot: Depot, kind: Kind, object_id: str) -> str:
-    """The name of an upload that bytes may arrive for. Raises NotFound."""
-    row = await objects.find(depot.database, MODELS[kind], object_id)
-    if row is None or row.state != State.UPLOADING:
-        raise not_found(kind, object_id)
-    return filename_of(row)
-
-
-async def record_receipt(depot: Depot, kind: Kind, object_id: str, receipt: Receipt) -> None:
-    """Remember what arrived. Of several PUTs the last to arrive whole counts; the bytes of the others go.
-
-    Raises NotFound when the upload was committed or forgotten meanwhile.
-    """
-
-    async def unit(session: AsyncSession) -> tuple[bool, str | None]:
-        row = await objects.lock(session, MODELS[kind], object_id)
-        if row is None or row.state != State.UPLOADING:
-            return False, receipt.object_key
-        replaced_key = row.object_key
-        await objects.set_receipt(session, row, receipt)
-        fault.point("storage.receipt.before_commit")
-        return True, replaced_key
-
-    recorded, useless_key = await depot.database.grouped(unit)
-    fault.point("storage.receipt.after_commit")
-    if useless_key is not None:
-        await depot.blobs.delete(useless_key)
-    if not recorded:
-        raise not_found(kind, object_id)
-
-
 async def commit_upload(depot: Depot, workspace_id: str, media_id: str, max_duration_ms: int) -> Media:
     """Probe what arrived and make it readable. On refusal nothing is kept.
 
@@ -135,6 +104,7 @@ async def commit_upload(depot: Depot, workspace_id: str, media_id: str, max_dura
     if media.state == State.READY:
         return media
     try:
+        media = await posting.take_posted(depot, media)
         found = await probe_media(depot, media, longest_ms)
     except InvalidArgument:
         await erase(depot, Media, media)

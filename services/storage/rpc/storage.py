@@ -1,18 +1,18 @@
 """StorageService: messages to use cases and back."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.mesh.errors import AccessDenied, InvalidField
-from services.mesh.identity import CallerKind, current_caller
+from services.mesh.errors import InvalidField
+from services.storage.blobs.blobs import Form
 from services.storage.domain import State
+from services.storage.rpc.callers import lifetime_of, workspace_of_call
 from services.storage.signing import Grant
 from services.storage.store.tables import Artefact, Media
-from services.storage.usecases import deletion, listing, reading, uploads
+from services.storage.usecases import deletion, listing, posting, reading, uploads
 from services.storage.usecases.depot import Depot
 from services.storage.usecases.fetching import Fetcher, Order, fetch_media
 from services.storage.usecases.reading import Address
@@ -20,7 +20,6 @@ from steno.storage.v1 import media_pb2
 from steno.storage.v1 import storage_service_pb2 as messages
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceServicer
 
-_SERVICE = "storage"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _STATES = {
     State.UPLOADING: media_pb2.Media.STATE_UPLOADING,
@@ -38,32 +37,38 @@ class StorageRpc(StorageServiceServicer):
 
     async def BeginUpload(self, request: messages.BeginUploadRequest, context: Context) -> messages.BeginUploadResponse:
         """Announce media."""
-        media, grant = await uploads.begin_upload(self._depot, _workspace(), request.filename, request.max_size_bytes)
+        media, grant = await uploads.begin_upload(self._depot, workspace_of_call(), request.filename, request.max_size_bytes)
         return messages.BeginUploadResponse(media=media_proto(media), upload_url=self._upload_url(grant))
 
     async def SignUpload(self, request: messages.SignUploadRequest, context: Context) -> messages.SignUploadResponse:
         """Where to PUT announced media, again."""
-        grant = await uploads.sign_upload(self._depot, _workspace(), request.media_id, request.max_size_bytes)
+        grant = await uploads.sign_upload(self._depot, workspace_of_call(), request.media_id, request.max_size_bytes)
         return messages.SignUploadResponse(upload_url=self._upload_url(grant))
+
+    async def SignUploadForm(self, request: messages.SignUploadFormRequest, context: Context) -> messages.SignUploadFormResponse:
+        """How to POST announced media."""
+        sizes = request.min_size_bytes, request.max_size_bytes
+        form = await posting.sign_upload_form(self._depot, workspace_of_call(), request.media_id, request.content_type, *sizes)
+        return messages.SignUploadFormResponse(upload_form=form_proto(form))
 
     async def CommitUpload(self, request: messages.CommitUploadRequest, context: Context) -> messages.CommitUploadResponse:
         """Probe uploaded media and make it readable."""
-        media = await uploads.commit_upload(self._depot, _workspace(), request.media_id, request.max_duration_ms)
+        media = await uploads.commit_upload(self._depot, workspace_of_call(), request.media_id, request.max_duration_ms)
         return messages.CommitUploadResponse(media=media_proto(media))
 
     async def FetchMedia(self, request: messages.FetchMediaRequest, context: Context) -> messages.FetchMediaResponse:
         """Fetch media from a URL."""
-        order = Order(_workspace(), request.media_id, request.url, request.max_size_bytes, request.max_duration_ms)
+        order = Order(workspace_of_call(), request.media_id, request.url, request.max_size_bytes, request.max_duration_ms)
         return messages.FetchMediaResponse(media=media_proto(await fetch_media(self._depot, self._fetcher, order)))
 
     async def AbortUpload(self, request: messages.AbortUploadRequest, context: Context) -> messages.AbortUploadResponse:
         """Forget an upload."""
-        await deletion.delete_media(self._depot, _workspace(), request.media_id)
+        await deletion.delete_media(self._depot, workspace_of_call(), request.media_id)
         return messages.AbortUploadResponse()
 
     async def GetMedia(self, request: messages.GetMediaRequest, context: Context) -> messages.GetMediaResponse:
         """One media."""
-        return messages.GetMediaResponse(media=media_proto(await reading.get_media(self._depot, _workspace(), request.media_id)))
+        return messages.GetMediaResponse(media=media_proto(await reading.get_media(self._depot, workspace_of_call(), request.media_id)))
 
     async def ListMedia(self, request: messages.ListMediaRequest, context: Context) -> messages.ListMediaResponse:
         """Ready media of every workspace."""
@@ -75,53 +80,39 @@ class StorageRpc(StorageServiceServicer):
 
     async def SignMediaUrl(self, request: messages.SignMediaUrlRequest, context: Context) -> messages.SignMediaUrlResponse:
         """Where to read media."""
-        lifetime = _lifetime(request.ttl) if request.HasField("ttl") else None
-        address = await reading.sign_media_url(self._depot, _workspace(), request.media_id, lifetime)
+        lifetime = lifetime_of(request.ttl) if request.HasField("ttl") else None
+        address = await reading.sign_media_url(self._depot, workspace_of_call(), request.media_id, lifetime)
         return messages.SignMediaUrlResponse(download_url=url_proto(address))
 
     async def DeleteMedia(self, request: messages.DeleteMediaRequest, context: Context) -> messages.DeleteMediaResponse:
         """Delete media."""
-        await deletion.delete_media(self._depot, _workspace(), request.media_id)
+        await deletion.delete_media(self._depot, workspace_of_call(), request.media_id)
         return messages.DeleteMediaResponse()
 
     async def BeginArtefact(self, request: messages.BeginArtefactRequest, context: Context) -> messages.BeginArtefactResponse:
         """Announce an artefact."""
-        artefact, grant = await uploads.begin_artefact(self._depot, _workspace(), request.media_type, request.max_size_bytes)
+        artefact, grant = await uploads.begin_artefact(self._depot, workspace_of_call(), request.media_type, request.max_size_bytes)
         return messages.BeginArtefactResponse(artefact=artefact_proto(artefact), upload_url=self._upload_url(grant))
 
     async def CommitArtefact(self, request: messages.CommitArtefactRequest, context: Context) -> messages.CommitArtefactResponse:
         """Make an artefact readable."""
-        artefact = await uploads.commit_artefact(self._depot, _workspace(), request.artefact_id)
+        artefact = await uploads.commit_artefact(self._depot, workspace_of_call(), request.artefact_id)
         return messages.CommitArtefactResponse(artefact=artefact_proto(artefact))
 
     async def SignArtefactUrl(self, request: messages.SignArtefactUrlRequest, context: Context) -> messages.SignArtefactUrlResponse:
         """Where to read an artefact."""
-        lifetime = _lifetime(request.ttl) if request.HasField("ttl") else None
-        address = await reading.sign_artefact_url(self._depot, _workspace(), request.artefact_id, lifetime)
+        lifetime = lifetime_of(request.ttl) if request.HasField("ttl") else None
+        address = await reading.sign_artefact_url(self._depot, workspace_of_call(), request.artefact_id, lifetime)
         return messages.SignArtefactUrlResponse(download_url=url_proto(address))
 
     async def DeleteArtefact(self, request: messages.DeleteArtefactRequest, context: Context) -> messages.DeleteArtefactResponse:
         """Delete an artefact."""
-        await deletion.delete_artefact(self._depot, _workspace(), request.artefact_id)
+        await deletion.delete_artefact(self._depot, workspace_of_call(), request.artefact_id)
         return messages.DeleteArtefactResponse()
 
     def _upload_url(self, grant: Grant) -> media_pb2.SignedUrl:
         # Uploads always come through the data plane: it is what hashes and limits them.
         return url_proto(Address(self._depot.signer.sign(grant), grant.expire_time, self._depot.blobs.store))
-
-
-def _workspace() -> str:
-    """The caller's workspace. Raises AccessDenied for a service that acts for nobody, and for an app key by itself."""
-    caller = current_caller()
-    # Media has no owner within its workspace: of a guest's, the gateway and jobs know; here an id would open all.
-    alone = caller.kind is CallerKind.GUEST and caller.service == _SERVICE
-    if not caller.workspace_id or alone:
-        raise AccessDenied
-    return caller.workspace_id
-
-
-def _lifetime(ttl: Duration) -> timedelta:
-    return timedelta(seconds=ttl.seconds, microseconds=ttl.nanos // 1000)
 
 
 def _moment(time: Timestamp) -> datetime:
@@ -177,4 +168,11 @@ def url_proto(address: Address) -> media_pb2.SignedUrl:
     """An address as others see it."""
     message = media_pb2.SignedUrl(url=address.url, store=address.store)
     message.expire_time.FromDatetime(address.expire_time)
+    return message
+
+
+def form_proto(form: Form) -> media_pb2.UploadForm:
+    """A form as others see it."""
+    message = media_pb2.UploadForm(url=form.url, fields=form.fields)
+    message.expire_time.FromDatetime(form.expire_time)
     return message
