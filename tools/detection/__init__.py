@@ -1,0 +1,1 @@
+"""Generator of labelled recordings with artefacts in them."""
