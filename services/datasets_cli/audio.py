@@ -8,6 +8,7 @@ from services.client.failures import CommandFailed, Refused
 from services.client.polling import poll
 from services.datasets_cli.folder import LabelledFile
 from services.datasets_cli.progress import count_bar, uploads_bar
+from services.datasets_cli.recordings import sent_name
 from services.datasets_cli.uploading import confirm, upload
 
 _WAITING = frozenset({"pending", "normalizing", "embedding"})
@@ -35,7 +36,7 @@ def _already_there(api: Api, path: str, files: Sequence[LabelledFile]) -> dict[P
         reverse=True,
     )
     known = {(row["original_filename"], row["file_size"]): row for row in rows}
-    found = {file.path: known.get((file.path.name, file.size_bytes)) for file in files}
+    found = {file.path: known.get((sent_name(file.path), file.size_bytes)) for file in files}
     return {file: str(row["id"]) for file, row in found.items() if row is not None and _has_arrived(api, path, row)}
 
 

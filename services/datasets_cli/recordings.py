@@ -1,5 +1,6 @@
 """Recordings of a folder: which files are one, and under which type each is announced."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,11 @@ def content_type_of(path: Path) -> str:
         raise CommandFailed(f"{path} is none of {', '.join(sorted(CONTENT_TYPES))}") from None
 
 
+def sent_name(path: Path) -> str:
+    """The name that a recording is sent under: accents in the form that servers keep, not in that of some file systems."""
+    return unicodedata.normalize("NFC", path.name)
+
+
 def files_below(folder: Path) -> list[Path]:
     """Every file at any depth, in order of name; what starts with a dot is passed over."""
     hidden = (path for path in folder.rglob("*") if not any(part.startswith(".") for part in path.relative_to(folder).parts))
@@ -41,7 +47,7 @@ def check_recordings(folder: Path, recordings: Sequence[Path]) -> None:
     """Raises CommandFailed when there is none, when one is empty, or when names are not unique."""
     if not recordings:
         raise CommandFailed(f"{folder} holds no recording ({', '.join(sorted(CONTENT_TYPES))})")
-    twice = [name for name, count in Counter(path.name for path in recordings).items() if count > 1]
+    twice = [name for name, count in Counter(map(sent_name, recordings)).items() if count > 1]
     if twice:
         raise CommandFailed(f"{folder} holds several recordings named {', '.join(twice)}: rename them, a dataset knows them by name")
     empty = [str(path) for path in recordings if not path.stat().st_size]

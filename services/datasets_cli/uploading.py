@@ -8,7 +8,7 @@ from services.client.api import CONNECT_SECONDS, Api, Row
 from services.client.failures import Refused
 from services.client.retrying import retried
 from services.client.submission import OnBytes, Recording
-from services.datasets_cli.recordings import content_type_of
+from services.datasets_cli.recordings import content_type_of, sent_name
 
 _WRITE_SECONDS = 60.0
 # The answer comes after the server has stored and examined the file.
@@ -17,7 +17,7 @@ _ANSWER_SECONDS = 180.0
 
 def announce(api: Api, files_path: str, path: Path, size_bytes: int) -> Row:
     """Where the bytes go, and under which id. Raises CommandFailed."""
-    body = {"filename": path.name, "content_type": content_type_of(path), "file_size": size_bytes}
+    body = {"filename": sent_name(path), "content_type": content_type_of(path), "file_size": size_bytes}
     answer: Row = retried(lambda: api.post(f"{files_path}/upload-url", body))
     return answer
 

@@ -83,6 +83,13 @@ def test_second_import_sends_nothing_that_is_there(datasets: Steno, detection: D
     assert "Version 1 holds these labels already." in outcome.err
 
 
+def test_accents_of_file_systems_do_not_hide_that_a_file_is_there(datasets: Steno, detection: Detection, folder: Path) -> None:
+    (folder / "cafe\u0301.wav").write_bytes(b"RIFF")
+    for _ in range(2):
+        assert datasets("import", folder).status == 0
+    assert [body["filename"] for body in detection.sent("upload-url")] == ["a.wav", "b.mp3", "caf\u00e9.wav", "c.flac"]
+
+
 def test_changed_folder_sends_what_is_new_and_publishes_the_next_version(datasets: Steno, detection: Detection, folder: Path) -> None:
     assert datasets("import", folder, "--name", "mine").status == 0
     (folder / "d.ogg").write_bytes(os.urandom(500))
