@@ -106,13 +106,13 @@ REASONS: dict[str, dict[str, str]] = {
         "remove": _OF_ALL,
         "known_keys": _OF_ALL,
     },
+    "storage/annotations.py": {"_covered": "of the condition that it is given, which names the workspace"},
     "storage/audio.py": {"list_unfinished": _OF_ALL},
     "storage/datasets.py": {
         "lock_by_id": _OF_ALL,
         "touch_dataset": _NOBODYS,
     },
     "storage/preparations.py": {
-        "_IN_HAND": _OF_ALL,
         "claim_audio": _OF_ALL,
         "list_worn_out": _OF_ALL,
         "fail_worn_out": _HELD,

@@ -206,3 +206,20 @@ async def disk_storehouse(sqlite_url: str, disk: DirectoryBlobs, sandbox: Sandbo
     """One on disk with its rows in SQLite."""
     async with open_storehouse(sqlite_url, disk, sandbox) as opened:
         yield opened
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=["sqlite", "postgres"])
+async def shared_storehouse(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, sandbox: Sandbox
+) -> AsyncIterator[Storehouse]:
+    """As `row_storehouse`, one of each for the whole session: for tests that look at nothing but what they made."""
+    folder = tmp_path_factory.mktemp("shared")
+    url = f"sqlite+aiosqlite:///{shutil.copy(sqlite_template, folder / 'storage.db')}"
+    if request.param == "postgres":
+        url = new_postgres_database(request.getfixturevalue("postgres_url"))
+        await migrate(url, schema=SCHEMA, script_location=str(MIGRATIONS))
+    with ThreadPoolExecutor(4, "disk") as threads:
+        blobs = DirectoryBlobs(folder / "blobs", 0, threads)
+        blobs.prepare()
+        async with open_storehouse(url, blobs, sandbox) as opened:
+            yield opened

@@ -50,7 +50,7 @@ async def count_statistics(session: AsyncSession, dataset: Dataset, set_ids: Seq
     types: dict[str, dict[str, int]] = {set_id: {} for set_id in set_ids}
     for set_id, name, count in await connection.execute(select(*kind, func.count()).where(mine).group_by(*kind).order_by(*kind)):
         types[set_id][name] = count
-    covered = dict((await connection.execute(_covered(mine))).tuples().all())
+    covered = dict((await connection.execute(_covered(mine))).all())
     return {set_id: Statistics(sum(named.values()), int(covered.get(set_id) or 0), named) for set_id, named in types.items()}
 
 
@@ -70,7 +70,7 @@ async def count_of_files(session: AsyncSession, chosen: AnnotationSet, audio_ids
     """How many annotations of a set lie in these files, by file."""
     mine = ANNOTATION.c.workspace_id == chosen.workspace_id, ANNOTATION.c.annotation_set_id == chosen.id
     counted = select(ANNOTATION.c.audio_id, func.count()).where(*mine, ANNOTATION.c.audio_id.in_(audio_ids))
-    return dict((await (await session.connection()).execute(counted.group_by(ANNOTATION.c.audio_id))).tuples().all())
+    return dict((await (await session.connection()).execute(counted.group_by(ANNOTATION.c.audio_id))).all())
 
 
 async def add_annotations(session: AsyncSession, rows: Sequence[Annotation]) -> None:

@@ -60,7 +60,7 @@ async def read_durations(session: AsyncSession, dataset: Dataset, audio_ids: Col
     """Lengths of those files that the dataset has, 0 while unknown; by id."""
     mine = AUDIO.c.dataset_id == dataset.id, AUDIO.c.workspace_id == dataset.workspace_id
     statement = select(AUDIO.c.id, AUDIO.c.duration_ms).where(*mine, AUDIO.c.id.in_(audio_ids))
-    return dict((await (await session.connection()).execute(statement)).tuples().all())
+    return dict((await (await session.connection()).execute(statement)).all())
 
 
 async def take_stock(session: AsyncSession, dataset: Dataset) -> Stock:

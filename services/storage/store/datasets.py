@@ -1,8 +1,9 @@
 """Queries on datasets."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Table, and_, delete, func, update
+from sqlalchemy import Table, and_, delete, func, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -13,18 +14,16 @@ from services.storage.store.dataset_tables import ANNOTATION, AUDIO, DATASET, SE
 from services.storage.store.tables import Artefact, Media
 
 
-def _of(owner: Owner) -> ColumnElement[bool]:
-    return and_(col(Dataset.workspace_id) == owner.workspace_id, col(Dataset.owner) == owner.name)
-
-
 async def find_dataset(session: AsyncSession, owner: Owner, dataset_id: str) -> Dataset | None:
     """The owner's dataset of this id."""
-    return (await session.exec(select(Dataset).where(col(Dataset.id) == dataset_id, _of(owner)))).one_or_none()
+    mine = col(Dataset.workspace_id) == owner.workspace_id, col(Dataset.owner) == owner.name
+    return (await session.exec(select(Dataset).where(col(Dataset.id) == dataset_id, *mine))).one_or_none()
 
 
 async def lock_dataset(session: AsyncSession, owner: Owner, dataset_id: str) -> Dataset | None:
     """As `find_dataset`; whatever changes a dataset, its sets or their annotations waits for the transaction's end."""
-    statement = select(Dataset).where(col(Dataset.id) == dataset_id, _of(owner)).with_for_update()
+    mine = col(Dataset.workspace_id) == owner.workspace_id, col(Dataset.owner) == owner.name
+    statement = select(Dataset).where(col(Dataset.id) == dataset_id, *mine).with_for_update()
     return (await session.exec(statement)).one_or_none()
 
 
@@ -35,21 +34,22 @@ async def lock_by_id(session: AsyncSession, dataset_id: str) -> Dataset | None:
 
 async def list_datasets(session: AsyncSession, owner: Owner, place: Place) -> tuple[Sequence[Dataset], int]:
     """A page of the owner's datasets, newest first, and how many there are."""
-    newest = select(Dataset).where(_of(owner)).order_by(col(Dataset.id).desc())
+    mine = col(Dataset.workspace_id) == owner.workspace_id, col(Dataset.owner) == owner.name
+    newest = select(Dataset).where(*mine).order_by(col(Dataset.id).desc())
     rows = (await session.exec(newest.offset(place.skip).limit(place.limit))).all()
-    return rows, (await session.exec(select(func.count()).select_from(Dataset).where(_of(owner)))).one()
+    return rows, (await session.exec(select(func.count()).select_from(Dataset).where(*mine))).one()
 
 
 async def count_contents(session: AsyncSession, owner: Owner, dataset_ids: Sequence[str]) -> Mapping[str, tuple[int, int]]:
     """How many audio files and annotation sets datasets hold, by id."""
     audio, sets = await _count(session, AUDIO, owner, dataset_ids), await _count(session, SET, owner, dataset_ids)
-    return {dataset_id: (audio.get(dataset_id, 0), sets.get(dataset_id, 0)) for dataset_id in dataset_ids}
+    return {dataset_id: (audio[dataset_id], sets[dataset_id]) for dataset_id in dataset_ids}
 
 
-async def _count(session: AsyncSession, table: Table, owner: Owner, dataset_ids: Sequence[str]) -> Mapping[str, int]:
+async def _count(session: AsyncSession, table: Table, owner: Owner, dataset_ids: Sequence[str]) -> Counter[str]:
     mine = and_(table.c.workspace_id == owner.workspace_id, table.c.dataset_id.in_(dataset_ids))
     statement = select(table.c.dataset_id, func.count()).where(mine).group_by(table.c.dataset_id)
-    return dict((await (await session.connection()).execute(statement)).tuples().all())
+    return Counter(dict((await (await session.connection()).execute(statement)).all()))
 
 
 async def touch_dataset(session: AsyncSession, dataset: Dataset) -> None:
