@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
+from starlette.requests import Request
 from starlette.types import Scope
 
 _FORWARDED = b"x-forwarded-for"
+_FORWARDED_SCHEME = b"x-forwarded-proto"
+_SCHEMES = (b"http", b"https")
 _UNKNOWN = "unknown"
 
 
@@ -23,6 +26,16 @@ class TrustedProxies:
         while address is not None and hops and self._trusts(address):
             address = _parsed(hops.pop())
         return _group(address) if address is not None else _UNKNOWN
+
+    def origin(self, request: Request) -> str:
+        """Where the client reached this server: "https://api.example.com"; the scheme is what a trusted proxy says it was."""
+        origin = request.base_url
+        peer = request.scope.get("client")
+        address = _parsed(peer[0]) if peer else None
+        said = [value.lower() for name, value in request.scope["headers"] if name == _FORWARDED_SCHEME]
+        if address is not None and self._trusts(address) and len(said) == 1 and said[0] in _SCHEMES:
+            origin = origin.replace(scheme=said[0].decode())
+        return f"{origin.scheme}://{origin.netloc}"
 
     def _trusts(self, address: IPv4Address | IPv6Address) -> bool:
         return any(address in network for network in self._networks)

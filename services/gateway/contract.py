@@ -16,7 +16,8 @@ class Contract:
 
     name: as in settings, rate classes and documents. prefixes: where it is mounted, the documented one first; an operation's
     path follows. owns: further beginnings of paths below which unknown addresses are refused in this dialect. identity_headers:
-    what every operation with a key reads beside it to tell whom it acts for.
+    what every operation with a key reads beside it to tell whom it acts for. counted_as: the contract whose rates its requests
+    count against, its own unless given.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Contract:
     errors: ContractErrors
     owns: tuple[str, ...] = ()
     identity_headers: type[BaseModel] | None = None
+    counted_as: str = ""
 
     def speaks(self, path: str) -> int:
         """How much of a path's beginning is this contract's: 0 when it is not."""

@@ -1,5 +1,6 @@
 """Uploads that clients make by themselves: the signed PUT of storage's data plane, shown and relayed at the public root."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -41,13 +42,17 @@ class DirectUploads:
         """204 once storage has the whole body. Raises Refusal: NOT_FOUND whatever is wrong with the URL."""
         url = f"{self.data_url.rstrip('/')}/media/{media_id}?{signed_query(request)}"
         self._check_head(request)
+        await self.send(request, url, self.max_size_bytes, _OF_THE_URL)
+        return Response(status_code=204)
+
+    async def send(self, request: Request, url: str, most_bytes: int, refusals: Mapping[int, Reason], form_type: str = "") -> None:
+        """The body to the data plane. refusals: what its statuses mean. form_type: the Content-Type of a form. Raises Refusal."""
         with self.slots.taken(self.proxies.client_address(request.scope)):
-            put = await SignedPut.open(url, stall_seconds=self.stall_seconds, refusals=_OF_THE_URL)
+            put = await SignedPut.open(url, stall_seconds=self.stall_seconds, refusals=refusals, form_type=form_type)
             try:
-                await self._pass_on(request, put)
+                await self._pass_on(request, put, most_bytes)
             finally:
                 await put.close()
-        return Response(status_code=204)
 
     def _check_head(self, request: Request) -> None:
         if content_length(request) > self.max_size_bytes:
@@ -55,12 +60,12 @@ class DirectUploads:
         if request.headers.get("content-encoding", "identity") != "identity" or "content-range" in request.headers:
             raise Refusal(Reason.BAD_REQUEST, "Send the whole file as it is: no Content-Encoding and no Content-Range.")
 
-    async def _pass_on(self, request: Request, put: SignedPut) -> None:
+    async def _pass_on(self, request: Request, put: SignedPut, most_bytes: int) -> None:
         size_bytes = 0
         async for piece in request.stream():
             size_bytes += len(piece)
-            if size_bytes > self.max_size_bytes:
-                raise too_large(self.max_size_bytes)
+            if size_bytes > most_bytes:
+                raise too_large(most_bytes)
             if piece:
                 await put.write(piece)
         fault.point("gateway.relay.before_finish")

@@ -37,7 +37,7 @@ class Endpoint:
         scope["state"]["client"] = client
         welcome(scope)
         client.caller.check_scope(operation.needed_scope)
-        await self._take_rate(request, self._contract.name, operation.rate, client)
+        await self._take_rate(request, self._contract.counted_as or self._contract.name, operation.rate, client)
         with calling_as(client.caller):
             response = await operation.handler(request, client)
             await response(scope, receive, send)

@@ -15,9 +15,11 @@ from steno.billing.v1.billing_service_pb2_grpc import BillingServiceAsyncStub, B
 from steno.billing.v1.payments_service_pb2_grpc import PaymentsServiceAsyncStub, PaymentsServiceStub
 from steno.inference.v1 import inference_service_pb2
 from steno.inference.v1.inference_service_pb2_grpc import InferenceServiceAsyncStub, InferenceServiceStub
-from steno.jobs.v1 import jobs_service_pb2
+from steno.jobs.v1 import detection_jobs_service_pb2, jobs_service_pb2
+from steno.jobs.v1.detection_jobs_service_pb2_grpc import DetectionJobsServiceAsyncStub, DetectionJobsServiceStub
 from steno.jobs.v1.jobs_service_pb2_grpc import JobsServiceAsyncStub, JobsServiceStub
-from steno.storage.v1 import storage_service_pb2
+from steno.storage.v1 import datasets_service_pb2, storage_service_pb2
+from steno.storage.v1.datasets_service_pb2_grpc import DatasetsServiceAsyncStub, DatasetsServiceStub
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceAsyncStub, StorageServiceStub
 
 
@@ -29,7 +31,9 @@ class Peers:
     billing: BillingServiceAsyncStub
     payments: PaymentsServiceAsyncStub
     storage: StorageServiceAsyncStub
+    datasets: DatasetsServiceAsyncStub
     jobs: JobsServiceAsyncStub
+    detection_jobs: DetectionJobsServiceAsyncStub
     inference: InferenceServiceAsyncStub
     channels: Mapping[str, grpc.aio.Channel]
 
@@ -39,8 +43,8 @@ async def open_peers(settings: GatewaySettings, signer: TokenSigner) -> AsyncIte
     """Channels to every peer; they connect when first used."""
     places = {
         "billing": (settings.billing_address, [accounts_service_pb2, billing_service_pb2, payments_service_pb2]),
-        "storage": (settings.storage_address, [storage_service_pb2]),
-        "jobs": (settings.jobs_address, [jobs_service_pb2]),
+        "storage": (settings.storage_address, [storage_service_pb2, datasets_service_pb2]),
+        "jobs": (settings.jobs_address, [jobs_service_pb2, detection_jobs_service_pb2]),
         "inference": (settings.inference_address, [inference_service_pb2]),
     }
     async with AsyncExitStack() as stack:
@@ -54,7 +58,9 @@ async def open_peers(settings: GatewaySettings, signer: TokenSigner) -> AsyncIte
             BillingServiceStub(channels["billing"]),
             PaymentsServiceStub(channels["billing"]),
             StorageServiceStub(channels["storage"]),
+            DatasetsServiceStub(channels["storage"]),
             JobsServiceStub(channels["jobs"]),
+            DetectionJobsServiceStub(channels["jobs"]),
             InferenceServiceStub(channels["inference"]),
             channels,
         )

@@ -54,6 +54,8 @@ INTERNAL_REASONS = frozenset(
         "FETCH_FAILED",
         "LICENCE_NOT_ALLOWED",
         "SITE_NOT_SUPPORTED",
+        "TRAINING_FAILED",
+        "DETECTION_FAILED",
     }
 )
 

@@ -1,5 +1,6 @@
 """Strict reading of what clients send beside media."""
 
+import asyncio
 import json
 import re
 from typing import TypeVar
@@ -11,6 +12,8 @@ from services.gateway.domain import Reason, Refusal
 
 MAX_JSON_BYTES = 256 * 1024
 MAX_JSON_DEPTH = 32
+# Longer ones are read beside the event loop.
+_SHORT_JSON_BYTES = 64 * 1024
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9_.:/-]{1,255}")
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -62,12 +65,19 @@ def content_length(request: Request) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 
-async def read_json(request: Request, model: type[Body]) -> Body:
+async def read_json(request: Request, model: type[Body], most_bytes: int = MAX_JSON_BYTES) -> Body:
     """The JSON body as a model. Raises Refusal: BAD_REQUEST for no JSON object, BAD_FIELD for wrong fields."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Refusal(Reason.BAD_REQUEST, "Send a JSON object as application/json.")
-    document = _parsed(await read_body(request, MAX_JSON_BYTES, "A JSON body"))
+    body = await read_body(request, most_bytes, "A JSON body")
+    if len(body) > _SHORT_JSON_BYTES:
+        return await asyncio.to_thread(_modelled, body, model)
+    return _modelled(body, model)
+
+
+def _modelled(body: bytes, model: type[Body]) -> Body:
+    document = _parsed(body)
     try:
         return model.model_validate(document)
     except ValidationError as error:

@@ -25,9 +25,16 @@ from services.gateway.contracts.openai.routes import OpenAI
 from services.gateway.contracts.openai.streams import TextStreams
 from services.gateway.contracts.openai.voices import Voices
 from services.gateway.contracts.openai.waits import Waits
+from services.gateway.contracts.relay.annotation_sets import AnnotationSets
+from services.gateway.contracts.relay.datasets import Datasets
+from services.gateway.contracts.relay.inference import Inference
+from services.gateway.contracts.relay.models import Models
 from services.gateway.contracts.relay.routes import Relay
+from services.gateway.contracts.relay.schemas import MAX_FILE_BYTES
+from services.gateway.contracts.relay.training import Training
 from services.gateway.direct_uploads import DirectUploads
 from services.gateway.events import JobEvents
+from services.gateway.form_uploads import FormUploads
 from services.gateway.limits import Slots
 from services.gateway.peers import Peers
 from services.gateway.playback import Playback
@@ -35,6 +42,9 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.submissions import Submissions
 from services.gateway.summaries.summaries import Summaries
 from services.gateway.transcripts import Transcripts
+
+_CONFIRM_MARGIN_SECONDS = 5.0
+_FORM_FIELDS_BYTES = 128 * 1024
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,8 @@ class Parts:
 
 def make_contracts(parts: Parts) -> Sequence[Contract]:
     """Every contract; the first one also refuses what belongs to none."""
-    return [_native(parts), _icana(parts), _relay(parts), _actionvibe(parts), _openai(parts)]
+    relay = _relay(parts)
+    return [_native(parts), relay.beside_native(), _icana(parts), relay.contract(), _actionvibe(parts), _openai(parts)]
 
 
 def _native(parts: Parts) -> Contract:
@@ -86,8 +97,19 @@ def _icana(parts: Parts) -> Contract:
     return Icana(parts.peers, parts.submissions, parts.transcripts).contract()
 
 
-def _relay(parts: Parts) -> Contract:
-    return Relay(Accounts(parts.peers)).contract()
+def _relay(parts: Parts) -> Relay:
+    peers, uploads = parts.peers, FormUploads(_direct_uploads(parts), MAX_FILE_BYTES + _FORM_FIELDS_BYTES)
+    confirm_seconds = parts.settings.commit_timeout_seconds + _CONFIRM_MARGIN_SECONDS
+    return Relay(
+        accounts=Accounts(peers),
+        playback=parts.playback,
+        uploads=uploads,
+        datasets=Datasets(peers, uploads, confirm_seconds),
+        annotation_sets=AnnotationSets(peers),
+        training=Training(peers),
+        models=Models(peers),
+        inference=Inference(peers, uploads, confirm_seconds),
+    )
 
 
 def _actionvibe(parts: Parts) -> Contract:

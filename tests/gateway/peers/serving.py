@@ -19,12 +19,18 @@ from steno.billing.v1 import payments_service_pb2 as payments
 from steno.billing.v1 import payments_service_pb2_grpc as payments_grpc
 from steno.inference.v1 import inference_service_pb2 as inference
 from steno.inference.v1 import inference_service_pb2_grpc as inference_grpc
+from steno.jobs.v1 import detection_jobs_service_pb2 as detection
+from steno.jobs.v1 import detection_jobs_service_pb2_grpc as detection_grpc
 from steno.jobs.v1 import jobs_service_pb2 as jobs
 from steno.jobs.v1 import jobs_service_pb2_grpc as jobs_grpc
+from steno.storage.v1 import datasets_service_pb2 as datasets
+from steno.storage.v1 import datasets_service_pb2_grpc as datasets_grpc
 from steno.storage.v1 import storage_service_pb2 as storage
 from steno.storage.v1 import storage_service_pb2_grpc as storage_grpc
 from tests.gateway.peers.billing import AccountsPeer, BillingPeer
 from tests.gateway.peers.data_plane import DataPlane
+from tests.gateway.peers.datasets import DatasetsPeer
+from tests.gateway.peers.detection import DetectionJobsPeer
 from tests.gateway.peers.inference import InferencePeer
 from tests.gateway.peers.jobs import JobsPeer
 from tests.gateway.peers.payments import PaymentsPeer
@@ -56,6 +62,8 @@ async def open_world(key: OKPKey) -> AsyncIterator[tuple[World, Addresses]]:
         "payments": PaymentsPeer(world),
         "storage": StoragePeer(world),  # type: ignore[abstract]
         "jobs": JobsPeer(world),  # type: ignore[abstract]
+        "datasets": DatasetsPeer(world),  # type: ignore[abstract]
+        "detection": DetectionJobsPeer(world),
     }
     services = {
         "billing": [
@@ -63,8 +71,16 @@ async def open_world(key: OKPKey) -> AsyncIterator[tuple[World, Addresses]]:
             Registration(billing_grpc.add_BillingServiceServicer_to_server, peers["billing"], _service(billing, "BillingService")),
             Registration(payments_grpc.add_PaymentsServiceServicer_to_server, peers["payments"], _service(payments, "PaymentsService")),
         ],
-        "storage": [Registration(storage_grpc.add_StorageServiceServicer_to_server, peers["storage"], _service(storage, "StorageService"))],
-        "jobs": [Registration(jobs_grpc.add_JobsServiceServicer_to_server, peers["jobs"], _service(jobs, "JobsService"))],
+        "storage": [
+            Registration(storage_grpc.add_StorageServiceServicer_to_server, peers["storage"], _service(storage, "StorageService")),
+            Registration(datasets_grpc.add_DatasetsServiceServicer_to_server, peers["datasets"], _service(datasets, "DatasetsService")),
+        ],
+        "jobs": [
+            Registration(jobs_grpc.add_JobsServiceServicer_to_server, peers["jobs"], _service(jobs, "JobsService")),
+            Registration(
+                detection_grpc.add_DetectionJobsServiceServicer_to_server, peers["detection"], _service(detection, "DetectionJobsService")
+            ),
+        ],
         "inference": [
             Registration(
                 inference_grpc.add_InferenceServiceServicer_to_server,

@@ -13,8 +13,12 @@ from steno.billing.v1.payments_service_pb2 import Checkout
 from steno.billing.v1.user_pb2 import User
 from steno.billing.v1.workspace_pb2 import RateClass
 from steno.inference.v1.inference_service_pb2 import Model
+from steno.jobs.v1.detection_job_pb2 import InferenceJob, TrainingJob
+from steno.jobs.v1.detector_pb2 import Detector
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.transcript_pb2 import Transcript
+from steno.storage.v1.annotation_set_pb2 import Annotation, AnnotationSet
+from steno.storage.v1.dataset_pb2 import Dataset, DatasetAudio
 from steno.storage.v1.media_pb2 import Media
 
 
@@ -54,6 +58,15 @@ class World:
     watching: int = 0
     creations: Counter[str] = field(default_factory=Counter)
     texts: dict[str, list[str]] = field(default_factory=dict)
+    owners: dict[str, tuple[str, str]] = field(default_factory=dict)
+    datasets: dict[str, Dataset] = field(default_factory=dict)
+    audio: dict[str, DatasetAudio] = field(default_factory=dict)
+    sets: dict[str, AnnotationSet] = field(default_factory=dict)
+    annotations: dict[str, Annotation] = field(default_factory=dict)
+    trainings: dict[str, TrainingJob] = field(default_factory=dict)
+    detectors: dict[str, Detector] = field(default_factory=dict)
+    inferences: dict[str, InferenceJob] = field(default_factory=dict)
+    detection_failures: list[Exception] = field(default_factory=list)
 
     def new_key(self, kind: ApiKey.Kind.ValueType = ApiKey.KIND_WORKSPACE, workspace_id: str = "", scopes: Sequence[str] = ()) -> str:
         """The secret of a key in a workspace of its own."""
@@ -109,6 +122,20 @@ class World:
             speech_ratio=transcript.speech_ratio,
             language=transcript.language,
         )
+
+    def new_detector(self, secret: str, *, is_active: bool = True) -> Detector:
+        """A trained model of a workspace key."""
+        detector = Detector(
+            id=new_id(), workspace_id=self.workspace_of(secret), name="clicks", artifact_types=["click"], is_active=is_active
+        )
+        detector.training_job_id = new_id()
+        detector.eval_metrics.precision, detector.eval_metrics.recall, detector.eval_metrics.f1_score = 0.9, 0.8, 0.85
+        scores = detector.eval_metrics.per_class["click"]
+        scores.precision, scores.recall, scores.f1_score, scores.support, scores.threshold = 0.9, 0.8, 0.85, 40, 0.3
+        detector.create_time.GetCurrentTime()
+        self.detectors[detector.id] = detector
+        self.owners[detector.id] = (detector.workspace_id, "workspace")
+        return detector
 
     def jobs_of(self, secret: str) -> list[Job]:
         """A workspace's jobs, newest first."""

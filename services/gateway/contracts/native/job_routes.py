@@ -91,7 +91,7 @@ def result_operations(results: Results, playback: Playback) -> Sequence[Operatio
             {200: Answer("A URL that works for a while.", schemas.PlaybackUrl)},
             (*_OF_JOB, Reason.NOT_READY, Reason.AUDIO_EXPIRED, Reason.AUDIO_MISSING),
         ),
-        _media(playback),
+        play_media(playback),
     ]
 
 
@@ -108,7 +108,9 @@ def _transcript(results: Results, path: str, name: str, summary: str) -> Operati
     )
 
 
-def _media(playback: Playback) -> OpenOperation:
+def play_media(playback: Playback) -> OpenOperation:
+    """The relay of signed reads."""
+
     async def play(request: Request) -> Response:
         """The audio behind a playback URL. Raises Refusal."""
         return await playback.relay(request, read_id(request, "media_id"))
