@@ -12,18 +12,21 @@ from services.inference.charging import open_cashier
 from services.inference.engines.engine import Engine
 from services.inference.engines.local import open_local_engine
 from services.inference.engines.opening import open_engine
-from services.inference.events import consume_work
+from services.inference.events import DETECTION, TRAINING, TRANSCRIPTION, consume_work
 from services.inference.pipeline import Pipeline, SpeechFloor
 from services.inference.readiness import EngineReadiness
 from services.inference.rpc import InferenceRpc
 from services.inference.scheduling import WindowScheduler
-from services.inference.settings import InferenceSettings
+from services.inference.settings import InferenceSettings, missing_for_training
 from services.inference.slots import Slots
+from services.inference.stored_detectors import StoredDetectors
 from services.inference.streaming.sources import Sources
 from services.inference.streaming.transcriptions import Transcriptions
-from services.inference.usecases import Workbench
+from services.inference.trainer.child import TrainerProgram
+from services.inference.trainer.folders import sweep_folders
+from services.inference.usecases.workbench import Workbench
 from services.inference.voices import Voices
-from services.inference.workers import watch_engine
+from services.inference.workers import watch_engine, watch_queues
 from services.media.sandbox import Sandbox, open_sandbox
 from services.mesh.api_keys import open_authentication
 from services.mesh.bus import Bus, open_bus
@@ -39,14 +42,18 @@ from steno.inference.v1 import inference_service_pb2
 from steno.inference.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 from steno.jobs.v1 import work_service_pb2
 from steno.jobs.v1.work_service_pb2_grpc import WorkServiceStub
-from steno.storage.v1 import storage_service_pb2
+from steno.storage.v1 import datasets_service_pb2, storage_service_pb2
+from steno.storage.v1.datasets_service_pb2_grpc import DatasetsServiceStub
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceStub
 
 Connect = Callable[..., AbstractAsyncContextManager[Channel]]
 
 _WORK = [work_service_pb2.DESCRIPTOR.services_by_name["WorkService"]]
 _BILLING = [billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"]]
-_STORAGE = [storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"]]
+_STORAGE = [
+    storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"],
+    datasets_service_pb2.DESCRIPTOR.services_by_name["DatasetsService"],
+]
 _FETCH_TIMEOUT = httpx2.Timeout(30.0)
 
 
@@ -56,9 +63,10 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
     key = load_key(settings.identity_key_file)
     signer = TokenSigner(key, "inference")
     settings.scratch_directory.mkdir(parents=True, exist_ok=True)
+    sweep_folders(settings.scratch_directory)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        slots = settings.jobs_in_hand + settings.voice_slots + settings.transcribe_slots
+        slots = settings.jobs_in_hand + settings.detection_slots + settings.voice_slots + settings.transcribe_slots
         sandbox = await enter(open_sandbox(concurrency=slots))
         engine = await enter(open_engine(settings))
         bus = await enter(open_bus(settings.nats_url, name="inference"))
@@ -66,15 +74,7 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
         bench = await enter(_open_bench(settings, connect, bus, engine, sandbox))
         await enter(lifecycle.working())
         readiness = EngineReadiness()
-        work = consume_work(
-            bus,
-            bench,
-            lifecycle.stopping,
-            slots=settings.jobs_in_hand,
-            min_free_bytes=settings.min_free_bytes,
-            paused=lambda: readiness.in_trouble,
-        )
-        lifecycle.spawn(work, "work")
+        _take_work(settings, lifecycle, bench, readiness)
         billing = await enter(connect(settings.billing_address, audience="billing", services=_BILLING))
         voices = await enter(_open_voices(settings, sandbox, engine))
         transcriptions = await enter(_open_transcriptions(settings, bench, billing, lifecycle.stopping))
@@ -89,6 +89,24 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
         yield
 
 
+def _take_work(settings: InferenceSettings, lifecycle: Lifecycle, bench: Workbench, readiness: EngineReadiness) -> None:
+    """From the queue of each class that this process has slots for. Training needs no engine."""
+    classes = (
+        (TRANSCRIPTION, settings.jobs_in_hand, lambda: readiness.in_trouble),
+        (DETECTION, settings.detection_slots, lambda: readiness.in_trouble),
+        (TRAINING, settings.trainings_in_hand, lambda: False),
+    )
+    taken = [(work, slots, paused) for work, slots, paused in classes if slots]
+    for work, slots, paused in taken:
+        consuming = consume_work(
+            bench.bus, bench, lifecycle.stopping, slots=slots, min_free_bytes=settings.min_free_bytes, paused=paused, work=work
+        )
+        lifecycle.spawn(consuming, work.name)
+    lifecycle.spawn(watch_queues(bench.bus, [work for work, *_ in taken], lifecycle.stopping), "queue watch")
+    if not settings.trainings_in_hand:
+        get_logger("inference").info("detectors are not trained here", missing=missing_for_training())
+
+
 @asynccontextmanager
 async def _open_bench(
     settings: InferenceSettings, connect: Connect, bus: Bus, engine: Engine, sandbox: Sandbox
@@ -98,10 +116,12 @@ async def _open_bench(
         enter = stack.enter_async_context
         jobs = await enter(connect(settings.jobs_address, audience="jobs", services=_WORK))
         storage = await enter(connect(settings.storage_address, audience="storage", services=_STORAGE))
+        client = await enter(httpx2.AsyncClient(timeout=_FETCH_TIMEOUT, trust_env=False))
         yield Workbench(
             work=WorkServiceStub(jobs),
             storage=StorageServiceStub(storage),
-            client=await enter(httpx2.AsyncClient(timeout=_FETCH_TIMEOUT, trust_env=False)),
+            datasets=DatasetsServiceStub(storage),
+            client=client,
             bus=bus,
             engine=engine,
             pipeline=Pipeline(
@@ -114,6 +134,10 @@ async def _open_bench(
             scratch=settings.scratch_directory,
             max_duration_ms=settings.max_duration_seconds * 1000,
             worker_id=f"{socket.gethostname()}:{new_id()}",
+            detectors=StoredDetectors(
+                StorageServiceStub(storage), client, settings.scratch_directory / "detectors", settings.detectors_kept
+            ),
+            trainer=TrainerProgram(silence_seconds=settings.training_silence_seconds),
         )
 
 

@@ -1,7 +1,8 @@
-"""Media in, transcripts out: the storage service as the worker uses it."""
+"""Media in, artefacts out: the storage service as the worker uses it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import grpc
 import httpx2
@@ -12,10 +13,17 @@ from services.mesh.errors import MeshError
 from services.mesh.status import RemoteError
 from services.mesh.telemetry import get_logger
 from steno.jobs.v1.transcript_pb2 import Transcript
-from steno.storage.v1.storage_service_pb2 import BeginArtefactRequest, CommitArtefactRequest, DeleteArtefactRequest, SignMediaUrlRequest
+from steno.storage.v1.storage_service_pb2 import (
+    BeginArtefactRequest,
+    CommitArtefactRequest,
+    DeleteArtefactRequest,
+    SignArtefactUrlRequest,
+    SignMediaUrlRequest,
+)
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
 
 TRANSCRIPT_TYPE = "application/x-protobuf; message=steno.jobs.v1.Transcript"
+Announce: TypeAlias = Callable[[str], Awaitable[None]]
 _PUT_SECONDS = 60.0
 _DISCARD_SECONDS = 1.0
 
@@ -31,15 +39,24 @@ async def media_url(storage: StorageServiceAsyncStub, media_id: str) -> str:
     return answer.download_url.url
 
 
-async def store_transcript(
-    storage: StorageServiceAsyncStub, client: httpx2.AsyncClient, transcript: Transcript, announce: Callable[[str], Awaitable[None]]
+async def artefact_url(storage: StorageServiceAsyncStub, artefact_id: str) -> str:
+    """A short-lived URL of the artefact's bytes. Raises RemoteError."""
+    return (await storage.SignArtefactUrl(SignArtefactUrlRequest(artefact_id=artefact_id))).download_url.url
+
+
+async def store_transcript(storage: StorageServiceAsyncStub, client: httpx2.AsyncClient, transcript: Transcript, announce: Announce) -> str:
+    """Store a transcript; returns its artefact's id. Raises what `store_artefact` raises."""
+    return await store_artefact(storage, client, TRANSCRIPT_TYPE, transcript.SerializeToString(), announce)
+
+
+async def store_artefact(
+    storage: StorageServiceAsyncStub, client: httpx2.AsyncClient, media_type: str, body: bytes, announce: Announce
 ) -> str:
-    """Store a transcript; returns its artefact's id. Raises RemoteError, httpx2.HTTPError, TimeoutError, and what `announce` raises.
+    """Store bytes; returns their artefact's id. Raises RemoteError, httpx2.HTTPError, TimeoutError, and what `announce` raises.
 
     announce: told the id before there are bytes that somebody would have to remove.
     """
-    body = transcript.SerializeToString()
-    begun = await storage.BeginArtefact(BeginArtefactRequest(media_type=TRANSCRIPT_TYPE, max_size_bytes=max(1, len(body))))
+    begun = await storage.BeginArtefact(BeginArtefactRequest(media_type=media_type, max_size_bytes=max(1, len(body))))
     fault.point("inference.artefact.after_begin")
     try:
         await announce(begun.artefact.id)
@@ -50,13 +67,13 @@ async def store_transcript(
         fault.point("inference.artefact.after_put")
         committed = await storage.CommitArtefact(CommitArtefactRequest(artefact_id=begun.artefact.id))
     except BaseException:
-        await discard_transcript(storage, begun.artefact.id)
+        await discard_artefact(storage, begun.artefact.id)
         raise
     return committed.artefact.id
 
 
-async def discard_transcript(storage: StorageServiceAsyncStub, artefact_id: str) -> None:
-    """Delete an artefact that nobody was told of; best effort, for one second."""
+async def discard_artefact(storage: StorageServiceAsyncStub, artefact_id: str) -> None:
+    """Delete an artefact that nobody needs; best effort, for one second."""
     try:
         await storage.DeleteArtefact(DeleteArtefactRequest(artefact_id=artefact_id), timeout=_DISCARD_SECONDS)
     except MeshError as error:

@@ -55,6 +55,14 @@ class TranscriptIncomplete(FailedPrecondition):
     """Part of the speech could not be transcribed, and the order was strict about that."""
 
 
+class TrainingFailed(FailedPrecondition):
+    """The training cannot succeed as ordered."""
+
+
+class DetectionFailed(FailedPrecondition):
+    """The detector failed on the file."""
+
+
 class EngineUnavailable(Unavailable):
     """The speech models cannot be reached; the job waits."""
 
@@ -73,6 +81,14 @@ class DecoderDied(Exception):
 
 class ModelDied(Exception):
     """The models failed on the audio and answer since: the audio's fault or the machine's."""
+
+
+class DetectorDied(ModelDied):
+    """A detector failed on a file, and the engine answers since: the detector's fault, the file's or the machine's."""
+
+
+class TrainerDied(Exception):
+    """The process that trained ended, or fell silent, without a word."""
 
 
 def billable_ms(duration_ms: int, speech_detected: bool) -> int:

@@ -9,11 +9,15 @@ import httpx2
 
 from services.inference.domain import (
     DecoderDied,
+    DetectionFailed,
+    DetectorDied,
     LanguageNotSupported,
     LeaseLost,
     MediaUnprocessable,
     ModelDied,
     Stopped,
+    TrainerDied,
+    TrainingFailed,
     TranscriptionFailed,
 )
 from services.inference.engines.engine import Engine, EngineFailed, LanguageUnsupported
@@ -55,6 +59,10 @@ def failure_of(error: Exception, attempt: int = 1) -> Failure | None:
             return Failure(LanguageNotSupported(str(error)), retryable=False)
         case DecoderDied():
             return Failure(MediaUnprocessable(str(error)), retryable=attempt < _DECODERS_SPENT)
+        case DetectorDied():
+            return Failure(DetectionFailed(), retryable=True)
+        case TrainerDied():
+            return Failure(TrainingFailed(f"The training broke off again and again. {error}"), retryable=True)
         case ModelDied():
             return Failure(TranscriptionFailed("The speech models failed on the audio."), retryable=True)
         case RemoteError() if error.code in _REFUSED_FOR_GOOD:

@@ -1,14 +1,16 @@
 """The lease on a claimed job: prolonged while the work goes on, the end of the work when it is lost."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from services.inference.domain import LeaseLost, Stopped
 from services.inference.failures import ungrouped
@@ -17,7 +19,6 @@ from services.mesh import fault
 from services.mesh.errors import MeshError
 from services.mesh.status import is_remote
 from services.mesh.telemetry import get_logger
-from steno.inference.v1.window_transcript_pb2 import WindowTranscript
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.work_service_pb2 import (
     ClaimWorkRequest,
@@ -34,11 +35,15 @@ _CALL_SECONDS = 5.0
 _LIST_SECONDS = 60.0
 _PUT_PATIENCE_SECONDS = 60.0
 _RELEASE_PATIENCE_SECONDS = 3.0
+M = TypeVar("M", bound=Message)
 
 
 @dataclass
 class Lease:
-    """One claim of one job. Every write carries its fence; a stale one raises LeaseLost."""
+    """One claim of one job. Every write carries its fence; a stale one raises LeaseLost.
+
+    heed_seconds: how long the end of the job may stay unnoticed, where that is less than its extensions take.
+    """
 
     stub: WorkServiceAsyncStub
     job: Job
@@ -51,6 +56,7 @@ class Lease:
     engine: str = ""
     model: str = ""
     artefact_id: str = ""
+    heed_seconds: float = math.inf
 
     def advance(self, progress: float) -> None:
         """Report progress, 0 to 1, with the next extension."""
@@ -93,7 +99,7 @@ class Lease:
         )
         await self._write(self.stub.ExtendLease(request, timeout=min(_CALL_SECONDS, self.seconds / _EXTENSIONS_PER_LEASE)))
 
-    async def put_window(self, index: int, window: WindowTranscript, progress: float) -> None:
+    async def put_window(self, index: int, window: Message, progress: float) -> None:
         """Store a finished window, waiting for jobs to come back while the lease lasts. Raises LeaseLost, RemoteError."""
         self.advance(progress)
         request = PutWindowRequest(
@@ -107,15 +113,22 @@ class Lease:
         await patiently(put, "PutWindow", _PUT_PATIENCE_SECONDS)
         fault.point("inference.window.after_put")
 
-    async def list_windows(self) -> dict[int, WindowTranscript]:
+    async def list_windows(self, kind: type[M]) -> dict[int, M]:
         """What earlier claims finished, by index. Raises LeaseLost, RemoteError."""
+        found: dict[int, M] = {}
+        for index, window in (await self.read_windows()).items():
+            with suppress(DecodeError):
+                # One that cannot be read is worked on again.
+                found[index] = kind.FromString(window)
+        return found
+
+    async def read_windows(self) -> dict[int, bytes]:
+        """The same as it was put. Raises LeaseLost, RemoteError."""
         request = ListWindowsRequest(job_id=self.job.id, fence=self.fence)
-        found: dict[int, WindowTranscript] = {}
+        found: dict[int, bytes] = {}
         try:
             async for item in self.stub.ListWindows(request, timeout=_LIST_SECONDS):
-                with suppress(DecodeError):
-                    # One that cannot be read is transcribed again.
-                    found[item.index] = WindowTranscript.FromString(item.window)
+                found[item.index] = item.window
         except MeshError as error:
             raise _lost_or(error) from error
         return found
@@ -148,7 +161,7 @@ class Lease:
         """Extend until cancelled. Raises LeaseLost when told so, or when no extension came through in time."""
         extensions_per_lease = _EXTENSIONS_PER_LEASE
         while True:
-            await asyncio.sleep(self.seconds / extensions_per_lease)
+            await asyncio.sleep(min(self.heed_seconds, self.seconds / extensions_per_lease))
             extensions_per_lease = _EXTENSIONS_PER_LEASE if await self.report() else _ANXIOUS_EXTENSIONS_PER_LEASE
 
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 Pcm: TypeAlias = npt.NDArray[np.int16]
 Floats: TypeAlias = npt.NDArray[np.float32]
+Features: TypeAlias = npt.NDArray[np.float16]
 
 SAMPLE_RATE_HZ = 16_000
 SAMPLES_PER_MS = 16

@@ -1,5 +1,6 @@
 """Settings of the inference service."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -9,6 +10,14 @@ from pydantic import AliasChoices, Field, SecretStr
 from services.mesh.settings import BusSettings, ServiceSettings, settings_config
 
 JOB_SLOTS = MappingProxyType({"local": 2, "triton": 16})
+
+
+_TRAINING_PACKAGES = ("jax", "onnx", "optax")
+
+
+def missing_for_training() -> list[str]:
+    """Packages of the extra `training` that are not installed."""
+    return [name for name in _TRAINING_PACKAGES if find_spec(name) is None]
 
 
 class InferenceSettings(BusSettings, ServiceSettings):
@@ -63,6 +72,25 @@ class InferenceSettings(BusSettings, ServiceSettings):
     )
     beams: int = Field(1, ge=1, le=8, description="Hypotheses that Whisper follows at once; more than 1 costs as many times its decoding.")
     job_slots: int = Field(0, ge=0, le=256, description="Jobs in hand at once; 0 means 2 for the local engine and 16 for Triton.")
+    training_slots: int = Field(
+        1, ge=0, le=16, description="Detectors that are trained at once; 0 leaves that to others, and so does a machine without JAX."
+    )
+    training_silence_seconds: float = Field(
+        3_600.0,
+        gt=0,
+        le=86_400,
+        description="Seconds that an epoch of training may take; then it begins anew.",
+    )
+    detection_slots: int = Field(2, ge=0, le=256, description="Files that detectors are run over at once; 0 leaves that to others.")
+    detectors_kept: int = Field(64, ge=1, le=10_000, description="Detectors' files that stay on the scratch disk.")
+    triton_repository: Path | None = Field(
+        None,
+        description=(
+            "Directory that Triton serves models from and that this service may write to: detectors run there, which needs"
+            " STENO_INFERENCE_TRITON_MODEL_CONTROL. Empty: they run in processes of this machine."
+        ),
+    )
+    triton_detectors: int = Field(8, ge=1, le=1_000, description="Detectors that Triton has loaded at once; of more, unused ones go.")
     voice_slots: int = Field(
         1, ge=1, le=64, description="Recordings of known speakers that are described at once, each in a process of its own."
     )
@@ -97,6 +125,11 @@ class InferenceSettings(BusSettings, ServiceSettings):
     )
     max_duration_seconds: int = Field(36_000, ge=1, le=360_000, description="Longest audio that is decoded, in seconds.")
     min_free_bytes: int = Field(256 * 1024 * 1024, ge=0, description="Free bytes on the scratch disk below which no work is taken.")
+
+    @property
+    def trainings_in_hand(self) -> int:
+        """Trainings at once: none where the packages that train are missing."""
+        return 0 if missing_for_training() else self.training_slots
 
     @property
     def jobs_in_hand(self) -> int:

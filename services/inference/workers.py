@@ -1,16 +1,23 @@
 """Loops of the inference service."""
 
 import asyncio
+from collections.abc import Sequence
 
 from grpc_health.v1 import health_pb2
 
 from services.inference.engines.engine import Engine, EngineFailed
 from services.inference.readiness import EngineReadiness
+from services.mesh import semconv
+from services.mesh.bus import Bus
+from services.mesh.errors import MeshError
+from services.mesh.lifecycle import wait_or_stop
 from services.mesh.server import GrpcServer
+from services.mesh.streams import ConsumerSpec
 from services.mesh.telemetry import get_logger
 
 _CHECK_SECONDS = 5.0
 _TROUBLED_CHECK_SECONDS = 1.0
+_QUEUE_SECONDS = 15.0
 _SERVICE = "steno.inference.v1.InferenceService"
 
 
@@ -44,3 +51,16 @@ async def _check(engine: Engine, readiness: EngineReadiness) -> None:
         get_logger("inference.engine").warning("engine does not answer", error=trouble)
     elif before and not trouble:
         get_logger("inference.engine").info("engine answers again")
+
+
+async def watch_queues(bus: Bus, classes: Sequence[ConsumerSpec], stopping: asyncio.Event, check_seconds: float = _QUEUE_SECONDS) -> None:
+    """Measure how much of each class of work waits, until stopping; while the bus is away the last figures stay."""
+    while not stopping.is_set():
+        for work in classes:
+            try:
+                waiting = (await bus.pending(work)).waiting
+            except MeshError as error:
+                get_logger("inference.queues").debug("queue not measured", consumer=work.name, error=str(error))
+                continue
+            semconv.WORK_WAITING.labels(work.name.removeprefix("work-")).set(waiting)
+        await wait_or_stop(stopping, check_seconds)

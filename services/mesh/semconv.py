@@ -33,6 +33,8 @@ PROBE_SECONDS = Histogram("steno_probe_seconds", "Time of a media probe.", ["out
 STAGE_SECONDS = Histogram("steno_stage_seconds", "Time of one pipeline stage of a job.", ["stage"], buckets=_LONG)
 WINDOWS = Counter("steno_windows", "Windows by what became of them.", ["outcome"])
 AUDIO_SECONDS = Counter("steno_audio_seconds", "Audio transcribed.")
+DETECTION_AUDIO_SECONDS = Counter("steno_detection_audio_seconds", "Audio that detectors were run over.")
+WORK_WAITING = Gauge("steno_work_waiting", "Messages of a class of work that no worker has taken.", ["work_class"])
 
 TRITON_MODEL_WELL = Gauge("steno_triton_model_well", "1 while the model of Triton answers, else 0.", ["model"])
 TRITON_CALLS = Gauge("steno_triton_calls", "Requests that Triton has in hand, its queue included.", ["model"])

@@ -110,7 +110,12 @@ def _make_children(
 
 def _to(triton: TritonServer) -> Mapping[str, str]:
     """How inference reaches its own Triton."""
-    return {ADDRESS: triton.address, "STENO_INFERENCE_TRITON_TLS": "false", "STENO_INFERENCE_TRITON_MODEL_CONTROL": "true"}
+    return {
+        ADDRESS: triton.address,
+        "STENO_INFERENCE_TRITON_TLS": "false",
+        "STENO_INFERENCE_TRITON_MODEL_CONTROL": "true",
+        "STENO_INFERENCE_TRITON_REPOSITORY": str(triton.detectors or ""),
+    }
 
 
 async def _ready(

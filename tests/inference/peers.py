@@ -12,10 +12,14 @@ from services.mesh.errors import Aborted, FailedPrecondition, NotFound, ServiceU
 from services.mesh.identity import current_caller
 from services.mesh.ids import new_id
 from steno.jobs.v1 import work_service_pb2 as work_pb
+from steno.jobs.v1.detector_pb2 import DetectionTask, InferenceConfig, TrainingConfig, TrainingTask
 from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
 from steno.jobs.v1.transcript_pb2 import Transcript
 from steno.jobs.v1.work_service_pb2_grpc import WorkServiceServicer
+from steno.storage.v1 import datasets_service_pb2 as datasets_pb
 from steno.storage.v1 import storage_service_pb2 as storage_pb
+from steno.storage.v1.annotation_set_pb2 import Annotation
+from steno.storage.v1.datasets_service_pb2_grpc import DatasetsServiceServicer
 from steno.storage.v1.media_pb2 import Artefact, Media, Probe, SignedUrl
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceServicer
 
@@ -44,6 +48,14 @@ class MediaNotFound(NotFound):
     """No such media in the caller's workspace."""
 
 
+class ArtefactNotFound(NotFound):
+    """No such artefact in the caller's workspace."""
+
+
+class DatasetNotFound(NotFound):
+    """No such dataset of the caller."""
+
+
 class WorkPeer(WorkServiceServicer):
     """Jobs to claim. `away` counts the calls that find nobody, by method; `lease_seconds` is what a claim gets."""
 
@@ -65,8 +77,27 @@ class WorkPeer(WorkServiceServicer):
         """A queued job."""
         job = Job(id=new_id(), workspace_id=WORKSPACE, owner=OWNER, media_id=media_id, audio_duration_ms=audio_duration_ms)
         job.config.CopyFrom(TranscriptionConfig(**config))
+        return self._keep(job)
+
+    def add_training(self, config: TrainingConfig) -> Job:
+        """A queued training."""
+        task = TrainingTask(dataset_id=new_id(), annotation_set_id=new_id(), config=config)
+        return self._keep(Job(id=new_id(), workspace_id=WORKSPACE, owner=OWNER, kind=Job.KIND_TRAINING, training=task))
+
+    def add_detection(self, media_id: str, artefact_id: str, config: InferenceConfig, audio_duration_ms: int = 0) -> Job:
+        """A queued file of an inference order."""
+        task = DetectionTask(inference_job_id=new_id(), model_id=new_id(), detector_artefact_id=artefact_id, config=config)
+        job = Job(id=new_id(), workspace_id=WORKSPACE, owner=OWNER, media_id=media_id, kind=Job.KIND_DETECTION, detection=task)
+        job.audio_duration_ms = audio_duration_ms
+        return self._keep(job)
+
+    def _keep(self, job: Job) -> Job:
         self.jobs[job.id], self.fences[job.id] = job, 0
         return job
+
+    def windows_of(self, job: Job) -> dict[int, bytes]:
+        """What is stored of a job, by index."""
+        return {index: window for (job_id, index), window in self.windows.items() if job_id == job.id}
 
     def take_over(self, job_id: str) -> None:
         """Another worker claims the job."""
@@ -149,7 +180,7 @@ class StoragePeer(StorageServiceServicer):
         return Transcript.FromString(self.plane.bodies[f"/artefacts/{artefact_id}"])
 
     async def GetMedia(self, request: storage_pb.GetMediaRequest, context: Context) -> storage_pb.GetMediaResponse:
-        self._identify()
+        self.identify()
         body = self.plane.bodies.get(f"/media/{request.media_id}")
         if body is None:
             raise MediaNotFound
@@ -157,21 +188,21 @@ class StoragePeer(StorageServiceServicer):
         return storage_pb.GetMediaResponse(media=Media(id=request.media_id, state=self.state, size_bytes=len(body), probe=probe))
 
     async def SignMediaUrl(self, request: storage_pb.SignMediaUrlRequest, context: Context) -> storage_pb.SignMediaUrlResponse:
-        self._identify()
+        self.identify()
         path = f"/media/{request.media_id}"
         if path not in self.plane.bodies:
             raise MediaNotFound
         return storage_pb.SignMediaUrlResponse(download_url=SignedUrl(url=self.plane.url(path)))
 
     async def BeginArtefact(self, request: storage_pb.BeginArtefactRequest, context: Context) -> storage_pb.BeginArtefactResponse:
-        self._identify()
+        self.identify()
         artefact_id = new_id()
         self.artefacts[artefact_id] = False
         url = SignedUrl(url=self.plane.url(f"/artefacts/{artefact_id}"))
         return storage_pb.BeginArtefactResponse(artefact=Artefact(id=artefact_id), upload_url=url)
 
     async def CommitArtefact(self, request: storage_pb.CommitArtefactRequest, context: Context) -> storage_pb.CommitArtefactResponse:
-        self._identify()
+        self.identify()
         if self.away:
             self.away -= 1
             raise ServiceUnavailable
@@ -179,14 +210,67 @@ class StoragePeer(StorageServiceServicer):
         self.artefacts[request.artefact_id] = True
         return storage_pb.CommitArtefactResponse(artefact=Artefact(id=request.artefact_id))
 
+    async def SignArtefactUrl(self, request: storage_pb.SignArtefactUrlRequest, context: Context) -> storage_pb.SignArtefactUrlResponse:
+        self.identify()
+        if not self.artefacts.get(request.artefact_id):
+            raise ArtefactNotFound
+        return storage_pb.SignArtefactUrlResponse(download_url=SignedUrl(url=self.plane.url(f"/artefacts/{request.artefact_id}")))
+
+    def add_artefact(self, body: bytes) -> str:
+        """A committed artefact."""
+        artefact_id = new_id()
+        self.artefacts[artefact_id] = True
+        self.plane.bodies[f"/artefacts/{artefact_id}"] = body
+        return artefact_id
+
+    def body(self, artefact_id: str) -> bytes:
+        """Of a committed artefact."""
+        assert self.artefacts[artefact_id]
+        return self.plane.bodies[f"/artefacts/{artefact_id}"]
+
     async def DeleteArtefact(self, request: storage_pb.DeleteArtefactRequest, context: Context) -> storage_pb.DeleteArtefactResponse:
-        self._identify()
+        self.identify()
         self.artefacts.pop(request.artefact_id, None)
         return storage_pb.DeleteArtefactResponse()
 
-    def _identify(self) -> None:
+    def identify(self) -> None:
+        """Fails for any caller but inference in the name of the owner."""
         caller = current_caller()
         assert (caller.service, caller.workspace_id, caller.owner) == ("inference", WORKSPACE, self.owner)
+
+
+class DatasetsPeer(DatasetsServiceServicer):
+    """One published set, whichever is asked for. expired: how many lists come with URLs that nobody can use any more."""
+
+    def __init__(self, storage: StoragePeer) -> None:
+        self.storage = storage
+        self.files: list[datasets_pb.ListTrainingFilesResponse] = []
+        self.gone = False
+        self.expired = 0
+        self.lists = 0
+
+    def add_file(self, features: bytes, duration_ms: int, annotations: list[Annotation]) -> None:
+        """A ready file."""
+        audio_id = new_id()
+        path = f"/features/{audio_id}"
+        self.storage.plane.bodies[path] = features
+        url = SignedUrl(url=self.storage.plane.url(path))
+        self.files.append(
+            datasets_pb.ListTrainingFilesResponse(audio_id=audio_id, duration_ms=duration_ms, features_url=url, annotations=annotations)
+        )
+
+    async def ListTrainingFiles(
+        self, request: datasets_pb.ListTrainingFilesRequest, context: Context
+    ) -> AsyncIterator[datasets_pb.ListTrainingFilesResponse]:
+        self.storage.identify()
+        self.lists += 1
+        if self.gone:
+            raise DatasetNotFound
+        for number, file in enumerate(self.files):
+            if self.lists <= self.expired and number >= self.lists:
+                file = datasets_pb.ListTrainingFilesResponse.FromString(file.SerializeToString())
+                file.features_url.url = self.storage.plane.url("/expired")
+            yield file
 
 
 @dataclass
@@ -220,7 +304,7 @@ class DataPlane:
             writer.close()
 
     async def _send(self, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        status = self.status if path in self.bodies else 404
+        status = 403 if path == "/expired" else self.status if path in self.bodies else 404
         body = self.bodies[path] if status == 200 else b"{}"
         writer.write(f"HTTP/1.1 {status} Told\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode())
         writer.write(body[:-1] if self.drip or self.cut else body)

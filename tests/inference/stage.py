@@ -6,14 +6,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
+from google.protobuf.message import Message
 
 from services.inference.engines.local import LocalEngine, open_local_engine
 from services.inference.pipeline import Pipeline, SpeechFloor
 from services.inference.scheduling import WindowScheduler
-from services.inference.usecases import Workbench, work_on
+from services.inference.stored_detectors import StoredDetectors
+from services.inference.trainer.child import TrainerProgram
+from services.inference.usecases.work import work_on
+from services.inference.usecases.workbench import Workbench
 from services.media.sandbox import Sandbox, open_sandbox
 from services.mesh.bus import Bus, open_bus
 from services.mesh.channel import open_channel
@@ -22,14 +26,15 @@ from services.mesh.identity import TokenSigner, TokenVerifier, load_key, write_n
 from services.mesh.server import Registration, open_server
 from services.mesh.settings import ServiceSettings
 from services.mesh.telemetry import get_logger
-from steno.inference.v1.inference_events_pb2 import TranscriptCompleted, WorkFailed
+from steno.inference.v1.inference_events_pb2 import DetectionCompleted, TrainingCompleted, TranscriptCompleted, WorkFailed
 from steno.jobs.v1 import work_service_pb2
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.work_service_pb2_grpc import WorkServiceStub, add_WorkServiceServicer_to_server
-from steno.storage.v1 import storage_service_pb2
+from steno.storage.v1 import datasets_service_pb2, storage_service_pb2
+from steno.storage.v1.datasets_service_pb2_grpc import DatasetsServiceStub, add_DatasetsServiceServicer_to_server
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceStub, add_StorageServiceServicer_to_server
 from tests.inference.conftest import SAMPLES
-from tests.inference.peers import StoragePeer, WorkPeer, open_data_plane
+from tests.inference.peers import DatasetsPeer, StoragePeer, WorkPeer, open_data_plane
 from tests.inference.troubled import TroubledEngine
 from tests.servers import NatsServer, nats_server
 
@@ -38,6 +43,8 @@ HELLO = SAMPLES / "clips" / "hello.flac"
 TWO_VOICES = SAMPLES / "clips" / "two_voices.ogg"
 SILENCE = SAMPLES / "clips" / "silence.flac"
 LONGEST_MS = 36_000_000
+EVENTS = (TranscriptCompleted, TrainingCompleted, DetectionCompleted, WorkFailed)
+E = TypeVar("E", bound=Message)
 
 
 async def until(condition: Callable[[], Any], what: str = "the condition") -> None:
@@ -72,6 +79,7 @@ class Stage:
     house: House
     work: WorkPeer
     storage: StoragePeer
+    datasets: DatasetsPeer
     engine: TroubledEngine
     bench: Workbench
     key_file: Path
@@ -94,30 +102,28 @@ class Stage:
         return asyncio.create_task(self.run(job), name=f"work on {job.id}")
 
     async def completed(self, job: Job) -> TranscriptCompleted:
-        """The one result that was published of the job."""
-        found = await self._told_of(job, TranscriptCompleted)
-        assert isinstance(found, TranscriptCompleted)
-        return found
+        """The one result that was published of a transcription."""
+        return await self.told_of(job, TranscriptCompleted)
 
     async def failed(self, job: Job) -> WorkFailed:
         """The one failure that was published of the job."""
-        found = await self._told_of(job, WorkFailed)
-        assert isinstance(found, WorkFailed)
-        return found
+        return await self.told_of(job, WorkFailed)
 
     def published(self, job: Job) -> list[str]:
         """Event ids of all that was published of the job."""
         return [event_id for event_id, event in self.told if event.job_id == job.id]
 
-    async def _told_of(self, job: Job, kind: type[Any]) -> Any:
+    async def told_of(self, job: Job, kind: type[E]) -> E:
+        """The one event that was published of the job."""
         await until(lambda: self.published(job), f"an event of {job.id}")
-        events = [event for _, event in self.told if event.job_id == job.id]
+        events: list[Any] = [event for _, event in self.told if event.job_id == job.id]
         assert [type(event) for event in events] == [kind], events
-        return events[0]
+        found: E = events[0]
+        return found
 
     async def hear(self, delivery: Delivery) -> None:
         """Keeps an event of inference."""
-        kind: type[Any] = {kind.DESCRIPTOR.full_name: kind for kind in (TranscriptCompleted, WorkFailed)}[delivery.message_type]
+        kind: type[Any] = {kind.DESCRIPTOR.full_name: kind for kind in EVENTS}[delivery.message_type]
         self.told.append((delivery.event_id, delivery.parse(kind)))
 
 
@@ -132,20 +138,31 @@ async def open_stage(house: House, directory: Path) -> AsyncIterator[Stage]:
         enter = stack.enter_async_context
         work = WorkPeer()
         storage = StoragePeer(await enter(open_data_plane()))  # type: ignore[abstract]
+        datasets = DatasetsPeer(storage)  # type: ignore[abstract]
         work_service = work_service_pb2.DESCRIPTOR.services_by_name["WorkService"]
         storage_service = storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"]
+        datasets_service = datasets_service_pb2.DESCRIPTOR.services_by_name["DatasetsService"]
         addresses = {
             "jobs": await enter(_serve(key, "jobs", Registration(add_WorkServiceServicer_to_server, work, work_service))),
-            "storage": await enter(_serve(key, "storage", Registration(add_StorageServiceServicer_to_server, storage, storage_service))),
+            "storage": await enter(
+                _serve(
+                    key,
+                    "storage",
+                    Registration(add_StorageServiceServicer_to_server, storage, storage_service),
+                    Registration(add_DatasetsServiceServicer_to_server, datasets, datasets_service),
+                )
+            ),
         }
         bus = await enter(open_bus(house.nats.url, name="inference-test"))
         engine = TroubledEngine(house.engine)
+        services = [storage_service, datasets_service]
+        channel = await enter(open_channel(addresses["storage"], audience="storage", signer=signer, services=services))
+        client = await enter(httpx2.AsyncClient(timeout=30.0, trust_env=False))
         bench = Workbench(
             work=WorkServiceStub(await enter(open_channel(addresses["jobs"], audience="jobs", signer=signer, services=[work_service]))),
-            storage=StorageServiceStub(
-                await enter(open_channel(addresses["storage"], audience="storage", signer=signer, services=[storage_service]))
-            ),
-            client=await enter(httpx2.AsyncClient(timeout=30.0, trust_env=False)),
+            storage=StorageServiceStub(channel),
+            datasets=DatasetsServiceStub(channel),
+            client=client,
             bus=bus,
             engine=engine,
             pipeline=Pipeline(
@@ -155,8 +172,10 @@ async def open_stage(house: House, directory: Path) -> AsyncIterator[Stage]:
             scratch=scratch,
             max_duration_ms=LONGEST_MS,
             worker_id="test-worker",
+            detectors=StoredDetectors(StorageServiceStub(channel), client, scratch / "detectors", 2),
+            trainer=TrainerProgram(),
         )
-        stage = Stage(house, work, storage, engine, bench, key_file, addresses)
+        stage = Stage(house, work, storage, datasets, engine, bench, key_file, addresses)
         await enter(_listening(bus, stage))
         yield stage
 
@@ -168,7 +187,7 @@ async def _listening(bus: Bus, stage: Stage) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _serve(key: Any, name: str, registration: Registration) -> AsyncIterator[str]:
+async def _serve(key: Any, name: str, *registrations: Registration) -> AsyncIterator[str]:
     settings = ServiceSettings(port=0, shutdown_grace_seconds=0.5)
-    async with open_server(settings, TokenVerifier(key, name), authenticate=None, servicers=[registration]) as server:
+    async with open_server(settings, TokenVerifier(key, name), authenticate=None, servicers=registrations) as server:
         yield f"127.0.0.1:{server.port}"

@@ -103,12 +103,12 @@ async def test_window_waits_for_jobs_and_is_refused_when_stale(stage: Stage) -> 
     stage.work.away["PutWindow"] = 6
     await lease.put_window(0, WindowTranscript(language="en"), 0.5)
     assert [put.index for put in stage.work.put] == [0]
-    assert await lease.list_windows() == {0: WindowTranscript(language="en")}
+    assert await lease.list_windows(WindowTranscript) == {0: WindowTranscript(language="en")}
     stage.work.take_over(lease.job.id)
     with pytest.raises(LeaseLost):
         await lease.put_window(1, WindowTranscript(), 0.6)
     with pytest.raises(LeaseLost):
-        await lease.list_windows()
+        await lease.list_windows(WindowTranscript)
 
 
 async def test_release_is_repeated_until_jobs_hears_it(stage: Stage) -> None:

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from services.inference.engines.engine import Engine, EngineFailed, WindowParameters
+from services.inference.engines.engine import DetectorScores, Engine, EngineFailed, StoredDetector, WindowParameters
 from services.inference.models.vad_state import VadState
-from services.inference.pcm import Floats, Pcm
+from services.inference.pcm import Features, Floats, Pcm
 from services.inference.transcript import WindowResult
 
 
@@ -64,6 +64,11 @@ class TroubledEngine:
         embeddings = await self.inner.embed(pcm, spans, gain)
         self.embedded.set()
         return embeddings
+
+    async def detect(self, detector: StoredDetector, features: Features) -> DetectorScores:
+        """As the engine, unless dead."""
+        self._live()
+        return await self.inner.detect(detector, features)
 
     async def check(self) -> None:
         """As the engine, unless dead or stuck."""

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from services.inference.models.vad_state import VadState
-from services.inference.pcm import Floats, Pcm
+from services.inference.pcm import Features, Floats, Pcm
 from services.inference.transcript import WindowResult
 
 
@@ -36,6 +37,22 @@ class WindowParameters:
     temperature: float | None = None
     priority: int = 0
     hotwords: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDetector:
+    """A trained detector on this machine. path: of its ONNX file, whose content never changes."""
+
+    id: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorScores:
+    """What a detector says of frames. scores: (frames, types) float32 in 0..1, a column per type."""
+
+    artifact_types: tuple[str, ...]
+    scores: Floats
 
 
 class Engine(Protocol):
@@ -95,6 +112,9 @@ class Engine(Protocol):
 
     async def embed(self, pcm: Pcm, spans: Sequence[tuple[int, int]], gain: float) -> Floats:
         """(spans, 256) speaker embeddings, see `SpeakerEncoder`. Raises EngineFailed."""
+
+    async def detect(self, detector: StoredDetector, features: Features) -> DetectorScores:
+        """A detector's scores of features, (frames, FEATURE_COUNT) float16. Raises EngineFailed."""
 
     async def check(self) -> None:
         """Return when the engine answers. Raises EngineFailed when it does not."""

@@ -7,14 +7,16 @@ from contextlib import asynccontextmanager
 import numpy as np
 
 from services.inference.engines.engine import (
+    DetectorScores,
     EngineFailed,
     LanguageUnsupported,
+    StoredDetector,
     WindowFailed,
     WindowParameters,
 )
 from services.inference.engines.local_pool import WorkerPool, open_worker_pool
 from services.inference.models.vad_state import VadState
-from services.inference.pcm import Floats, Pcm
+from services.inference.pcm import Features, Floats, Pcm
 from services.inference.transcript import WindowResult
 
 LANGUAGE = "en"
@@ -74,6 +76,11 @@ class LocalEngine:
         """Raises EngineFailed."""
         embeddings: Floats = await self._pool.call("embed", np.array(pcm), tuple(spans), gain)
         return embeddings
+
+    async def detect(self, detector: StoredDetector, features: Features) -> DetectorScores:
+        """Raises EngineFailed."""
+        scores: DetectorScores = await self._pool.call("detect", str(detector.path), np.array(features))
+        return scores
 
     async def check(self) -> None:
         """A busy pool is a working one: the check never waits behind windows."""

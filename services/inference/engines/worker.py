@@ -3,7 +3,6 @@
 Started by `local_pool`; messages come from our own process only.
 """
 
-import ctypes
 import os
 import pickle
 import signal
@@ -13,19 +12,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from services.inference.engines.engine import WindowParameters
+from services.inference.engines.engine import DetectorScores, WindowParameters
 from services.inference.engines.messages import LENGTH, WhisperSetup, encode
+from services.inference.models.detector import DetectorModel
 from services.inference.models.pocketsphinx import PocketSphinxModel, load_pocketsphinx
 from services.inference.models.speaker import SpeakerEncoder, load_speaker_encoder
 from services.inference.models.vad import SileroVad, load_vad
 from services.inference.models.vad_state import VadState
 from services.inference.models.whisper.model import WhisperModel, WhisperRequest, WhisperSettings, load_whisper
 from services.inference.models.whisper.prompts import Task
-from services.inference.pcm import Floats, Pcm
+from services.inference.pcm import Features, Floats, Pcm
+from services.inference.tether import die_with
 from services.inference.transcript import WindowResult
 
 NICENESS = 10
-PR_SET_PDEATHSIG = 1
+MOST_DETECTORS = 4
 
 
 class Models:
@@ -33,6 +34,7 @@ class Models:
 
     def __init__(self) -> None:
         self._whispers: dict[WhisperSetup, WhisperModel] = {}
+        self._detectors: dict[str, DetectorModel] = {}
 
     @cached_property
     def _vad(self) -> SileroVad:
@@ -70,6 +72,14 @@ class Models:
         """See SpeakerEncoder."""
         return self._encoder.embed(pcm, spans, gain)
 
+    def detect(self, path: str, features: Features) -> DetectorScores:
+        """See DetectorModel. A file of that path never changes; those used last stay loaded."""
+        model = self._detectors.pop(path, None) or DetectorModel(Path(path))
+        self._detectors[path] = model
+        if len(self._detectors) > MOST_DETECTORS:
+            del self._detectors[next(iter(self._detectors))]
+        return DetectorScores(tuple(model.artifact_types), model.score(features))
+
     def ping(self) -> int:
         """The id of the process: proof that it answers."""
         return os.getpid()
@@ -82,6 +92,7 @@ def calls_of(models: Models) -> dict[str, Callable[..., Any]]:
         "transcribe_whisper": models.transcribe_whisper,
         "speech_probabilities": models.speech_probabilities,
         "embed": models.embed,
+        "detect": models.detect,
         "ping": models.ping,
     }
 
@@ -96,14 +107,6 @@ def serve(calls: dict[str, Callable[..., Any]], requests: BinaryIO, replies: Bin
             reply = (False, f"{type(error).__name__}: {error}")
         replies.write(encode(reply))
         replies.flush()
-
-
-def die_with(parent_pid: int) -> None:
-    """Have the kernel kill this process when its parent ends, however that ends (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        raise SystemExit("the parent is gone")
 
 
 def main() -> None:

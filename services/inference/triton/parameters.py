@@ -14,12 +14,13 @@ MOST_THREADS = 16
 
 @dataclass(frozen=True)
 class Parameters:
-    """Strings by name. device_id: the GPU that Triton gave to this instance, where there is one."""
+    """Strings by name. device_id: the GPU that Triton gave to this instance, where there is one. folder: of the model's program."""
 
     configured: Mapping[str, str]
     environment: Mapping[str, str]
     device_id: int = 0
     max_batch_size: int = 1
+    folder: Path = Path()
 
     def text(self, name: str) -> str:
         """STENO_TRITON_<NAME>, else what config.pbtxt says, else nothing."""
@@ -50,4 +51,5 @@ def read_parameters(arguments: Mapping[str, str], environment: Mapping[str, str]
     config: dict[str, Any] = json.loads(arguments["model_config"])
     configured = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
     device_id = int(arguments["model_instance_device_id"]) if arguments.get("model_instance_kind") == "GPU" else 0
-    return Parameters(configured, environment, device_id, max(1, int(config.get("max_batch_size", 0))))
+    folder = Path(arguments.get("model_repository", "")) / arguments.get("model_version", "")
+    return Parameters(configured, environment, device_id, max(1, int(config.get("max_batch_size", 0))), folder)

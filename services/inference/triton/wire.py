@@ -9,6 +9,7 @@ vad: PCM INT16 [960000], SAMPLES INT32 [1], GAIN FP32 [1], HIDDEN FP32 [128], CE
 speaker: PCM INT16 [976000], SAMPLES INT32 [1], GAIN FP32 [1], SPANS INT32 [128, 2], COUNT INT32 [1] -> EMBEDDINGS FP32 [128, 256].
 pyannote, whose requests are whole files and never share a batch, without the first axis: PCM INT16 [samples], PARAMETERS BYTES [1]
     -> RESULT BYTES [1].
+detector-<id>, like that one a request at a time: FEATURES FP16 [frames, features] -> SCORES FP32 [frames, types], ARTIFACT_TYPES BYTES [1].
 """
 
 import json
@@ -20,10 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from services.inference.models.vad_state import CONTEXT_SAMPLES, VadState
-from services.inference.pcm import SAMPLE_RATE_HZ, Floats, Pcm
+from services.inference.pcm import SAMPLE_RATE_HZ, Features, Floats, Pcm
 from services.inference.transcript import Turn, Verdict, WindowResult, Word
 
 WHISPER, VAD, SPEAKER, PYANNOTE = "whisper", "vad", "speaker", "pyannote"
+# Beside the program of a detector's model.
+DETECTOR_FILE = "detector.onnx"
 
 WINDOW_SAMPLES = 30 * SAMPLE_RATE_HZ
 VAD_SAMPLES = 60 * SAMPLE_RATE_HZ
@@ -289,6 +292,30 @@ def encode_turns(turns: Sequence[Turn]) -> dict[str, npt.NDArray[Any]]:
 def decode_turns(outputs: Arrays) -> list[Turn]:
     """What `encode_turns` was given."""
     return [Turn(**turn) for turn in _object({"RESULT": outputs["RESULT"][None]}, "RESULT")["turns"]]
+
+
+def encode_features(features: Features) -> dict[str, npt.NDArray[Any]]:
+    """The input of a detector."""
+    return {"FEATURES": np.ascontiguousarray(features, np.float16)}
+
+
+def decode_features(inputs: Arrays, feature_count: int) -> Features:
+    """What `encode_features` was given. Raises BadRequest."""
+    features = inputs["FEATURES"]
+    if features.ndim != 2 or features.shape[1] != feature_count:
+        raise BadRequest(f"features of shape {features.shape} are no frames of {feature_count}")
+    return np.asarray(features, np.float16)
+
+
+def encode_scores(artifact_types: Sequence[str], scores: Floats) -> dict[str, npt.NDArray[Any]]:
+    """The outputs of a detector."""
+    return {"SCORES": np.ascontiguousarray(scores, np.float32), "ARTIFACT_TYPES": _json({"artifact_types": list(artifact_types)})[0]}
+
+
+def decode_scores(outputs: Arrays) -> tuple[tuple[str, ...], Floats]:
+    """What `encode_scores` was given."""
+    types = _object({"ARTIFACT_TYPES": outputs["ARTIFACT_TYPES"][None]}, "ARTIFACT_TYPES")["artifact_types"]
+    return tuple(types), np.asarray(outputs["SCORES"], np.float32)
 
 
 def _pcm(pcm: Pcm, most_samples: int) -> dict[str, npt.NDArray[Any]]:

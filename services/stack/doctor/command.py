@@ -36,6 +36,7 @@ def _checks(data: Path, port: int, engine: str) -> Iterator[tuple[str, Callable[
     yield "formats", speech.check_formats
     yield "sandbox", speech.check_sandbox
     yield "voice activity", speech.check_vad
+    yield "training", speech.check_training
     if engine == "triton":
         yield "triton", partial(triton.check_triton, data)
     else:

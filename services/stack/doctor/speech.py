@@ -124,6 +124,15 @@ def check_vad() -> Finding:
     return ok(f"onnxruntime {onnxruntime.__version__} runs the voice activity model")
 
 
+def check_training() -> Finding:
+    """The packages that train detectors are there; a machine without them runs detectors all the same."""
+    from services.inference.settings import missing_for_training
+
+    if missing := missing_for_training():
+        return warning(f"detectors cannot be trained here: {', '.join(missing)} is missing", "install steno[training] where they shall be")
+    return ok("detectors can be trained here, with JAX on the processor")
+
+
 def check_engine() -> Finding:
     """The bundled engine's files are there."""
     try:

@@ -41,7 +41,9 @@ class EmbeddedTriton:
             "STENO_TRITON_BEAMS": self.beams,
         }
         repository = find_deployment() / "model_repository"
-        return TritonServer(self.folder, self.python, repository, self.address, metrics_port, variables=variables)
+        return TritonServer(
+            self.folder, self.python, repository, self.address, metrics_port, variables=variables, detectors=self.folder / "detectors"
+        )
 
 
 def prepare_triton(data: DataDirectory, overrides: Mapping[str, str], progress: Callable[[str], None]) -> EmbeddedTriton | None:

@@ -37,7 +37,10 @@ def open_to_its_user(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class TritonServer:
-    """What to run. folder: its own, for links and no other user. address: of its gRPC, see `open_to_its_user`. variables: of the models."""
+    """What to run. folder: its own, for links and no other user. address: of its gRPC, see `open_to_its_user`. variables: of the models.
+
+    detectors: a second repository, whose models are written, loaded and unloaded while it runs.
+    """
 
     folder: Path
     python: Python
@@ -46,6 +49,7 @@ class TritonServer:
     metrics_port: int
     models: Sequence[str] = MODELS
     variables: Mapping[str, str] = field(default_factory=dict)
+    detectors: Path | None = None
 
     @property
     def _distribution(self) -> Path:
@@ -75,6 +79,8 @@ class TritonServer:
         # The services alone: beside them may lie packages that the models must not see.
         (self._backend / "services").symlink_to(Path(services.__file__).parent)
         shared_memory.tidy(self.folder)
+        if self.detectors:
+            self.detectors.mkdir(parents=True, exist_ok=True)
 
     def _backend_files(self) -> Iterable[Path]:
         yield self._distribution / "backends" / "python" / "libtriton_python.so"
@@ -88,7 +94,7 @@ class TritonServer:
 
     def _command(self) -> Iterable[str]:
         yield str(self._distribution / "bin" / "tritonserver")
-        yield f"--model-repository={self.repository}"
+        yield from (f"--model-repository={repository}" for repository in filter(None, (self.repository, self.detectors)))
         yield f"--backend-directory={self._backend.parent}"
         yield "--model-control-mode=explicit"
         yield from (f"--load-model={model}" for model in self.models)

@@ -12,6 +12,7 @@ import grpc
 import numpy as np
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
+from services.inference.engines.local import open_local_engine
 from services.inference.engines.triton.engine import TritonEngine, watched
 from services.inference.engines.triton.server import TritonAddress, open_triton_server
 from services.inference.engines.triton.tensors import to_arrays, to_request
@@ -175,7 +176,7 @@ async def engine_at(
 ) -> AsyncIterator[TritonEngine]:
     """The engine over what is or is not at a port."""
     address = TritonAddress(f"127.0.0.1:{port}", control_header=control_header)
-    async with open_triton_server(address) as server:
-        engine = TritonEngine(server, times, may_load=may_load, configured_model="")
+    async with open_triton_server(address) as server, open_local_engine(1) as local:
+        engine = TritonEngine(server, times, may_load=may_load, configured_model="", run_detector=local.detect)
         async with watched(engine):
             yield engine

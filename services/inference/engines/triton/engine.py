@@ -1,24 +1,35 @@
 """The engine over a Triton server: everything waits while the server cannot, and goes on by itself when it can."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from typing import TypeAlias
 
 import numpy as np
 
-from services.inference.engines.engine import EngineFailed, LanguageUnsupported, WindowFailed, WindowParameters
+from services.inference.engines.engine import (
+    DetectorScores,
+    EngineFailed,
+    LanguageUnsupported,
+    StoredDetector,
+    WindowFailed,
+    WindowParameters,
+)
+from services.inference.engines.local import open_local_engine
 from services.inference.engines.triton import canaries
 from services.inference.engines.triton.calls import ModelCalls
 from services.inference.engines.triton.climb import climb
+from services.inference.engines.triton.detectors import TritonDetectors
 from services.inference.engines.triton.faults import CallFailed, understood
 from services.inference.engines.triton.health import ModelHealth
 from services.inference.engines.triton.limit import CallLimit
+from services.inference.engines.triton.repository import DetectorRepository
 from services.inference.engines.triton.server import TritonAddress, TritonServer, open_triton_server
 from services.inference.engines.triton.watch import ModelWatch, ServerWatch, WatchTimes
 from services.inference.failures import ungrouped
 from services.inference.models.catalogue.bundled import TEST_MODEL
 from services.inference.models.vad_state import VadState
-from services.inference.pcm import SAMPLE_RATE_HZ, Floats, Pcm
+from services.inference.pcm import SAMPLE_RATE_HZ, Features, Floats, Pcm
 from services.inference.settings import InferenceSettings
 from services.inference.transcript import WindowResult
 from services.inference.triton import wire
@@ -28,21 +39,25 @@ from services.mesh.telemetry import get_logger
 MODELS = (wire.WHISPER, wire.VAD, wire.SPEAKER)
 WINDOW_SECONDS = wire.WINDOW_SAMPLES / SAMPLE_RATE_HZ
 USUAL_BATCH = 8
+DETECTOR_PROCESSES = 2
+
+Detect: TypeAlias = Callable[[StoredDetector, Features], Awaitable[DetectorScores]]
 
 
 class TritonEngine:
     """Whisper, Silero and the d-vector encoder behind Triton.
 
     What Whisper it is comes from the server and may change when that is restarted; until it first answered, no languages are known
-    and `check` fails. configured_model: the name until then.
+    and `check` fails. configured_model: the name until then. run_detector: wherever detectors run.
     """
 
     name = "triton"
     max_window_seconds = WINDOW_SECONDS
     punctuates = True
 
-    def __init__(self, server: TritonServer, times: WatchTimes, *, may_load: bool, configured_model: str) -> None:
+    def __init__(self, server: TritonServer, times: WatchTimes, *, may_load: bool, configured_model: str, run_detector: Detect) -> None:
         self._server = server
+        self._run_detector = run_detector
         self._configured_model = configured_model
         self._description: wire.WhisperDescription | None = None
         self._calls = {
@@ -94,6 +109,10 @@ class TritonEngine:
     def on_capacity(self, changed: Callable[[], None]) -> None:
         """Call this whenever `windows_in_flight` changed."""
         self._calls[wire.WHISPER].limit.on_change(changed)
+
+    async def detect(self, detector: StoredDetector, features: Features) -> DetectorScores:
+        """Raises EngineFailed."""
+        return await self._run_detector(detector, features)
 
     async def watch(self) -> None:
         """Look after server and models until cancelled."""
@@ -195,10 +214,27 @@ async def open_triton_engine(settings: InferenceSettings) -> AsyncIterator[Trito
         settings.triton_control_header.get_secret_value(),
     )
     times = WatchTimes(stuck_seconds=settings.triton_call_seconds, load_seconds=settings.triton_load_seconds)
-    async with open_triton_server(address) as server:
-        engine = TritonEngine(server, times, may_load=settings.triton_model_control, configured_model=settings.model)
+    async with open_triton_server(address) as server, _open_detectors(settings, server) as run_detector:
+        engine = TritonEngine(
+            server, times, may_load=settings.triton_model_control, configured_model=settings.model, run_detector=run_detector
+        )
         async with watched(engine):
             yield engine
+
+
+@asynccontextmanager
+async def _open_detectors(settings: InferenceSettings, server: TritonServer) -> AsyncIterator[Detect]:
+    """Behind the server where its repository can be written to, else in processes of this machine, which start with the first file."""
+    if settings.triton_repository is not None and settings.triton_model_control:
+        repository = DetectorRepository(settings.triton_repository)
+        repository.tidy()
+        yield TritonDetectors(
+            server, repository, settings.triton_detectors, settings.triton_load_seconds, settings.triton_call_seconds
+        ).detect
+        return
+    get_logger("inference.triton").info("detectors run beside Triton: its repository is not named, or its models may not be loaded")
+    async with open_local_engine(DETECTOR_PROCESSES) as local:
+        yield local.detect
 
 
 @asynccontextmanager

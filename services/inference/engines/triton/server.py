@@ -102,6 +102,11 @@ class TritonServer:
         """Load the model as the repository has it; nothing happens when that is loaded already."""
         await self._load(service_pb2.RepositoryModelLoadRequest(model_name=model), deadline_seconds)
 
+    async def unload(self, model: str, deadline_seconds: float) -> None:
+        """End the model once its requests are answered; nothing happens when it is not loaded."""
+        request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
+        await _answered(self._stub.RepositoryModelUnload(request, timeout=deadline_seconds, metadata=self._control), deadline_seconds)
+
     async def reload(self, model: str, deadline_seconds: float) -> None:
         """Load the model once more, with new processes. A parameter that differs makes Triton do so."""
         config = await self.config(model)

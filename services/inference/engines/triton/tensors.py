@@ -13,6 +13,7 @@ _BYTES = "BYTES"
 _DATATYPES: dict[np.dtype[Any], str] = {
     np.dtype(np.int16): "INT16",
     np.dtype(np.int32): "INT32",
+    np.dtype(np.float16): "FP16",
     np.dtype(np.float32): "FP32",
     np.dtype(np.object_): _BYTES,
 }

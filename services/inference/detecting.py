@@ -1,0 +1,35 @@
+"""A detector over a whole recording, some minutes at a time."""
+
+import asyncio
+from collections.abc import Callable
+
+import numpy as np
+
+from services.detection.features import FRAME_MS, FRAME_SAMPLES, features, frame_count
+from services.inference.engines.engine import DetectorScores, Engine, StoredDetector
+from services.inference.pcm import Features, Pcm
+from services.mesh import semconv
+
+BLOCK_FRAMES = 5 * 60_000 // FRAME_MS
+# What a detector may have to hear before and after a frame.
+MARGIN_FRAMES = 10_000 // FRAME_MS
+
+
+async def score(engine: Engine, detector: StoredDetector, pcm: Pcm, progress: Callable[[float], None]) -> DetectorScores:
+    """Scores of every 20 ms. progress: gets the share that is done. Raises EngineFailed."""
+    frames = frame_count(len(pcm))
+    parts: list[DetectorScores] = []
+    for start in range(0, max(1, frames), BLOCK_FRAMES):
+        first, end = max(0, start - MARGIN_FRAMES), min(frames, start + BLOCK_FRAMES + MARGIN_FRAMES)
+        with semconv.STAGE_SECONDS.labels("detection_features").time():
+            rows = await asyncio.to_thread(_rows, pcm, first, end)
+        with semconv.STAGE_SECONDS.labels("detection_scores").time():
+            found = await engine.detect(detector, rows)
+        parts.append(DetectorScores(found.artifact_types, found.scores[start - first : start - first + BLOCK_FRAMES]))
+        progress(min(1.0, (start + BLOCK_FRAMES) / max(1, frames)))
+    return DetectorScores(parts[0].artifact_types, np.concatenate([part.scores for part in parts]))
+
+
+def _rows(pcm: Pcm, first: int, end: int) -> Features:
+    """Features of the frames [first, end), from samples in memory of their own."""
+    return features(np.array(pcm[first * FRAME_SAMPLES : end * FRAME_SAMPLES]))
