@@ -99,8 +99,8 @@ async def test_cancelled_training_has_ended_and_cancelling_again_is_400(client: 
         ("validation_split", 0.1, 0.5, 0.0999, 0.5001),
         ("learning_rate", 0.0001, 0.1, 0.00009, 0.1001),
         ("batch_size", 8, 256, 7, 257),
-        ("chunk_size_ms", 20, 60_000, 19, 60_001),
-        ("stride_ms", 20, 60_000, 19, 60_001),
+        ("chunk_size_ms", 100, 10_000, 99, 10_001),
+        ("stride_ms", 50, 500, 49, 501),
     ],
 )
 @pytest.mark.parametrize("root", BOTH)
@@ -111,6 +111,13 @@ async def test_config_is_taken_to_the_ends_of_its_range_and_422_beyond(
         assert (await made(client, f"{root}/training-jobs", order(**{name: value})))["config"][name] == value
     for refused in (below, above, str(least), None, True):
         assert_fields(await client.post(f"{root}/training-jobs", json=order(**{name: refused})), ["body", "config", name])
+
+
+async def test_stride_is_no_longer_than_its_chunk(client: httpx2.AsyncClient) -> None:
+    assert (await made(client, f"{ROOT}/training-jobs", order(chunk_size_ms=100)))["config"]["stride_ms"] == 100
+    assert (await made(client, f"{ROOT}/training-jobs", order(chunk_size_ms=10_000, stride_ms=10_000)))["config"]["stride_ms"] == 10_000
+    for config in ({"chunk_size_ms": 100, "stride_ms": 101}, {"stride_ms": 501}, {"chunk_size_ms": 10_000, "stride_ms": 10_001}):
+        assert_fields(await client.post(f"{ROOT}/training-jobs", json=order(**config)), ["body", "config", "stride_ms"])
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,8 @@ ANSWERS = answers_of(
 
 # Fields of the mesh that have another name here.
 _FIELDS: Mapping[str, str] = {"start_offset_ms": "start_ms", "end_offset_ms": "end_ms", "size_bytes": "file_size"}
-# What a service says of a refusal that its sentence leaves open.
-_NAMED = ("artifact_type", "audio_id")
+# What a service says of a refusal that its sentence leaves open; never an id, or what is not there would not look like what is others'.
+_NAMED = ("artifact_type",)
 
 
 class FieldProblem(BaseModel):

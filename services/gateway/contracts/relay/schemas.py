@@ -14,8 +14,8 @@ MAX_BULK_BYTES = 1024**2
 MAX_BULK = 1000
 _MAX_TYPES = 50
 _MAX_MS = 1_000_000_000
-_MAX_CHUNK_MS = 60_000
-_FRAME_MS = 20
+_CHUNK_MS = (100, 10_000)
+_MIN_STRIDE_MS, _STRIDE_MS = 50, 250
 _MAX_DEPTH = 8
 
 
@@ -194,8 +194,8 @@ class TrainingConfigFields(_Asked):
     validation_split: float = Field(0.2, ge=0.1, le=0.5)
     learning_rate: float = Field(0.001, ge=0.0001, le=0.1)
     batch_size: int = Field(32, ge=8, le=256)
-    chunk_size_ms: int = Field(500, ge=_FRAME_MS, le=_MAX_CHUNK_MS)
-    stride_ms: int = Field(250, ge=_FRAME_MS, le=_MAX_CHUNK_MS)
+    chunk_size_ms: int = Field(500, ge=_CHUNK_MS[0], le=_CHUNK_MS[1])
+    stride_ms: int = Field(_STRIDE_MS, ge=_MIN_STRIDE_MS, le=_CHUNK_MS[1], description="At most chunk_size_ms, also where it is left out.")
 
     @field_validator("artifact_types")
     @classmethod
@@ -203,6 +203,19 @@ class TrainingConfigFields(_Asked):
         if len(set(value)) < len(value):
             raise ValueError("an artifact type is named twice")
         return value
+
+    @field_validator("stride_ms")
+    @classmethod
+    def _within_a_chunk(cls, value: int, info: ValidationInfo) -> int:
+        if value > info.data.get("chunk_size_ms", value):
+            raise ValueError("stride_ms is more than chunk_size_ms")
+        return value
+
+    @model_validator(mode="after")
+    def _stride_of_short_chunks(self) -> Self:
+        if "stride_ms" not in self.model_fields_set:
+            self.stride_ms = min(_STRIDE_MS, self.chunk_size_ms)
+        return self
 
 
 class NewTraining(_Asked):
