@@ -14,7 +14,6 @@ from services.datasets_cli.uploading import confirm, upload
 _WAITING = frozenset({"pending", "normalizing", "embedding"})
 # The states that a second import can go on from, the furthest first.
 _USABLE = ("ready", "embedding", "normalizing", "pending")
-_BAD_REQUEST = 400
 
 
 def bring_in(api: Api, dataset_path: str, files: Sequence[LabelledFile]) -> Mapping[Path, Row]:
@@ -47,7 +46,7 @@ def _has_arrived(api: Api, path: str, row: Row) -> bool:
     try:
         confirm(api, path, "audio_id", str(row["id"]))
     except Refused as error:
-        if error.status != _BAD_REQUEST and error.code != "UPLOAD_INCOMPLETE":
+        if error.code != "UPLOAD_INCOMPLETE":
             raise
         api.delete(f"{path}/{row['id']}")
         return False
