@@ -37,7 +37,7 @@ def proto_services() -> list[ServiceDescriptor]:
 def servicer_classes(service: ServiceDescriptor) -> list[set[str]]:
     """Names of the methods of every class that derives from the service's servicer."""
     classes = (node for path in sources() for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef))
-    servicers = (node for node in classes if any(f"{service.name}Servicer" in ast.unparse(base) for base in node.bases))
+    servicers = (node for node in classes if any(ast.unparse(base).rpartition(".")[2] == f"{service.name}Servicer" for base in node.bases))
     return [{item.name for item in node.body if isinstance(item, ast.AsyncFunctionDef)} for node in servicers]
 
 

@@ -46,7 +46,10 @@ REASONS: dict[str, dict[str, str]] = {
         "_effects": "of the condition that it is given, and all who give one name workspaces",
         "_sums": "as _effects",
     },
-    "jobs/announcements.py": {"take_announced": _OF_WORKER},
+    "jobs/announcements.py": {"take_announced": _OF_WORKER, "take_all_announced": _HELD},
+    "jobs/detectors.py": {"list_detectors": "of _owned, which names the workspace"},
+    "jobs/inference_files.py": {"read_parts": _OF_WORKER},
+    "jobs/inference_orders.py": {"list_orders": "of _owned, which names the workspace"},
     "jobs/listing.py": {
         "list_jobs": "of _page, which names the workspace",
         "count_by_state": _OF_ALL,
@@ -75,6 +78,7 @@ REASONS: dict[str, dict[str, str]] = {
     },
     "jobs/queue.py": {
         "count_dispatched": _OF_ALL,
+        "dispatched_kinds": _OF_ALL,
         "_glance": _OF_ALL,
         "list_expired": _OF_ALL,
         "recall_dispatched": _OF_ALL,
@@ -94,6 +98,8 @@ REASONS: dict[str, dict[str, str]] = {
         "put_window": _OF_WORKER,
         "list_windows": _OF_WORKER,
         "delete_windows": _OF_WORKER,
+        "read_window": _OF_WORKER,
+        "delete_all_windows": _HELD,
         "prune_windows": _OF_ALL,
     },
     "storage/objects.py": {

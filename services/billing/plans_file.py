@@ -53,6 +53,7 @@ class PlanEntry(_Entry):
     retention_days: int = Field(ge=1, le=36_500)
     max_upload_mebibytes: int = Field(ge=1, le=10**7)
     max_duration_minutes: int = Field(ge=1, le=10**6)
+    detection_rate_percent: int = Field(default=25, ge=0, le=1000)
 
     def to_proto(self, name: str, rates: RateClassEntry) -> Plan:
         """The plan with its rate class put in."""
@@ -69,6 +70,7 @@ class PlanEntry(_Entry):
             retention_days=self.retention_days,
             max_upload_bytes=self.max_upload_mebibytes * BYTES_PER_MEBIBYTE,
             max_duration_ms=self.max_duration_minutes * MS_PER_MINUTE,
+            detection_rate_percent=self.detection_rate_percent,
             rate_classes=[RateClass(contract=contract, **rate.model_dump()) for contract, rate in rates.items()],
         )
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from google.protobuf.descriptor import ServiceDescriptor
 
 from services.jobs.claim_key import read_claim_key
-from services.jobs.events import consume_results
+from services.jobs.events import consume_detections, consume_results
+from services.jobs.rpc.detection_jobs import DetectionJobsRpc
 from services.jobs.rpc.jobs import JobsRpc
 from services.jobs.rpc.work import WorkRpc
 from services.jobs.settings import JobsSettings
@@ -36,10 +37,12 @@ from services.mesh.server import Registration, open_server
 from steno.billing.v1 import accounts_service_pb2, billing_service_pb2
 from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceStub
 from steno.billing.v1.billing_service_pb2_grpc import BillingServiceStub
-from steno.jobs.v1 import jobs_service_pb2, work_service_pb2
+from steno.jobs.v1 import detection_jobs_service_pb2, jobs_service_pb2, work_service_pb2
+from steno.jobs.v1.detection_jobs_service_pb2_grpc import add_DetectionJobsServiceServicer_to_server
 from steno.jobs.v1.jobs_service_pb2_grpc import add_JobsServiceServicer_to_server
 from steno.jobs.v1.work_service_pb2_grpc import add_WorkServiceServicer_to_server
-from steno.storage.v1 import storage_service_pb2
+from steno.storage.v1 import datasets_service_pb2, storage_service_pb2
+from steno.storage.v1.datasets_service_pb2_grpc import DatasetsServiceStub
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceStub
 
 SCHEMA = "jobs"
@@ -82,7 +85,9 @@ async def _open_resources(
     ledger = billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"]
     accounts = accounts_service_pb2.DESCRIPTOR.services_by_name["AccountsService"]
     billing = await channel(settings.billing_address, "billing", ledger, accounts)
-    storage = storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"]
+    objects = storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"]
+    datasets = datasets_service_pb2.DESCRIPTOR.services_by_name["DatasetsService"]
+    storage = await channel(settings.storage_address, "storage", objects, datasets)
     return Resources(
         database=database,
         policy=settings.policy(),
@@ -92,7 +97,8 @@ async def _open_resources(
         networks=settings.network_policy(),
         billing=BillingServiceStub(billing),
         accounts=AccountsServiceStub(billing),
-        storage=StorageServiceStub(await channel(settings.storage_address, "storage", storage)),
+        storage=StorageServiceStub(storage),
+        datasets=DatasetsServiceStub(storage),
         wake_relay=relay.wake,
         work_waiting=asyncio.Event(),
         removals_waiting=asyncio.Event(),
@@ -106,6 +112,11 @@ def _servicers(resources: Resources) -> list[Registration]:
             add_JobsServiceServicer_to_server,
             JobsRpc(resources),
             jobs_service_pb2.DESCRIPTOR.services_by_name["JobsService"],
+        ),
+        Registration(
+            add_DetectionJobsServiceServicer_to_server,
+            DetectionJobsRpc(resources),
+            detection_jobs_service_pb2.DESCRIPTOR.services_by_name["DetectionJobsService"],
         ),
         Registration(
             add_WorkServiceServicer_to_server,
@@ -124,6 +135,7 @@ def _spawn_workers(settings: JobsSettings, lifecycle: Lifecycle, resources: Reso
 
     lifecycle.spawn(relay.run(stopping), "jobs-relay")
     lifecycle.spawn(consume_results(resources, bus, concurrency=settings.event_concurrency, stopping=stopping), "jobs-results")
+    lifecycle.spawn(consume_detections(resources, bus, concurrency=settings.event_concurrency, stopping=stopping), "jobs-detections")
     lifecycle.spawn(_end_watches(resources, stopping), "jobs-watches")
     loop("dispatch", Dispatcher(resources).turn, settings.dispatch_interval_seconds, resources.work_waiting)
     loop("sweep", Sweeper(resources, bus, relay).turn, settings.sweep_interval_seconds)

@@ -31,6 +31,11 @@ ENDED: Final = frozenset({DONE, FAILED, CANCELLED})
 READY: Final = Job.WAITING_UNSPECIFIED
 FETCH: Final = Job.WAITING_FETCH
 UPLOAD: Final = Job.WAITING_UPLOAD
+TRANSCRIPTION: Final = Job.KIND_UNSPECIFIED
+TRAINING: Final = Job.KIND_TRAINING
+DETECTION: Final = Job.KIND_DETECTION
+# The class of work of each kind of job, and so the queue that its workers share.
+WORK_CLASSES: Final[dict[int, str]] = {TRANSCRIPTION: "transcription", TRAINING: "training", DETECTION: "detection"}
 
 MAX_SPEAKER_COUNT: Final = 20
 MAX_PROMPT_BYTES: Final = 4096
@@ -119,6 +124,58 @@ class UploadExpired(FailedPrecondition):
 
 class NoCredits(ResourceExhausted):
     """There is no credit left."""
+
+
+class UnsupportedMedia(InvalidArgument):
+    """Files of this type are not accepted."""
+
+
+class UploadIncomplete(FailedPrecondition):
+    """The announced bytes have not arrived."""
+
+
+class TrainingJobNotFound(NotFound):
+    """The caller has no training with this id."""
+
+
+class ModelNotFound(NotFound):
+    """The caller has no detector with this id."""
+
+
+class ModelInactive(FailedPrecondition):
+    """The detector is switched off."""
+
+
+class ModelInUse(FailedPrecondition):
+    """Files wait for the detector."""
+
+
+class InferenceJobNotFound(NotFound):
+    """The caller has no inference order with this id."""
+
+
+class FileNotFound(NotFound):
+    """The inference order has no such file."""
+
+
+class AnnotationSetNotPublished(FailedPrecondition):
+    """Only a published annotation set can be trained on."""
+
+
+class AudioNotReady(FailedPrecondition):
+    """Not every audio file of the dataset is ready."""
+
+
+class TooLittleAudio(FailedPrecondition):
+    """A training needs at least five minutes of audio."""
+
+
+class TooFewAnnotations(FailedPrecondition):
+    """A type to learn has no annotation in the set."""
+
+
+class UnknownArtifactType(InvalidArgument):
+    """The dataset does not declare this artifact type."""
 
 
 @dataclass(frozen=True)

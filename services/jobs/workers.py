@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
+from services.jobs.domain import WORK_CLASSES
 from services.jobs.store.pending import Owner
-from services.jobs.usecases.dispatch import WORK_CLASS, dispatch_round, recall_all, recall_lost
+from services.jobs.usecases.dispatch import dispatch_round, kinds_handed_out, kinds_to_serve, recall_all, recall_lost
 from services.jobs.usecases.fetch import fetch_next
 from services.jobs.usecases.orphans import Walk, next_walk, order_orphans
 from services.jobs.usecases.reconcile import HoldWalk, reconcile_holds
@@ -50,16 +51,17 @@ async def _either(woken: asyncio.Event, stopping: asyncio.Event, seconds: float)
 
 
 class Dispatcher:
-    """Hands jobs out, remembering which workspace was served last."""
+    """Hands jobs out, remembering which workspace was served last, for each kind by itself."""
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._last_workspace_id = ""
+        self._last_workspace_ids = dict.fromkeys(WORK_CLASSES, "")
 
     async def turn(self) -> None:
-        """Fills the window. Raises MeshError when the database does not answer."""
-        served = await dispatch_round(self._resources, self._last_workspace_id)
-        self._last_workspace_id = served.workspace_id
+        """Fills the windows. Raises MeshError when the database does not answer."""
+        for kind in await kinds_to_serve(self._resources):
+            served = await dispatch_round(self._resources, kind, self._last_workspace_ids[kind])
+            self._last_workspace_ids[kind] = served.workspace_id
 
 
 class OrphanFinder:
@@ -130,19 +132,20 @@ class Sweeper:
     async def turn(self) -> None:
         """One look at the leases and at the queue. Raises MeshError when database or bus do not answer."""
         await sweep_leases(self._resources)
-        await recall_lost(self._resources, queue_is_empty=False)
+        await recall_lost(self._resources, WORK_CLASSES, queue_is_empty=False)
         created = await self._bus.stream_created(WORK)
         if self._stream_created not in (None, created):
             get_logger("jobs.workers").warning("work queue was replaced")
             await recall_all(self._resources)
         self._stream_created = created
-        if await self._queue_is_empty():
-            await recall_lost(self._resources, queue_is_empty=True)
+        for kind in await kinds_handed_out(self._resources):
+            if await self._queue_is_empty(WORK_CLASSES[kind]):
+                await recall_lost(self._resources, [kind], queue_is_empty=True)
 
-    async def _queue_is_empty(self) -> bool:
+    async def _queue_is_empty(self, work_class: str) -> bool:
         """Whether what was handed out a while ago is neither on its way to the queue nor in it, asked in this order."""
         backlog = await self._relay.backlog()
         if backlog.oldest_seconds >= self._resources.policy.lost_dispatch_age.total_seconds():
             return False
-        pending = await self._bus.pending(work_consumer(WORK_CLASS))
+        pending = await self._bus.pending(work_consumer(work_class))
         return not pending.waiting and not pending.outstanding

@@ -18,8 +18,12 @@ from steno.billing.v1.api_key_pb2 import ApiKey
 from steno.billing.v1.billing_service_pb2_grpc import BillingServiceServicer
 from steno.billing.v1.ledger_pb2 import Balance, Hold
 from steno.billing.v1.workspace_pb2 import Plan
+from steno.storage.v1 import datasets_service_pb2 as datasets_pb
 from steno.storage.v1 import storage_service_pb2 as storage_pb
-from steno.storage.v1.media_pb2 import Media, SignedUrl
+from steno.storage.v1.annotation_set_pb2 import AnnotationSet
+from steno.storage.v1.dataset_pb2 import ArtifactType
+from steno.storage.v1.datasets_service_pb2_grpc import DatasetsServiceServicer
+from steno.storage.v1.media_pb2 import Media, SignedUrl, UploadForm
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceServicer
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -43,6 +47,10 @@ class HoldAlreadyReleased(FailedPrecondition):
 
 class MediaNotFound(NotFound):
     """No such media in the caller's workspace."""
+
+
+class DatasetNotFound(NotFound):
+    """No such dataset of the caller."""
 
 
 class BillingPeer(BillingServiceServicer):
@@ -151,6 +159,8 @@ class StoragePeer(StorageServiceServicer):
         self.uploads: dict[tuple[str, str], Media] = {}
         self.commit_error: MeshError | None = None
         self.signatures: list[int] = []
+        self.forms: list[storage_pb.SignUploadFormRequest] = []
+        self.duration_ms = 60_000
         self.media: dict[tuple[str, str], Media] = {}
         self.artefacts: set[tuple[str, str]] = set()
         self.broken = False
@@ -223,13 +233,25 @@ class StoragePeer(StorageServiceServicer):
     def _make_ready(self, workspace_id: str, media: Media) -> None:
         media.state = Media.STATE_READY
         media.sha256 = sha256(media.id.encode()).hexdigest()
-        media.probe.duration_ms = 60_000
+        media.probe.duration_ms = self.duration_ms
         media.create_time.FromDatetime(datetime.now(UTC))
         self.media[workspace_id, media.id] = media
 
     def _upload_url(self, media_id: str, max_size_bytes: int) -> SignedUrl:
         self.signatures.append(max_size_bytes)
         return SignedUrl(url=f"http://storage/{media_id}?n={len(self.signatures)}", store="disk")
+
+    async def SignUploadForm(self, request: storage_pb.SignUploadFormRequest, context: Context) -> storage_pb.SignUploadFormResponse:
+        if (current_caller().workspace_id, request.media_id) not in self.uploads:
+            raise MediaNotFound
+        self.forms.append(request)
+        fields = {"key": request.media_id, "Content-Type": request.content_type}
+        return storage_pb.SignUploadFormResponse(upload_form=UploadForm(url="http://storage/forms", fields=fields))
+
+    async def SignMediaUrl(self, request: storage_pb.SignMediaUrlRequest, context: Context) -> storage_pb.SignMediaUrlResponse:
+        if (current_caller().workspace_id, request.media_id) not in self.media:
+            raise MediaNotFound
+        return storage_pb.SignMediaUrlResponse(download_url=SignedUrl(url=f"http://storage/{request.media_id}", store="disk"))
 
     async def GetMedia(self, request: storage_pb.GetMediaRequest, context: Context) -> storage_pb.GetMediaResponse:
         media = self.media.get((current_caller().workspace_id, request.media_id))
@@ -269,3 +291,31 @@ class StoragePeer(StorageServiceServicer):
 
 def _place(media: Media) -> str:
     return f"{media.create_time.ToNanoseconds():020d} {media.id}"
+
+
+class DatasetsPeer(DatasetsServiceServicer):
+    """Training sets by workspace, owner, dataset and set."""
+
+    def __init__(self) -> None:
+        self.sets: dict[tuple[str, str, str, str], datasets_pb.DescribeTrainingSetResponse] = {}
+
+    def add_set(self, *types: str, workspace_id: str = "ws", owner: str = "workspace") -> datasets_pb.DescribeTrainingSetResponse:
+        """A published set of a dataset that can be trained on; what it says may be changed."""
+        described = datasets_pb.DescribeTrainingSetResponse(file_count=2, ready_file_count=2, ready_duration_ms=300_000)
+        described.dataset.id, described.dataset.name = new_id(), "Yard"
+        described.dataset.artifact_types.extend(ArtifactType(name=name) for name in types)
+        described.annotation_set.id, described.annotation_set.version = new_id(), 3
+        described.annotation_set.state = AnnotationSet.STATE_PUBLISHED
+        for name in types:
+            described.annotation_set.annotations_by_type[name] = 1
+        self.sets[workspace_id, owner, described.dataset.id, described.annotation_set.id] = described
+        return described
+
+    async def DescribeTrainingSet(
+        self, request: datasets_pb.DescribeTrainingSetRequest, context: Context
+    ) -> datasets_pb.DescribeTrainingSetResponse:
+        caller = current_caller()
+        described = self.sets.get((caller.workspace_id, caller.owner, request.dataset_id, request.annotation_set_id))
+        if described is None:
+            raise DatasetNotFound
+        return described

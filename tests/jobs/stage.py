@@ -26,15 +26,17 @@ from steno.billing.v1 import accounts_service_pb2, billing_service_pb2
 from steno.billing.v1.accounts_service_pb2_grpc import add_AccountsServiceServicer_to_server
 from steno.billing.v1.billing_service_pb2_grpc import add_BillingServiceServicer_to_server
 from steno.inference.v1.inference_events_pb2 import TranscriptCompleted, WorkFailed
-from steno.jobs.v1 import jobs_events_pb2, jobs_service_pb2, work_service_pb2
+from steno.jobs.v1 import detection_jobs_service_pb2, jobs_events_pb2, jobs_service_pb2, work_service_pb2
 from steno.jobs.v1 import jobs_service_pb2 as pb
 from steno.jobs.v1 import work_service_pb2 as work_pb
+from steno.jobs.v1.detection_jobs_service_pb2_grpc import DetectionJobsServiceStub
 from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
 from steno.jobs.v1.jobs_service_pb2_grpc import JobsServiceStub
 from steno.jobs.v1.work_service_pb2_grpc import WorkServiceStub
-from steno.storage.v1 import storage_service_pb2
+from steno.storage.v1 import datasets_service_pb2, storage_service_pb2
+from steno.storage.v1.datasets_service_pb2_grpc import add_DatasetsServiceServicer_to_server
 from steno.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
-from tests.jobs.peers import AccountsPeer, BillingPeer, StoragePeer
+from tests.jobs.peers import AccountsPeer, BillingPeer, DatasetsPeer, StoragePeer
 from tests.servers import NatsServer, free_port, nats_server
 
 # A guard against hanging, not a promise: a machine with other work may need a good part of it.
@@ -146,6 +148,20 @@ class Owner:
 
 
 @dataclass
+class Lab:
+    """A client of DetectionJobsService that acts for one workspace and owner."""
+
+    stub: Any
+    caller: Caller
+
+    async def ask(self, method: str, **fields: Any) -> Any:
+        """The answer of a method to a request of these fields."""
+        request = getattr(detection_jobs_service_pb2, f"{method}Request")(**fields)
+        with calling_as(self.caller):
+            return await getattr(self.stub, method)(request, timeout=DEADLINE_SECONDS)
+
+
+@dataclass
 class Stage:
     """Everything a test of jobs needs around it."""
 
@@ -155,6 +171,7 @@ class Stage:
     bus: Bus
     billing: BillingPeer
     storage: StoragePeer
+    datasets: DatasetsPeer
     signers: Callable[[str], TokenSigner]
     stack: AsyncExitStack
     told: list[Message] = field(default_factory=list)
@@ -180,6 +197,11 @@ class Stage:
         """Whoever it is, of the service on the port."""
         return Owner(JobsServiceStub(await self._channel("gateway", port)), caller)
 
+    async def lab(self, workspace_id: str = "ws", owner: str = "workspace") -> Lab:
+        """A client of detectors."""
+        caller = Caller(CallerKind.KEY, "gateway", workspace_id, owner, "key-1")
+        return Lab(DetectionJobsServiceStub(await self._channel("gateway", 0)), caller)
+
     async def worker(self, port: int = 0) -> Any:
         """A stub of WorkService, as inference has it."""
         return WorkServiceStub(await self._channel("inference", port))
@@ -189,6 +211,7 @@ class Stage:
         services = [
             jobs_service_pb2.DESCRIPTOR.services_by_name["JobsService"],
             work_service_pb2.DESCRIPTOR.services_by_name["WorkService"],
+            detection_jobs_service_pb2.DESCRIPTOR.services_by_name["DetectionJobsService"],
         ]
         return await self.stack.enter_async_context(
             open_channel(address, audience="jobs", signer=self.signers(service), services=services, timeout_seconds=DEADLINE_SECONDS)
@@ -241,10 +264,10 @@ async def open_stage(directory: Path, database_url: str, **overrides: Any) -> As
     claim_key_file.touch(0o600)
     claim_key_file.write_text(CLAIM_KEY)
     billing, storage = BillingPeer(), StoragePeer()  # type: ignore[abstract]
-    accounts = AccountsPeer(billing)  # type: ignore[abstract]
+    accounts, datasets = AccountsPeer(billing), DatasetsPeer()  # type: ignore[abstract]
     async with AsyncExitStack() as stack:
         nats = await stack.enter_async_context(nats_server(directory / "nats"))
-        registrations = {"billing": [_billing(billing), _accounts(accounts)], "storage": [_storage(storage)]}
+        registrations = {"billing": [_billing(billing), _accounts(accounts)], "storage": [_storage(storage), _datasets(datasets)]}
         ports = [await stack.enter_async_context(_serve(key, name, served)) for name, served in registrations.items()]
         bus = await stack.enter_async_context(open_bus(nats.url, name="test"))
         addresses = {"billing_address": f"127.0.0.1:{ports[0]}", "storage_address": f"127.0.0.1:{ports[1]}"}
@@ -256,7 +279,7 @@ async def open_stage(directory: Path, database_url: str, **overrides: Any) -> As
             "claim_key_file": claim_key_file,
         }
         settings = JobsSettings(**(QUICK | addresses | place | overrides))
-        stage = Stage(directory, settings, nats, bus, billing, storage, partial(TokenSigner, key), stack)
+        stage = Stage(directory, settings, nats, bus, billing, storage, datasets, partial(TokenSigner, key), stack)
         await stack.enter_async_context(bus.watch("steno.events.jobs.>", stage.hear))
         await stack.enter_async_context(bus.watch("steno.work.>", stage.hear))
         yield stage
@@ -275,6 +298,11 @@ def _accounts(peer: Any) -> Registration:
 def _storage(peer: Any) -> Registration:
     service = storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"]
     return Registration(add_StorageServiceServicer_to_server, peer, service)
+
+
+def _datasets(peer: Any) -> Registration:
+    service = datasets_service_pb2.DESCRIPTOR.services_by_name["DatasetsService"]
+    return Registration(add_DatasetsServiceServicer_to_server, peer, service)
 
 
 @asynccontextmanager

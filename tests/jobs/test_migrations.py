@@ -18,7 +18,7 @@ from services.mesh.ids import new_id
 from services.mesh.migrations import migrate
 from tests.jobs.test_store import ORDER, PATHS, refused, run
 
-NEW = {"wallet_id", "title", "url", "claim_digest", "waiting", "retention_days", "audio_expire_time", "removal_time"}
+NEW = {"wallet_id", "title", "url", "claim_digest", "waiting", "retention_days", "audio_expire_time", "removal_time", "kind"}
 OLD_JOB = Table("job", MetaData(), *(Column(column.name, column.type) for column in JOB.columns if column.name not in NEW))
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR = timedelta(days=365)

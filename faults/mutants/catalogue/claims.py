@@ -56,7 +56,7 @@ MUTANTS = (
         [
             Edit(
                 _FINISH,
-                '    await order_removal(session, "artefact", artefact_id, workspace_id, result.job_id)\n',
+                '    await order_removal(session, "artefact", artefact_id, workspace_id, job_id)\n',
                 "    del workspace_id\n",
             )
         ],

@@ -21,8 +21,8 @@ RECALL_FROM_EMPTY_QUEUE = Mechanism(
     [
         Edit(
             "services/jobs/workers.py",
-            "        if await self._queue_is_empty():\n            await recall_lost(self._resources, queue_is_empty=True)\n",
-            "",
+            "                await recall_lost(self._resources, [kind], queue_is_empty=True)\n",
+            "                pass\n",
         )
     ],
 )

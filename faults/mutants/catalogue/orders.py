@@ -68,8 +68,8 @@ MUTANTS = (
         [
             Edit(
                 _STORE,
-                'JOB.c.workspace_id == bindparam("workspace_id"), JOB.c.delete_time.is_(None)\n',
-                'JOB.c.workspace_id.is_not(None) | (JOB.c.workspace_id == bindparam("workspace_id")), JOB.c.delete_time.is_(None)\n',
+                'JOB.c.workspace_id == bindparam("workspace_id"), JOB.c.delete_time.is_(None))\n',
+                'JOB.c.workspace_id.is_not(None) | (JOB.c.workspace_id == bindparam("workspace_id")), JOB.c.delete_time.is_(None))\n',
             )
         ],
         OTHERS,

@@ -1,6 +1,7 @@
 """Alembic's entry: the tables of jobs."""
 
-from services.jobs.store.tables import Table
+from services.jobs.store.detection_tables import DetectorRow
 from services.mesh.migrations import run_env
 
-run_env(Table.metadata)
+# Of all tables of jobs: both modules of tables share one.
+run_env(DetectorRow.metadata)

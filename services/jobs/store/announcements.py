@@ -1,6 +1,9 @@
-"""Artefacts that claims of jobs store their results in, from before their bytes are there until the job ends."""
+"""Artefacts that claims of jobs store results and checkpoints in, from before their bytes are there until the job ends."""
 
-from sqlalchemy import delete
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Row, delete
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,3 +25,9 @@ async def take_announced(session: AsyncSession, job_id: str) -> set[str]:
     """All that the job's claims announced, forgotten here from now on."""
     announced = delete(ANNOUNCED).where(ANNOUNCED.c.job_id == job_id).returning(ANNOUNCED.c.artefact_id)
     return set((await execute(session, announced)).scalars())
+
+
+async def take_all_announced(session: AsyncSession, job_ids: Collection[str]) -> Sequence[Row[Any]]:
+    """The same for many jobs, as `job_id` and `artefact_id`."""
+    announced = delete(ANNOUNCED).where(ANNOUNCED.c.job_id.in_(list(job_ids)))
+    return (await execute(session, announced.returning(ANNOUNCED.c.job_id, ANNOUNCED.c.artefact_id))).all()

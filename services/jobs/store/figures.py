@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Column, Row, Select, func, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.jobs.store.jobs import JOB
+from services.jobs.store.jobs import IS_TRANSCRIPTION, JOB
 from services.jobs.store.removals import TOMBSTONE
 from services.jobs.store.statements import execute
 
@@ -20,8 +20,8 @@ async def count_accepted(session: AsyncSession, workspace_id: str, owner: str, b
         return select(table.c.state, table.c.audio_duration_ms).where(*mine)
 
     parts = union_all(
-        of(JOB, JOB.c.create_time, JOB.c.delete_time.is_(None)),
-        of(JOB, JOB.c.create_time, JOB.c.delete_time.is_not(None)),
+        of(JOB, JOB.c.create_time, IS_TRANSCRIPTION, JOB.c.delete_time.is_(None)),
+        of(JOB, JOB.c.create_time, IS_TRANSCRIPTION, JOB.c.delete_time.is_not(None)),
         of(TOMBSTONE, TOMBSTONE.c.accept_time),
     ).subquery()
     sums = (func.count().label("job_count"), func.coalesce(func.sum(parts.c.audio_duration_ms), 0).label("audio_ms"))

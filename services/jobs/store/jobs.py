@@ -6,23 +6,25 @@ from functools import cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Row, bindparam, literal, select, update
+from sqlalchemy import Row, bindparam, insert, literal, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningInsert
 
-from services.jobs.domain import QUEUED, StaleFence
+from services.jobs.domain import DETECTION, QUEUED, TRAINING, TRANSCRIPTION, StaleFence
 from services.jobs.store.statements import database_now, execute
 from services.jobs.store.tables import JobRow
 from services.mesh.bulk import insert_many, many_rows
 from services.mesh.columns import DialectName, dialect_of, now_utc_sql, table_of
 from services.mesh.database import Database
-from steno.jobs.v1.job_pb2 import Job, JobError, TranscriptionConfig
+from steno.jobs.v1.job_pb2 import Job, JobError
 
 JOB = table_of(JobRow)
+# Written out, not bound: SQLite takes a partial index only for a condition that it can read.
+IS_TRANSCRIPTION = JOB.c.kind == literal_column(str(TRANSCRIPTION))
+IS_TRAINING = JOB.c.kind == literal_column(str(TRAINING))
 
-_READ_VISIBLE = select(JOB).where(
-    JOB.c.id == bindparam("job_id"), JOB.c.workspace_id == bindparam("workspace_id"), JOB.c.delete_time.is_(None)
-)
+_VISIBLE = select(JOB).where(JOB.c.id == bindparam("job_id"), JOB.c.workspace_id == bindparam("workspace_id"), JOB.c.delete_time.is_(None))
+_READ_VISIBLE = _VISIBLE.where(JOB.c.kind == bindparam("kind"))
 _PLAIN = (
     "id",
     "workspace_id",
@@ -44,6 +46,7 @@ _PLAIN = (
     "title",
     "retention_days",
     "waiting",
+    "kind",
 )
 _ORDERED = (
     "id",
@@ -63,6 +66,9 @@ _ORDERED = (
     "waiting",
     "retention_days",
 )
+# Which field of a job its stored config is.
+_TASKS = {TRANSCRIPTION: "config", TRAINING: "training", DETECTION: "detection"}
+OF_MEDIA = JOB.c.media_id != literal_column("''")
 _OPTIONAL = ("speech_detected", "speech_ratio")
 _TIMES = ("create_time", "start_time", "complete_time", "audio_expire_time")
 
@@ -87,7 +93,14 @@ async def insert_jobs(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> 
 def _insert_jobs(dialect: DialectName) -> ReturningInsert[Any]:
     now = now_utc_sql(dialect)
     statement = insert_many(JOB, _ORDERED, dialect, state=literal(QUEUED, JOB.c.state.type), create_time=now, due_time=now)
-    return statement.on_conflict_do_nothing(index_elements=[JOB.c.media_id]).returning(JOB)
+    return statement.on_conflict_do_nothing(index_elements=[JOB.c.media_id], index_where=OF_MEDIA).returning(JOB)
+
+
+async def insert_job(session: AsyncSession, **values: Any) -> Row[Any]:
+    """A queued job of any kind, due at once; its media, if any, belongs to no other job."""
+    now = database_now(session)
+    statement = insert(JOB).values(state=QUEUED, create_time=now, due_time=now, **values)
+    return (await execute(session, statement.returning(JOB))).one()
 
 
 async def read_job(session: AsyncSession, job_id: str) -> Row[Any] | None:
@@ -95,9 +108,9 @@ async def read_job(session: AsyncSession, job_id: str) -> Row[Any] | None:
     return (await execute(session, select(JOB).where(JOB.c.id == job_id))).one_or_none()
 
 
-async def read_visible(database: Database, job_id: str, workspace_id: str) -> Row[Any] | None:
-    """A job of the workspace that is not deleted, whoever owns it."""
-    return await database.read_one(_READ_VISIBLE, job_id=job_id, workspace_id=workspace_id)
+async def read_visible(database: Database, job_id: str, workspace_id: str, kind: int = TRANSCRIPTION) -> Row[Any] | None:
+    """A job of the workspace and of that kind that is not deleted, whoever owns it."""
+    return await database.read_one(_READ_VISIBLE, job_id=job_id, workspace_id=workspace_id, kind=kind)
 
 
 async def read_changed(session: AsyncSession, seen: dict[str, int]) -> tuple[Sequence[Row[Any]], set[str]]:
@@ -117,10 +130,10 @@ async def lock_job(session: AsyncSession, job_id: str) -> Row[Any] | None:
     return (await execute(session, statement)).one_or_none()
 
 
-async def lock_visible(session: AsyncSession, job_id: str, workspace_id: str) -> Row[Any] | None:
-    """Like lock_job, for a job of the workspace that is not deleted."""
+async def lock_visible(session: AsyncSession, job_id: str, workspace_id: str, kind: int = TRANSCRIPTION) -> Row[Any] | None:
+    """Like lock_job, for a job of the workspace and of that kind that is not deleted."""
     mine = (JOB.c.id == job_id, JOB.c.workspace_id == workspace_id, JOB.c.delete_time.is_(None))
-    statement = select(JOB, database_now(session).label("now")).where(*mine).with_for_update()
+    statement = select(JOB, database_now(session).label("now")).where(*mine, JOB.c.kind == kind).with_for_update()
     return (await execute(session, statement)).one_or_none()
 
 
@@ -146,7 +159,9 @@ async def hide_job(session: AsyncSession, row: Row[Any]) -> None:
 def to_proto(row: Row[Any]) -> Job:
     """The job as the mesh sees it."""
     job = Job(**{name: getattr(row, name) for name in _PLAIN})
-    job.config.CopyFrom(TranscriptionConfig.FromString(row.config))
+    task = getattr(job, _TASKS[row.kind])
+    task.ParseFromString(row.config)
+    task.SetInParent()
     for name in _OPTIONAL:
         if getattr(row, name) is not None:
             setattr(job, name, getattr(row, name))

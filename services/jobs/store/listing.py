@@ -1,4 +1,4 @@
-"""An owner's jobs: pages by keyset, totals by tally."""
+"""An owner's transcriptions: pages by keyset, totals by tally."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, Select, delete, func, insert, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.jobs.store.jobs import JOB
+from services.jobs.store.jobs import IS_TRANSCRIPTION, JOB
 from services.jobs.store.statements import execute
 from services.jobs.store.tables import JobTally
 from services.mesh.columns import table_of
@@ -47,7 +47,7 @@ async def list_jobs(session: AsyncSession, query: Query, limit: int, skip: int) 
 
 def _page(query: Query) -> Select[Any]:
     mine = (JOB.c.workspace_id == query.workspace_id, JOB.c.owner == query.owner, JOB.c.delete_time.is_(None))
-    statement = select(JOB).where(*mine)
+    statement = select(JOB).where(*mine, IS_TRANSCRIPTION)
     if query.after is None:
         return statement
     place = tuple_(query.after.create_time, query.after.job_id, types=[JOB.c.create_time.type, JOB.c.id.type])

@@ -1,14 +1,14 @@
-"""Which jobs wait, which were handed out, which leases ran out."""
+"""Which jobs wait, which were handed out, which leases ran out; what is handed out counts for each kind of work by itself."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, exists, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Row, Select, exists, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.jobs.domain import PROCESSING, QUEUED, READY
+from services.jobs.domain import PROCESSING, QUEUED, READY, WORK_CLASSES
 from services.jobs.store.jobs import JOB
 from services.jobs.store.statements import database_now, execute
 from services.mesh.columns import DialectName, now_utc_sql
@@ -18,30 +18,49 @@ from services.mesh.database import Database
 _QUEUED = JOB.c.state == literal_column(str(QUEUED))
 _PROCESSING = JOB.c.state == literal_column(str(PROCESSING))
 _DISPATCHABLE = _QUEUED & JOB.c.dispatch_time.is_(None) & (JOB.c.waiting == literal_column(str(READY)))
+_DISPATCHED = _QUEUED & JOB.c.dispatch_time.is_not(None)
+_OF_KIND = {kind: JOB.c.kind == literal_column(str(kind)) for kind in WORK_CLASSES}
 
 
-async def count_dispatched(session: AsyncSession) -> int:
-    """Jobs handed out that no worker has taken yet."""
-    statement = select(func.count()).select_from(JOB).where(_QUEUED, JOB.c.dispatch_time.is_not(None))
+class Sight(NamedTuple):
+    """How many jobs of a kind are handed out and not taken yet, and whether one waits that is due."""
+
+    dispatched: int
+    waiting: bool
+
+
+async def count_dispatched(session: AsyncSession, kind: int) -> int:
+    """Jobs of the kind that were handed out and that no worker has taken yet."""
+    statement = select(func.count()).select_from(JOB).where(_DISPATCHED, _OF_KIND[kind])
     return int((await execute(session, statement)).scalar_one())
 
 
-async def glance(database: Database) -> Row[Any]:
-    """How many jobs are `dispatched` and not taken yet, and whether one is `waiting` that is due."""
+async def dispatched_kinds(session: AsyncSession) -> list[int]:
+    """The kinds of the jobs that were handed out and that no worker has taken yet."""
+    statement = select(JOB.c.kind).where(_DISPATCHED).distinct()
+    return sorted((await execute(session, statement)).scalars())
+
+
+async def glance(database: Database) -> dict[int, Sight]:
+    """What there is to hand out, by kind."""
     [row] = await database.read_all(_glance(database.dialect))
-    return row
+    seen = iter(row)
+    return {kind: Sight(int(next(seen)), bool(next(seen))) for kind in WORK_CLASSES}
 
 
 @cache
 def _glance(dialect: DialectName) -> Select[Any]:
-    dispatched = select(func.count()).select_from(JOB).where(_QUEUED, JOB.c.dispatch_time.is_not(None))
-    waiting = exists().where(_DISPATCHABLE, JOB.c.due_time <= now_utc_sql(dialect))
-    return select(dispatched.scalar_subquery().label("dispatched"), waiting.label("waiting"))
+    columns: list[ColumnElement[Any]] = []
+    for kind, of_kind in _OF_KIND.items():
+        dispatched = select(func.count()).select_from(JOB).where(_DISPATCHED, of_kind)
+        waiting = exists().where(_DISPATCHABLE, of_kind, JOB.c.due_time <= now_utc_sql(dialect))
+        columns += [dispatched.scalar_subquery().label(f"dispatched_{kind}"), waiting.label(f"waiting_{kind}")]
+    return select(*columns)
 
 
-async def next_waiting(session: AsyncSession, after_workspace_id: str, now: datetime) -> Row[Any] | None:
-    """The job that waits longest in the next workspace by id, kept from other dispatchers."""
-    waiting = select(JOB).where(_DISPATCHABLE, JOB.c.due_time <= now)
+async def next_waiting(session: AsyncSession, kind: int, after_workspace_id: str, now: datetime) -> Row[Any] | None:
+    """The job of the kind that waits longest in the next workspace by id, kept from other dispatchers."""
+    waiting = select(JOB).where(_DISPATCHABLE, _OF_KIND[kind], JOB.c.due_time <= now)
     order = (JOB.c.workspace_id, JOB.c.due_time, JOB.c.id)
     statement = waiting.where(JOB.c.workspace_id > after_workspace_id).order_by(*order).limit(1)
     return (await execute(session, _held(statement))).one_or_none()
@@ -59,9 +78,9 @@ def _held(statement: Select[Any]) -> Select[Any]:
     return statement.with_for_update(skip_locked=True)
 
 
-async def recall_dispatched(session: AsyncSession, age_seconds: float) -> int:
-    """Jobs handed out that long ago, and not taken since, wait for the dispatcher again; answers how many."""
+async def recall_dispatched(session: AsyncSession, kinds: Collection[int], age_seconds: float) -> int:
+    """Jobs of the kinds that were handed out that long ago, and not taken since, wait for the dispatcher again; answers how many."""
     before = database_now(session, timedelta(seconds=-age_seconds))
-    lost = update(JOB).where(_QUEUED, JOB.c.dispatch_time.is_not(None), JOB.c.dispatch_time <= before)
+    lost = update(JOB).where(_DISPATCHED, JOB.c.kind.in_(list(kinds)), JOB.c.dispatch_time <= before)
     recalled = await execute(session, lost.values(dispatch_time=None).returning(JOB.c.id))
     return len(recalled.all())

@@ -4,14 +4,15 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Row, delete, select, union_all, update
+from sqlalchemy import Row, delete, literal, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.jobs.domain import PROCESSING, QUEUED
-from services.jobs.store.jobs import JOB
+from services.jobs.store.jobs import JOB, OF_MEDIA
 from services.jobs.store.statements import database_now, execute
 from services.jobs.store.tables import Removal, Tombstone
+from services.mesh.bulk import insert_many, many_rows
 from services.mesh.columns import dialect_of, table_of
 
 REMOVAL = table_of(Removal)
@@ -21,16 +22,31 @@ Kind = Literal["media", "artefact"]
 
 
 async def order_removal(session: AsyncSession, kind: Kind, resource_id: str, workspace_id: str, job_id: str) -> None:
-    """Something has to go, an empty job_id for what never belonged to one; ordering it twice is ordering it once."""
+    """Something has to go, an empty job_id for what never belonged to one; ordering it twice is ordering it once.
+
+    resource_id: empty for media of a job that has none, of which nothing has to go.
+    """
+    if not resource_id:
+        return
     values = {"kind": kind, "resource_id": resource_id, "workspace_id": workspace_id, "job_id": job_id}
     statement = _insert(session, REMOVAL).values(**values, attempts=0, next_time=database_now(session))
     await execute(session, statement.on_conflict_do_nothing())
 
 
+async def order_removals(session: AsyncSession, rows: Sequence[dict[str, str]]) -> None:
+    """The same for many at once; each with kind, resource_id, workspace_id and job_id."""
+    if not rows:
+        return
+    dialect = dialect_of(session)
+    computed = {"attempts": literal(0, REMOVAL.c.attempts.type), "next_time": database_now(session)}
+    statement = insert_many(REMOVAL, ("kind", "resource_id", "workspace_id", "job_id"), dialect, **computed)
+    await execute(session, statement.on_conflict_do_nothing(), many_rows(rows, dialect))
+
+
 async def spoken_for(session: AsyncSession, media_ids: Collection[str]) -> set[str]:
     """Which of the media a job waits for, works on or keeps, or are ordered to go already."""
     kept = JOB.c.state.in_((QUEUED, PROCESSING)) | JOB.c.removal_time.is_not(None)
-    jobs = select(JOB.c.media_id).where(JOB.c.media_id.in_(media_ids), kept)
+    jobs = select(JOB.c.media_id).where(OF_MEDIA, JOB.c.media_id.in_(media_ids), kept)
     removals = select(REMOVAL.c.resource_id).where(REMOVAL.c.kind == "media", REMOVAL.c.resource_id.in_(media_ids))
     return set((await execute(session, union_all(jobs, removals))).scalars())
 

@@ -14,8 +14,10 @@ class Table(SQLModel, registry=table_registry()):
     """The base of the tables of jobs."""
 
 
-_IN_SIGHT = column("delete_time").is_(None)
-_HIDDEN = column("delete_time").is_not(None)
+_IN_SIGHT = column("delete_time").is_(None) & (column("kind") == 0)
+_HIDDEN = column("delete_time").is_not(None) & (column("kind") == 0)
+_OF_MEDIA = column("media_id") != ""
+_TRAINING = column("kind") == 1
 _DISPATCHABLE = (column("state") == 1) & column("dispatch_time").is_(None) & (column("waiting") == 0)
 _PENDING = column("waiting") != 0
 _CLAIMABLE = column("claim_digest").is_not(None)
@@ -26,13 +28,15 @@ _KEY_EXPIRING = column("expire_time").is_not(None)
 class JobRow(Table, table=True):
     """One order, in every state. Edges between states are guarded by a trigger.
 
+    kind: what the work is, a Job.Kind; config: a TranscriptionConfig, TrainingTask or DetectionTask, by kind.
+    media_id: empty for a training.
     waiting: for what media, a Job.Waiting. claim_digest: SHA-256 of the claim token, in hexadecimal, until it is used.
     removal_time: when the media is to go; null before the end, and once its removal is ordered.
     """
 
     __tablename__ = "job"
     __table_args__ = (
-        Index("job_by_media", "media_id", unique=True),
+        Index("job_by_media", "media_id", unique=True, sqlite_where=_OF_MEDIA, postgresql_where=_OF_MEDIA),
         Index(
             "job_by_owner",
             "workspace_id",
@@ -54,6 +58,7 @@ class JobRow(Table, table=True):
         ),
         Index(
             "job_waiting",
+            "kind",
             "workspace_id",
             "due_time",
             "id",
@@ -62,6 +67,7 @@ class JobRow(Table, table=True):
         ),
         Index(
             "job_dispatched",
+            "kind",
             "dispatch_time",
             sqlite_where=(column("state") == 1) & column("dispatch_time").is_not(None),
             postgresql_where=(column("state") == 1) & column("dispatch_time").is_not(None),
@@ -75,6 +81,7 @@ class JobRow(Table, table=True):
         Index("job_pending", "waiting", "due_time", sqlite_where=_PENDING, postgresql_where=_PENDING),
         Index("job_by_claim", "claim_digest", unique=True, sqlite_where=_CLAIMABLE, postgresql_where=_CLAIMABLE),
         Index("job_expiring", "removal_time", sqlite_where=_EXPIRING, postgresql_where=_EXPIRING),
+        Index("job_training", "workspace_id", "owner", "create_time", "id", sqlite_where=_TRAINING, postgresql_where=_TRAINING),
         Index("job_hidden", "workspace_id", "owner", "create_time", sqlite_where=_HIDDEN, postgresql_where=_HIDDEN),
     )
 
@@ -119,6 +126,7 @@ class JobRow(Table, table=True):
     retention_days: int = 365
     audio_expire_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
     removal_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    kind: int = Field(default=0, sa_type=SmallInteger)
 
 
 class IdempotencyKey(Table, table=True):

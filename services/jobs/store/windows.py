@@ -1,6 +1,6 @@
 """Checkpoints: the windows that claims of a job finished."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +35,17 @@ async def list_windows(session: AsyncSession, job_id: str, after_index: int, lim
 async def delete_windows(session: AsyncSession, job_id: str) -> None:
     """Nobody is to read them any more."""
     await execute(session, delete(WINDOW).where(WINDOW.c.job_id == job_id))
+
+
+async def read_window(session: AsyncSession, job_id: str, index: int) -> bytes | None:
+    """One window. The caller holds the job."""
+    place = (WINDOW.c.job_id == job_id, WINDOW.c.index == index)
+    return (await execute(session, select(WINDOW.c.window).where(*place))).scalar_one_or_none()
+
+
+async def delete_all_windows(session: AsyncSession, job_ids: Collection[str]) -> None:
+    """Nobody is to read those of these jobs any more."""
+    await execute(session, delete(WINDOW).where(WINDOW.c.job_id.in_(list(job_ids))))
 
 
 async def prune_windows(session: AsyncSession, before: datetime) -> None:

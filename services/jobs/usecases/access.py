@@ -25,6 +25,13 @@ def is_user(caller: Caller) -> bool:
     return caller.owner.startswith(_USER)
 
 
+def known(caller: Caller) -> Caller:
+    """The caller, if it is somebody: what belongs to an owner is not for guests who all are one. Raises AuthenticationRequired."""
+    if is_anonymous(caller):
+        raise AuthenticationRequired("Only a user, or a guest with a wallet, has detectors.")
+    return caller
+
+
 def owns(caller: Caller, row: Row[Any]) -> bool:
     """Whether the job is the caller's by its identity or by the claim token that it shows."""
     if caller.owner == row.owner and not is_anonymous(caller):

@@ -6,12 +6,13 @@ from typing import Any
 import grpc
 from sqlalchemy import Row
 
+from services.jobs.detection import charged_ms
 from services.jobs.domain import ENDED, READY, job_error
 from services.jobs.store.jobs import change_job, lock_job, to_proto
 from services.jobs.store.removals import order_removal
 from services.jobs.usecases.endings import fail_job
 from services.jobs.usecases.intake import held_ms
-from services.jobs.usecases.peers import CREDIT_REASONS, release, reserve
+from services.jobs.usecases.peers import CREDIT_REASONS, plan_of_caller, release, reserve
 from services.jobs.usecases.resources import Resources
 from services.mesh import fault
 from services.mesh.status import RemoteError
@@ -21,18 +22,32 @@ from steno.storage.v1.media_pb2 import Media
 
 @dataclass(frozen=True)
 class Arrival:
-    """Ready media with its hold; `retention_days` is what the plan of who pays grants."""
+    """Ready media with its hold, 0 for none; `retention_days` is what the plan of who pays grants."""
 
     media: Media
+    held_ms: int
     retention_days: int
 
 
 async def hold_for(resources: Resources, job_id: str, media: Media) -> Arrival:
     """Puts credit on hold for media that has come. Raises billing's refusals, ServiceUnavailable."""
+    return await _hold(resources, job_id, media, held_ms(media))
+
+
+async def hold_share(resources: Resources, job_id: str, media: Media, *, rate_percent: int) -> Arrival:
+    """The same for media that a detector is to be run over; nothing is held for what is free."""
+    amount_ms = charged_ms(media.probe.duration_ms, rate_percent)
+    if amount_ms:
+        return await _hold(resources, job_id, media, amount_ms)
+    plan = await plan_of_caller(resources)
+    return Arrival(media, 0, plan.retention_days)
+
+
+async def _hold(resources: Resources, job_id: str, media: Media, amount_ms: int) -> Arrival:
     fault.point("jobs.arrival.before_reserve")
-    plan = await reserve(resources, job_id, held_ms(media))
+    plan = await reserve(resources, job_id, amount_ms)
     fault.point("jobs.arrival.after_reserve")
-    return Arrival(media, plan.retention_days)
+    return Arrival(media, amount_ms, plan.retention_days)
 
 
 def refuses_job(error: RemoteError) -> bool:
@@ -59,7 +74,8 @@ async def make_ready(resources: Resources, row: Row[Any], arrival: Arrival) -> J
         resources.announce(job)
     elif current is None or current.state in ENDED:
         resources.removals_waiting.set()
-        await release(resources, row.id)
+        if arrival.held_ms:
+            await release(resources, row.id)
     return job
 
 
@@ -91,7 +107,7 @@ def _facts(row: Row[Any], arrival: Arrival) -> dict[str, Any]:
         "waiting": READY,
         "media_sha256": media.sha256,
         "audio_duration_ms": media.probe.duration_ms,
-        "held_ms": held_ms(media),
+        "held_ms": arrival.held_ms,
         "retention_days": max(row.retention_days, arrival.retention_days),
         "attempt": 0,
         "due_time": row.create_time,

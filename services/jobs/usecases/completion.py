@@ -1,5 +1,6 @@
 """Ending a job's wait for its client's upload: by its completion, or because it took too long."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sqlalchemy import Row
@@ -16,7 +17,10 @@ from services.mesh import fault
 from services.mesh.identity import Caller, acting_for
 from services.mesh.status import RemoteError, is_remote
 from steno.jobs.v1.job_pb2 import Job
+from steno.storage.v1.media_pb2 import Media
 from steno.storage.v1.storage_service_pb2 import CommitUploadRequest
+
+Hold = Callable[[Resources, str, Media], Awaitable[Arrival]]
 
 
 async def complete_upload(resources: Resources, caller: Caller, job_id: str) -> Job:
@@ -32,7 +36,7 @@ async def complete_upload(resources: Resources, caller: Caller, job_id: str) -> 
             return _after(row)
         # The job's owner pays, whoever proves that the job is theirs.
         with acting_for(row.workspace_id, row.owner, row.wallet_id):
-            arrival = await _take_in(resources, row)
+            arrival = await take_in(resources, row, hold_for)
             job = await make_ready(resources, row, arrival)
         return job or _after(await read_own(resources.database, caller, job_id))
 
@@ -45,7 +49,11 @@ def _after(row: Row[Any]) -> Job:
     return to_proto(row)
 
 
-async def _take_in(resources: Resources, row: Row[Any]) -> Arrival:
+async def take_in(resources: Resources, row: Row[Any], hold: Hold) -> Arrival:
+    """The uploaded media of a job, probed and with its hold; a refusal of it or for want of credit also ends the job.
+
+    Raises UploadExpired, ServiceUnavailable, and storage's and billing's refusals.
+    """
     plan = await plan_of_caller(resources)
     request = CommitUploadRequest(media_id=row.media_id, max_duration_ms=plan.max_duration_ms)
     try:
@@ -53,7 +61,7 @@ async def _take_in(resources: Resources, row: Row[Any]) -> Arrival:
             timeout = resources.policy.commit_deadline.total_seconds()
             media = (await resources.storage.CommitUpload(request, timeout=timeout)).media
         fault.point("jobs.complete_upload.after_storage")
-        return await hold_for(resources, row.id, media)
+        return await hold(resources, row.id, media)
     except RemoteError as error:
         if is_remote(error, "MEDIA_NOT_FOUND"):
             await refuse(resources, row, job_error(UploadExpired.reason(), UploadExpired().message))

@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.jobs.domain import CANCELLED, DONE, FAILED, PROCESSING, QUEUED, READY
+from services.jobs.domain import CANCELLED, DONE, FAILED, PROCESSING, QUEUED, READY, TRANSCRIPTION
 from services.jobs.store.announcements import take_announced
 from services.jobs.store.jobs import change_job, to_proto, touch_job
 from services.jobs.store.keys import limit_key
@@ -26,15 +26,11 @@ _FREE: dict[str, Any] = {"lease_until": None, "worker_id": "", "dispatch_time": 
 async def succeed_job(session: AsyncSession, row: Row[Any], now: datetime, result: TranscriptCompleted) -> Job:
     """Done. What is charged never exceeds what is on hold."""
     billable_ms = max(0, min(result.billable_ms, row.held_ms))
-    event = JobSucceeded(job_id=row.id, workspace_id=row.workspace_id, billable_ms=billable_ms)
-    return await _end(
+    return await finish_job(
         session,
-        await _taken(session, row),
-        event,
+        row,
         now,
-        state=DONE,
-        progress=1.0,
-        billable_ms=billable_ms,
+        billable_ms,
         language=result.language,
         speech_detected=result.speech_detected,
         speech_ratio=result.speech_ratio,
@@ -44,6 +40,13 @@ async def succeed_job(session: AsyncSession, row: Row[Any], now: datetime, resul
         model=result.model,
         transcript_artefact_id=result.transcript_artefact_id,
     )
+
+
+async def finish_job(session: AsyncSession, row: Row[Any], now: datetime, billable_ms: int, **values: Any) -> Job:
+    """Done, with a result of any kind, and charged so much of what is on hold."""
+    event = JobSucceeded(job_id=row.id, workspace_id=row.workspace_id, billable_ms=billable_ms)
+    taken = await _taken(session, row)
+    return await _end(session, taken, event, now, state=DONE, progress=1.0, billable_ms=billable_ms, **values)
 
 
 async def fail_job(session: AsyncSession, row: Row[Any], now: datetime, error: JobError) -> Job:
@@ -87,11 +90,22 @@ async def _remove_losers(session: AsyncSession, ended: Row[Any]) -> None:
 async def _end(session: AsyncSession, row: Row[Any], event: Message, now: datetime, *, keep_media: bool = True, **values: Any) -> Job:
     expire_time = now + timedelta(days=row.retention_days)
     times = {"complete_time": now, "audio_expire_time": expire_time, "removal_time": expire_time if keep_media else None}
-    ended = await change_job(session, row, **_FREE, **times, **values)
+    # A training has no media to keep.
+    ended = await change_job(session, row, **_FREE, **(times if row.media_id else {"complete_time": now}), **values)
     await limit_key(session, row.id, expire_time)
     # Of a job that is done, those who follow its text may still have to read the last ones.
     if ended.state != DONE:
         await delete_windows(session, row.id)
     await _remove_losers(session, ended)
-    await publish_later(session, outbox, event_subject("jobs", type(event)), event)
+    if may_be_held(row):
+        await _tell(session, event)
     return to_proto(ended)
+
+
+def may_be_held(row: Row[Any]) -> bool:
+    """Whether billing is to hear of the job's end; row: as it was before. Work that is free has nothing on hold."""
+    return bool(row.kind == TRANSCRIPTION or row.held_ms > 0 or row.waiting != READY)
+
+
+async def _tell(session: AsyncSession, event: Message) -> None:
+    await publish_later(session, outbox, event_subject("jobs", type(event)), event)

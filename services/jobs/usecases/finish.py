@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.jobs.domain import PROCESSING, QUEUED, READY, exhausted_error, job_error, retry_delay
+from services.jobs.domain import PROCESSING, QUEUED, READY, TRANSCRIPTION, exhausted_error, job_error, retry_delay
 from services.jobs.store.jobs import lock_job
 from services.jobs.store.removals import order_removal
 from services.jobs.store.tables import inbox
@@ -25,10 +25,10 @@ async def complete_work(resources: Resources, consumer: str, event_id: str, resu
     async with resources.database.transaction() as session:
         if await first_time(session, inbox, consumer, event_id):
             row = await lock_job(session, result.job_id)
-            if row is not None and _counts(row, result.fence):
+            if row is not None and row.kind == TRANSCRIPTION and counts(row, result.fence):
                 job = await succeed_job(session, row, row.now, result)
             else:
-                await _discard(session, row, result)
+                await discard(session, row, result.job_id, result.workspace_id, result.transcript_artefact_id)
             fault.point("jobs.complete_work.before_commit")
     fault.point("jobs.complete_work.after_commit")
     if job is not None:
@@ -43,7 +43,7 @@ async def fail_work(resources: Resources, consumer: str, event_id: str, failure:
     async with resources.database.transaction() as session:
         if await first_time(session, inbox, consumer, event_id):
             row = await lock_job(session, failure.job_id)
-            if row is not None and _counts(row, failure.fence):
+            if row is not None and counts(row, failure.fence):
                 job = await _fail(resources, session, row, failure)
             fault.point("jobs.fail_work.before_commit")
     fault.point("jobs.fail_work.after_commit")
@@ -62,17 +62,17 @@ async def _fail(resources: Resources, session: AsyncSession, row: Row[Any], fail
     return await requeue_job(session, row, due_time(row, row.now, delay))
 
 
-def _counts(row: Row[Any], fence: int) -> bool:
+def counts(row: Row[Any], fence: int) -> bool:
     """A claim counts until the next one, also when its lease ran out meanwhile."""
     return row.state in (PROCESSING, QUEUED) and row.waiting == READY and fence > 0 and row.fence == fence
 
 
-async def _discard(session: AsyncSession, row: Row[Any] | None, result: TranscriptCompleted) -> None:
-    artefact_id = result.transcript_artefact_id
+async def discard(session: AsyncSession, row: Row[Any] | None, job_id: str, workspace_id: str, artefact_id: str) -> None:
+    """Orders the removal of a result that lost, unless it is the job's own. row: of the job; None when it is gone."""
     if not artefact_id or (row is not None and row.transcript_artefact_id == artefact_id):
         return
-    workspace_id = row.workspace_id if row is not None else result.workspace_id
+    workspace_id = row.workspace_id if row is not None else workspace_id
     if not workspace_id:
-        get_logger("jobs.finish").warning("losing transcript of no workspace", job_id=result.job_id)
+        get_logger("jobs.finish").warning("losing result of no workspace", job_id=job_id)
         return
-    await order_removal(session, "artefact", artefact_id, workspace_id, result.job_id)
+    await order_removal(session, "artefact", artefact_id, workspace_id, job_id)

@@ -15,6 +15,7 @@ from services.mesh.turns import Turns
 from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceAsyncStub
 from steno.billing.v1.billing_service_pb2_grpc import BillingServiceAsyncStub
 from steno.jobs.v1.job_pb2 import Job
+from steno.storage.v1.datasets_service_pb2_grpc import DatasetsServiceAsyncStub
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
 
 _ENDINGS = {DONE: "done", FAILED: "failed", CANCELLED: "cancelled"}
@@ -33,6 +34,7 @@ class Resources:
     billing: BillingServiceAsyncStub
     accounts: AccountsServiceAsyncStub
     storage: StorageServiceAsyncStub
+    datasets: DatasetsServiceAsyncStub
     wake_relay: Callable[[], None]
     work_waiting: asyncio.Event
     removals_waiting: asyncio.Event

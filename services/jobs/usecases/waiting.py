@@ -63,7 +63,7 @@ async def create_for_upload(resources: Resources, caller: Caller, request: Creat
     fault.point("jobs.create_for_upload.after_store")
     if isinstance(outcome, Made):
         return replace(outcome, upload_url=begun.upload_url)
-    await _abort(resources, begun.media.id)
+    await abort_upload(resources, begun.media.id)
     return await _signed(resources, await replay(resources, order, outcome), size_bytes)
 
 
@@ -94,7 +94,8 @@ async def _sign(resources: Resources, job: Job, size_bytes: int) -> SignedUrl | 
         raise
 
 
-async def _abort(resources: Resources, media_id: str) -> None:
+async def abort_upload(resources: Resources, media_id: str) -> None:
+    """Storage may forget announced media. When that fails, it does so by itself later."""
     try:
         await resources.storage.AbortUpload(AbortUploadRequest(media_id=media_id))
     except RemoteError as error:

@@ -13,6 +13,7 @@ from services.jobs.domain import (
     ENDED,
     PROCESSING,
     READY,
+    TRANSCRIPTION,
     JobAlreadyEnded,
     JobLeased,
     JobNotFound,
@@ -24,6 +25,7 @@ from services.jobs.domain import (
 from services.jobs.store.announcements import announce_artefact
 from services.jobs.store.jobs import change_job, lock_job, read_job, to_proto, touch_job
 from services.jobs.store.windows import list_windows, put_window
+from services.jobs.usecases.checkpoints import keep_checkpoint
 from services.jobs.usecases.endings import due_time, fail_job, requeue_job
 from services.jobs.usecases.resources import Resources
 from services.mesh import fault, semconv
@@ -60,7 +62,7 @@ async def claim_work(resources: Resources, job_id: str, worker_id: str) -> Claim
     resources.announce(job)
     if job.state in ENDED:
         raise JobAlreadyEnded(job_id=job_id)
-    if row.start_time is None:
+    if row.start_time is None and row.kind == TRANSCRIPTION:
         semconv.JOB_WAIT_SECONDS.observe(max(0.0, (row.now - row.create_time).total_seconds()))
     return Claim(job, fence, resources.policy.lease)
 
@@ -118,12 +120,17 @@ def _news(row: Row[Any], report: ExtendLeaseRequest) -> dict[str, Any]:
 
 
 async def store_window(resources: Resources, request: PutWindowRequest) -> None:
-    """Keeps a finished window; one that is new and no gap gives the job its attempts back. Raises StaleFence, InvalidField."""
+    """Keeps a finished window; one that is new and no gap gives the job its attempts back. Raises StaleFence, InvalidField.
+
+    What a training puts are its epochs, whose metrics are kept for ever; what a detection puts are parts of its result.
+    """
     check_window(request.index, request.window)
     async with resources.database.transaction() as session:
         row = await _held(session, request.job_id, request.fence)
+        await keep_checkpoint(session, row, request.index, request.window)
         fresh = await put_window(session, row.id, request.index, request.window)
-        attempt = 0 if fresh and not _is_gap(request.window) else row.attempt
+        spent = row.kind == TRANSCRIPTION and _is_gap(request.window)
+        attempt = 0 if fresh and not spent else row.attempt
         news = {"progress": raised_progress(row.progress, request.progress), "attempt": attempt}
         news = {name: value for name, value in news.items() if value != getattr(row, name)}
         # A new window is news to those who follow the text.
