@@ -92,8 +92,8 @@ def _body_beside_native(told: Told) -> Mapping[str, Json]:
 
 def _sentence(told: Told) -> str:
     """With what the refusal is about, where the service named it."""
-    named = [f"{name} {told.metadata[name]}" for name in _NAMED if name in told.metadata]
-    return f"{told.sentence} ({', '.join(named)})" if named else told.sentence
+    named = [told.metadata[name] for name in _NAMED if name in told.metadata]
+    return f"{told.sentence.removesuffix('.')}: {', '.join(named)}." if named else told.sentence
 
 
 def _place(told: Told) -> list[Json]:
