@@ -10,6 +10,7 @@ _ENDED_STATUSES = frozenset({"done", "failed", "cancelled"})
 _STATUS_OF = {1: "queued", 2: "processing", DONE: "done", FAILED: "failed", CANCELLED: "cancelled"}
 _OK, _NO_CONTENT = 200, 204
 _OWNER = "workspace"
+_TRANSCRIPTION = 0
 
 
 def accepted_is_kept(evidence: Evidence) -> Iterator[Violation]:
@@ -30,7 +31,7 @@ def nothing_unasked(evidence: Evidence) -> Iterator[Violation]:
     promised = {job_id for job_ids in accepted.values() for job_id in job_ids}
     keys = {row["job_id"]: row["key"] for row in evidence.snapshot.table("jobs.idempotency")}
     for row in evidence.snapshot.table("jobs.job"):
-        spoken_of = row["workspace_id"] == evidence.workspace_id and row["owner"] == _OWNER
+        spoken_of = row["workspace_id"] == evidence.workspace_id and row["owner"] == _OWNER and row["kind"] == _TRANSCRIPTION
         if spoken_of and keys.get(row["id"]) not in asked and row["id"] not in promised:
             yield Violation("I-2", row["id"], f"a job that nobody asked for, of key {keys.get(row['id'])}")
     refused = {call.key for call in evidence.history.of_kind("submit", "refused_submit") if call.is_refused} - accepted.keys()
@@ -94,7 +95,7 @@ def one_result(evidence: Evidence) -> Iterator[Violation]:
     artefacts = evidence.snapshot.by("storage.artefact", "id")
     seen = _by_job([call for call in evidence.history.of_kind("result") if call.status == _OK])
     for row in evidence.snapshot.table("jobs.job"):
-        if row["state"] != DONE or row["delete_time"] is not None:
+        if row["state"] != DONE or row["delete_time"] is not None or row["kind"] != _TRANSCRIPTION:
             continue
         artefact = artefacts.get(row["transcript_artefact_id"])
         if row["transcript_artefact_id"] and (artefact is None or artefact["state"] != "ready"):

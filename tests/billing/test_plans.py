@@ -100,6 +100,23 @@ def test_the_packaged_file_explains_every_field_and_no_other(entry: type[BaseMod
     assert explained == list(entry.model_fields)
 
 
+def test_running_a_detector_costs_a_quarter_unless_the_plan_says_otherwise(tmp_path: Path) -> None:
+    assert {plan.detection_rate_percent for plan in read_plans(None).plans.values()} == {25}
+    rates = {asked: plans_of(tmp_path, PLANS.replace("retention_days = 30\n", f"retention_days = 30\n{asked}", 1)) for asked in _RATES}
+    assert {asked: plans.get("small").detection_rate_percent for asked, plans in rates.items()} == _RATES
+    assert all(plans.get("small").HasField("detection_rate_percent") for plans in rates.values()), "0 is told, not left out"
+
+
+_RATES = {"": 25, "detection_rate_percent = 0\n": 0, "detection_rate_percent = 1000\n": 1000}
+
+
+@pytest.mark.parametrize("rate", ["-1", "1001", "2.5", '"free"'])
+def test_rate_of_detection_out_of_its_range_is_refused(tmp_path: Path, rate: str) -> None:
+    wrong = PLANS.replace("retention_days = 30\n", f"retention_days = 30\ndetection_rate_percent = {rate}\n", 1)
+    with pytest.raises(PlansInvalid, match=r"plans\.small\.detection_rate_percent"):
+        plans_of(tmp_path, wrong)
+
+
 def test_every_name_that_leads_nowhere_is_told_with_the_other_problems(tmp_path: Path) -> None:
     wrong = OLD.replace('default = "small"', 'default = "none"\nuser = "nobody"\nguest = "ghost"').replace(
         "tier_level = 1", "tier_level = -1"

@@ -4,19 +4,25 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Boolean, Column, Connection, MetaData, String, Table, func, insert, select, text, update
+from sqlalchemy import Boolean, Column, Connection, MetaData, String, Table, delete, func, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from services.jobs.app import MIGRATIONS, SCHEMA
-from services.jobs.store.jobs import JOB, insert_jobs
+from services.jobs.store.announcements import announce_artefact
+from services.jobs.store.detectors import insert_detector
+from services.jobs.store.jobs import JOB, insert_job, insert_jobs
 from services.jobs.store.keys import KEY
 from services.jobs.store.listing import TALLY
+from services.jobs.store.removals import REMOVAL
 from services.mesh.database import Database, open_database
 from services.mesh.ids import new_id
 from services.mesh.migrations import migrate
-from tests.jobs.test_store import ORDER, PATHS, refused, run
+from steno.jobs.v1.detector_pb2 import Detector
+from tests.jobs.test_store import ORDER, PATHS, job_in, refused, run
 
 NEW = {"wallet_id", "title", "url", "claim_digest", "waiting", "retention_days", "audio_expire_time", "removal_time", "kind"}
 OLD_JOB = Table("job", MetaData(), *(Column(column.name, column.type) for column in JOB.columns if column.name not in NEW))
@@ -106,3 +112,36 @@ async def test_going_back_cancels_what_the_version_before_would_work_on_without_
         ended = await old_job(database, PATHS[3])
         await refused(database, ended, owner="user:a")
     await migrate(database_url, schema=SCHEMA, script_location=MIGRATIONS)
+
+
+async def test_going_back_takes_along_what_is_no_transcription(database_url: str) -> None:
+    await migrate(database_url, schema=SCHEMA, script_location=MIGRATIONS)
+    async with open_database(database_url, schema=SCHEMA) as database:
+        kept = await job_in(database, 1)
+        file = await kind_in(database, 2, media_id="of-file")
+        training = await kind_in(database, 1, media_id="")
+        await kind_in(database, 1, media_id="")
+        await refused(database, file, kind=0)
+        assert await tallies(database) == {1: 1}, "tallies count transcriptions only"
+        async with database.transaction() as session:
+            await announce_artefact(session, training, "checkpoint")
+            await insert_detector(session, "workspace", Detector(id="d", workspace_id="ws", name="n", artefact_id="onnx"))
+    await move(database_url, "0003")
+    async with open_database(database_url, schema=SCHEMA) as database:
+        assert [row.id for row in await database.read_all(select(OLD_JOB.c.id))] == [kept]
+        removals = {(row.kind, row.resource_id) for row in await database.read_all(select(REMOVAL.c.kind, REMOVAL.c.resource_id))}
+        assert removals == {("media", "of-file"), ("artefact", "checkpoint"), ("artefact", "onnx")}
+        with pytest.raises(DBAPIError):
+            await run(database, delete(OLD_JOB).where(OLD_JOB.c.id == kept))
+        await run(database, update(OLD_JOB).where(OLD_JOB.c.id == kept).values(state=2))
+        assert await tallies(database) == {2: 1}
+    await migrate(database_url, schema=SCHEMA, script_location=MIGRATIONS)
+    async with open_database(database_url, schema=SCHEMA) as database:
+        assert [row.kind for row in await database.read_all(select(JOB.c.kind))] == [0]
+
+
+async def kind_in(database: Database, kind: int, media_id: str) -> str:
+    """A queued job of that kind."""
+    values = {name: value for name, value in ORDER.items() if name != "claim_digest"}
+    async with database.transaction() as session:
+        return str((await insert_job(session, id=new_id(), kind=kind, media_id=media_id, **values)).id)
