@@ -65,6 +65,7 @@ TypeName = Annotated[str, StringConstraints(min_length=1, max_length=100, patter
 Text = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_without_nul)]
 Color = Annotated[str, StringConstraints(pattern=r"^#[0-9A-Fa-f]{6}$")]
 Moment = Annotated[int, Field(ge=0, le=_MAX_MS, description="Milliseconds from the file's start.")]
+End = Annotated[int, Field(ge=1, le=_MAX_MS, description="More than start_ms.")]
 Confidence = Annotated[float, Field(ge=0, le=1)]
 ExtraData = Annotated[dict[str, object], AfterValidator(_stored), WithJsonSchema({"type": "object", "additionalProperties": True})]
 
@@ -77,6 +78,8 @@ class _Asked(BaseModel):
 
 class _Changes(_Asked):
     """What of something changes; what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -125,7 +128,9 @@ class NewFile(_Asked):
     """A file to announce."""
 
     filename: Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_without_nul)]
-    content_type: Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x20-\x7e]+$")]
+    content_type: Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x20-\x7e]+$")] = Field(
+        examples=["audio/wav"], description="WAV, MP3, MP4 or M4A, OGG, FLAC, WebM or AAC."
+    )
     file_size: int = Field(ge=1, le=MAX_FILE_BYTES, description="Bytes; exactly so many must arrive.")
 
 
@@ -147,7 +152,7 @@ class NewAnnotation(_Asked):
     audio_file_id: Id
     artifact_type: TypeName
     start_ms: Moment
-    end_ms: Moment = Field(description="More than start_ms.")
+    end_ms: End
     confidence: Confidence = 1.0
     extra_data: ExtraData = Field(default_factory=dict)
 
@@ -169,7 +174,7 @@ class AnnotationChanges(_Changes):
     audio_file_id: Id = Field(default_factory=str)
     artifact_type: TypeName = Field(default_factory=str)
     start_ms: Moment = Field(default_factory=int)
-    end_ms: Moment = Field(default_factory=int)
+    end_ms: End = Field(default_factory=int)
     confidence: Confidence = Field(default_factory=float)
     extra_data: ExtraData = Field(default_factory=dict)
 
