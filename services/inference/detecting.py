@@ -15,18 +15,20 @@ BLOCK_FRAMES = 5 * 60_000 // FRAME_MS
 MARGIN_FRAMES = 10_000 // FRAME_MS
 
 
-async def score(engine: Engine, detector: StoredDetector, pcm: Pcm, progress: Callable[[float], None]) -> DetectorScores:
+async def score(
+    engine: Engine, detector: StoredDetector, pcm: Pcm, progress: Callable[[float], None], block_frames: int = BLOCK_FRAMES
+) -> DetectorScores:
     """Scores of every 20 ms. progress: gets the share that is done. Raises EngineFailed."""
     frames = frame_count(len(pcm))
     parts: list[DetectorScores] = []
-    for start in range(0, max(1, frames), BLOCK_FRAMES):
-        first, end = max(0, start - MARGIN_FRAMES), min(frames, start + BLOCK_FRAMES + MARGIN_FRAMES)
+    for start in range(0, max(1, frames), block_frames):
+        first, end = max(0, start - MARGIN_FRAMES), min(frames, start + block_frames + MARGIN_FRAMES)
         with semconv.STAGE_SECONDS.labels("detection_features").time():
             rows = await asyncio.to_thread(_rows, pcm, first, end)
         with semconv.STAGE_SECONDS.labels("detection_scores").time():
             found = await engine.detect(detector, rows)
-        parts.append(DetectorScores(found.artifact_types, found.scores[start - first : start - first + BLOCK_FRAMES]))
-        progress(min(1.0, (start + BLOCK_FRAMES) / max(1, frames)))
+        parts.append(DetectorScores(found.artifact_types, found.scores[start - first : start - first + block_frames]))
+        progress(min(1.0, (start + block_frames) / max(1, frames)))
     return DetectorScores(parts[0].artifact_types, np.concatenate([part.scores for part in parts]))
 
 

@@ -282,6 +282,7 @@ class DataPlane:
     status: int = 200
     drip: bool = False
     cut: bool = False
+    gets: list[str] = field(default_factory=list)
 
     def url(self, path: str) -> str:
         """Where a path is."""
@@ -304,6 +305,7 @@ class DataPlane:
             writer.close()
 
     async def _send(self, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.gets.append(path)
         status = 403 if path == "/expired" else self.status if path in self.bodies else 404
         body = self.bodies[path] if status == 200 else b"{}"
         writer.write(f"HTTP/1.1 {status} Told\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode())

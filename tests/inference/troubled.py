@@ -12,6 +12,8 @@ from services.inference.transcript import WindowResult
 class TroubledEngine:
     """`trouble(n)` is raised by the n-th window, from 0, if it is an error; windows in `hanging` never end; `dead` fails all else.
 
+    `detection_trouble` and `hanging` do so to blocks that detectors are run over.
+
     `colour` says what to make of a result, and `asked` with which parameters the windows came.
     """
 
@@ -28,6 +30,8 @@ class TroubledEngine:
         self.max_window_seconds = max_window_seconds
         self.windows_in_flight = engine.windows_in_flight
         self.trouble: Callable[[int], Exception | None] = lambda number: None
+        self.detection_trouble: Callable[[int], Exception | None] = lambda number: None
+        self.detections = 0
         self.hanging: set[int] = set()
         self.dead = False
         self.stuck_check = False
@@ -66,8 +70,15 @@ class TroubledEngine:
         return embeddings
 
     async def detect(self, detector: StoredDetector, features: Features) -> DetectorScores:
-        """As the engine, unless dead."""
+        """As the engine, unless in trouble, hanging or dead."""
+        number = self.detections
+        self.detections += 1
+        self.at_work.set()
+        if number in self.hanging:
+            await asyncio.Event().wait()
         self._live()
+        if (error := self.detection_trouble(number)) is not None:
+            raise error
         return await self.inner.detect(detector, features)
 
     async def check(self) -> None:
