@@ -3,6 +3,7 @@
 import re
 from datetime import datetime
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from services.gateway.addresses import TrustedProxies
 from steno.jobs.v1.job_pb2 import Job
 from steno.storage.v1.dataset_pb2 import DatasetAudio
-from tests.gateway.conftest import Running
+from tests.gateway.conftest import Running, open_gateway
 from tests.gateway.native import TRANSCRIPT, submit
 from tests.gateway.relay import (
     AUDIO,
@@ -167,6 +168,18 @@ async def test_form_is_shown_with_the_clients_own_host_name(client: httpx2.Async
     headers = {"host": "relay.example.com", "x-forwarded-proto": "https"}
     shown = (await client.post(f"{ROOT}/datasets/{dataset}/audio/upload-url", json=FILE, headers=headers)).json()
     assert shown["upload_url"] == "http://relay.example.com/api/v1/audio-uploads", "nobody trusts this proxy"
+
+
+async def test_addresses_shown_below_a_host_name_of_the_contract_lead_there(tmp_path: Path) -> None:
+    async with open_gateway(tmp_path, contract_hosts="relay.example.com=relay") as mapped:
+        headers = {"x-api-key": mapped.world.new_key(), "host": "relay.example.com"}
+        async with httpx2.AsyncClient(base_url=mapped.url, headers=headers, timeout=20, verify=False) as client:
+            dataset = (await new_dataset(client, "/api/v1"))["id"]
+            form = await new_audio(client, dataset, "/api/v1")
+            path = form["upload_url"].removeprefix("http://relay.example.com")
+            assert (await client.post(path, data=form["fields"], files={"file": ("talk.wav", AUDIO)})).status_code == 204
+            shown = (await client.get(f"/api/v1/datasets/{dataset}/audio/{form['audio_id']}/download-url")).json()
+            assert (await client.get(shown["download_url"].removeprefix("http://relay.example.com"))).content == AUDIO
 
 
 @pytest.mark.parametrize(
