@@ -1,7 +1,8 @@
 """Features of sound, 50 rows a second, made so that clicks of a millisecond and pauses of seconds both show.
 
 Three spectra and the waveform: 64 mel bands over 32 ms; 8 mel bands over 8 ms, of which a frame keeps the loudest
-and the quietest; 12 bands of 16 Hz from 23 Hz over 128 ms, where mains hum lies; figures of the samples themselves.
+and the quietest; 12 bands of 16 Hz from 23 Hz over 128 ms, where mains hum lies, and what is left of each in the quietest of nine
+frames, as voices come and go and hum does not; figures of the samples themselves.
 Powers are logarithms. VERSION changes with anything that changes a value: a detector takes its own version only.
 """
 
@@ -21,14 +22,15 @@ FRAME_SAMPLES = SAMPLE_RATE_HZ * FRAME_MS // 1_000
 MEL_BANDS = 64
 FINE_BANDS = 8
 LOW_BANDS = 12
-FEATURE_COUNT = MEL_BANDS + 2 * FINE_BANDS + LOW_BANDS + STATISTIC_COUNT
+FEATURE_COUNT = MEL_BANDS + 2 * FINE_BANDS + 2 * LOW_BANDS + STATISTIC_COUNT
 
 _MEL_FFT = 512
 _FINE_FFT = 128
 _LOW_FFT = 2_048
 _LOW_FIRST_BIN = 3
 _LOW_BINS = 2
-_MARGIN = _LOW_FFT // 2
+_STEADY_FRAMES = 4
+_MARGIN = _LOW_FFT // 2 + _STEADY_FRAMES * FRAME_SAMPLES
 _BLOCK_FRAMES = 1_500
 _FULL_SCALE = np.float32(32_768)
 _POWER_FLOOR = np.float32(1e-10)
@@ -77,27 +79,25 @@ class _Bank:
         """Features of the frames that start after the sound's margin."""
         mels = (_powers(sound, _MEL_FFT, FRAME_SAMPLES // 2, 2 * frames) @ self._mel).reshape(frames, 2, MEL_BANDS).mean(axis=1)
         fine = (_powers(sound, _FINE_FFT, FRAME_SAMPLES // 5, 5 * frames) @ self._fine).reshape(frames, 5, FINE_BANDS)
-        spectra = [mels, fine.max(axis=1), fine.min(axis=1), _low(sound, frames)]
+        spectra = [mels, fine.max(axis=1), fine.min(axis=1), *_low(sound, frames)]
         logarithms = [np.log(np.maximum(powers, _POWER_FLOOR)) for powers in spectra]
-        return np.concatenate([*logarithms, _statistics(sound, frames)], axis=1).astype(np.float16)
+        inside = sound[_MARGIN - FRAME_SAMPLES : _MARGIN + (frames + 1) * FRAME_SAMPLES]
+        return np.concatenate([*logarithms, statistics(inside, FRAME_SAMPLES)], axis=1).astype(np.float16)
 
 
-def _powers(sound: Floats, fft_samples: int, hop_samples: int, count: int) -> Floats:
-    """Power spectra of `count` windows, window j centred on the middle of the j-th hop: (count, bins) float32."""
-    start = _MARGIN + hop_samples // 2 - fft_samples // 2
+def _powers(sound: Floats, fft_samples: int, hop_samples: int, count: int, first: int = 0) -> Floats:
+    """Power spectra of `count` windows from the first on, window j centred on the middle of the j-th hop: (count, bins) float32."""
+    start = _MARGIN + first * hop_samples + hop_samples // 2 - fft_samples // 2
     windows = np.lib.stride_tricks.sliding_window_view(sound, fft_samples)[start::hop_samples][:count]
     shape = np.hanning(fft_samples + 1)[:-1].astype(np.float32)
     spectra = np.fft.rfft(windows * (shape / shape.sum()), axis=1)
     return np.asarray(np.square(spectra.real) + np.square(spectra.imag), np.float32)
 
 
-def _low(sound: Floats, frames: int) -> Floats:
-    powers = _powers(sound, _LOW_FFT, FRAME_SAMPLES, frames)
+def _low(sound: Floats, frames: int) -> tuple[Floats, Floats]:
+    """Each frame's low bands, and the least of each in the frames about it."""
+    powers = _powers(sound, _LOW_FFT, FRAME_SAMPLES, frames + 2 * _STEADY_FRAMES, first=-_STEADY_FRAMES)
     kept = powers[:, _LOW_FIRST_BIN : _LOW_FIRST_BIN + LOW_BANDS * _LOW_BINS]
-    return np.asarray(kept.reshape(frames, LOW_BANDS, _LOW_BINS).mean(axis=2), np.float32)
-
-
-def _statistics(sound: Floats, frames: int) -> Floats:
-    inside = sound[_MARGIN : _MARGIN + frames * FRAME_SAMPLES].reshape(frames, FRAME_SAMPLES)
-    starts = _MARGIN + FRAME_SAMPLES * np.arange(frames)
-    return statistics(inside, np.stack([sound[starts - 2], sound[starts - 1]], axis=1))
+    bands = kept.reshape(len(kept), LOW_BANDS, _LOW_BINS).mean(axis=2)
+    steady = np.lib.stride_tricks.sliding_window_view(bands, 2 * _STEADY_FRAMES + 1, axis=0).min(axis=2)
+    return bands[_STEADY_FRAMES:-_STEADY_FRAMES], steady

@@ -17,7 +17,7 @@ from services.detection.features import (
 )
 
 LOW = slice(MEL_BANDS + 2 * FINE_BANDS, MEL_BANDS + 2 * FINE_BANDS + LOW_BANDS)
-STATISTICS = MEL_BANDS + 2 * FINE_BANDS + LOW_BANDS
+STATISTICS = MEL_BANDS + 2 * FINE_BANDS + 2 * LOW_BANDS
 
 
 def noise(seconds: float, level: float = 1_000.0, seed: int = 1) -> Pcm:
@@ -62,12 +62,32 @@ def test_a_click_of_a_millisecond_changes_its_own_frame() -> None:
     assert change[50, MEL_BANDS : MEL_BANDS + FINE_BANDS].max() > 2.0
 
 
+def test_a_click_stands_alone_among_pulses() -> None:
+    """A hundred pulses a second, as a low voice has them, and a stronger one between two."""
+    pulses = noise(2.0, 20.0)
+    pulses[::160] += 8_000
+    clicked = pulses.copy()
+    clicked[50 * FRAME_SAMPLES + 70] += 20_000
+    assert statistic(features(pulses), 12).max() < 0.3
+    assert int(statistic(features(clicked), 12).argmax()) == 50
+    assert statistic(features(clicked), 12)[50] > 0.5
+
+
 def test_hum_fills_the_bands_it_lies_in() -> None:
     times = np.arange(2 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
     for hz, band in ((50.0, 1), (60.0, 2), (100.0, 5), (150.0, 8)):
         hum = np.asarray(300 * np.sin(2 * np.pi * hz * times), np.int16)
         change = features(noise(2.0, 100.0) + hum)[20:80, LOW].mean(axis=0) - features(noise(2.0, 100.0))[20:80, LOW].mean(axis=0)
         assert int(change.argmax()) == band
+
+
+def test_only_steady_sound_stays_in_the_steady_bands() -> None:
+    """The same tone, whole, and with a gap of 200 ms in every 400 ms."""
+    times = np.arange(2 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    tone = 1_000 * np.sin(2 * np.pi * 60 * times)
+    broken = np.asarray(tone * (times % 0.4 < 0.2), np.int16)
+    steady = [features(pcm)[20:80, LOW.stop + 2].astype(np.float32).mean() for pcm in (np.asarray(tone, np.int16), broken)]
+    assert steady[0] > steady[1] + 2
 
 
 @pytest.mark.parametrize(("index", "mark"), [(6, "near zero"), (7, "run near zero"), (8, "run of equals")])

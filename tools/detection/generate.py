@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.detection.carriers import TRAINING_VOICES, sentences
-from tools.detection.recording import Label, Recording, record
+from tools.detection.recording import TRUE_PITCH, VARIED_PITCH, Label, Recording, record
 from tools.speech.audio import write_audio
 
 
@@ -20,15 +20,16 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=10, help="recordings to write")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of each")
     parser.add_argument("--seed", type=int, default=1, help="other seeds give other recordings")
+    parser.add_argument("--varied", action="store_true", help="each sentence at a pitch of its own, so that few voices sound like many")
     parser.add_argument("--voices", default=",".join(TRAINING_VOICES), metavar="NAMES", help="of awb, rms, slt")
     arguments = parser.parse_args()
-    write(arguments.folder, recordings(arguments.voices.split(","), arguments.files, arguments.seconds, arguments.seed))
+    write(arguments.folder, recordings(arguments.voices.split(","), arguments.files, arguments.seconds, arguments.seed, arguments.varied))
 
 
-def recordings(voices: Sequence[str], files: int, seconds: float, seed: int) -> list[Recording]:
+def recordings(voices: Sequence[str], files: int, seconds: float, seed: int, varied: bool = False) -> list[Recording]:
     """Recordings of some voices, each with a seed of its own, derived from `seed`."""
-    carriers = sentences(voices)
-    return [record(carriers, seconds, seed * 10_000 + index) for index in range(files)]
+    carriers, pitch = sentences(voices), VARIED_PITCH if varied else TRUE_PITCH
+    return [record(carriers, seconds, seed * 10_000 + index, pitch) for index in range(files)]
 
 
 def write(folder: Path, made: Sequence[Recording]) -> None:

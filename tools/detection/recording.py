@@ -12,6 +12,9 @@ from tools.speech.audio import SAMPLE_RATE_HZ
 
 ARTIFACT_TYPES = ("click", "clipping", "dropout", "hum", "long_pause")
 
+TRUE_PITCH = (1.0, 1.0)
+VARIED_PITCH = (0.7, 1.4)
+
 _SHORT_PAUSE_SECONDS = (0.1, 0.7)
 _LONG_PAUSE_SECONDS = (1.6, 4.0)
 _LONG_PAUSE_SHARE = 0.25
@@ -40,9 +43,9 @@ class Recording:
     labels: Sequence[Label]
 
 
-def record(carriers: Sequence[Floats], seconds: float, seed: int) -> Recording:
-    """One recording of so many seconds: the same for the same carriers and seed."""
-    making = _Making(np.random.default_rng(seed))
+def record(carriers: Sequence[Floats], seconds: float, seed: int, pitch: tuple[float, float] = TRUE_PITCH) -> Recording:
+    """One recording of so many seconds: the same for the same arguments. pitch: the range of factors from which each sentence has one."""
+    making = _Making(np.random.default_rng(seed), pitch)
     making.speak(carriers, round(seconds * SAMPLE_RATE_HZ))
     making.spoil(max(1, round(_EVENTS_PER_MINUTE * seconds / 60)))
     return making.finished()
@@ -51,8 +54,8 @@ def record(carriers: Sequence[Floats], seconds: float, seed: int) -> Recording:
 class _Making:
     """A recording under way. Changes that tell of each other by sound keep a distance; hum may lie under everything."""
 
-    def __init__(self, random: Generator) -> None:
-        self._random = random
+    def __init__(self, random: Generator, pitch: tuple[float, float]) -> None:
+        self._random, self._pitch = random, pitch
         self._sound: Floats = np.zeros(0, np.float32)
         self._labels: list[Label] = []
         self._spoken: list[tuple[int, int]] = []
@@ -92,7 +95,7 @@ class _Making:
         return np.zeros(length, np.float32)
 
     def _sentence(self, carriers: Sequence[Floats]) -> Floats:
-        said = carriers[int(self._random.integers(len(carriers)))]
+        said = _at_pitch(carriers[int(self._random.integers(len(carriers)))], self._random.uniform(*self._pitch))
         loudness = 10 ** (self._random.uniform(*_SENTENCE_DBFS) / 20)
         levelled: Floats = said * np.float32(loudness / np.sqrt(np.mean(np.square(said))))
         return np.clip(levelled, -1.0, 1.0)
@@ -151,3 +154,10 @@ class _Making:
         per_ms = SAMPLE_RATE_HZ // 1_000
         start_ms = start // per_ms
         self._labels.append(Label(artifact_type, start_ms, max(start_ms + _LABEL_MS, -(-end // per_ms))))
+
+
+def _at_pitch(sound: Floats, pitch: float) -> Floats:
+    """Played faster or slower, as another speaker of the kind would sound."""
+    if pitch == 1.0:
+        return sound
+    return np.asarray(np.interp(np.arange(0, len(sound) - 1, pitch), np.arange(len(sound)), sound), np.float32)

@@ -7,6 +7,7 @@ tests/detection/data.
 import json
 import random
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,7 @@ def _shifted(source: random.Random, events: Spans) -> Spans:
 
 
 def _answers(reference: Spans, found: Spans, by_segment: bool) -> dict[str, dict[str, float | None]]:
-    import sed_eval
-
-    sound = sed_eval.sound_event
+    sound = import_module("sed_eval").sound_event
     metrics = (
         sound.SegmentBasedMetrics(event_label_list=list(ARTIFACT_TYPES), time_resolution=1.0)
         if by_segment
@@ -58,9 +57,7 @@ def _answers(reference: Spans, found: Spans, by_segment: bool) -> dict[str, dict
 
 
 def _container(events: Spans) -> Any:
-    import dcase_util
-
-    return dcase_util.containers.MetaDataContainer(
+    return import_module("dcase_util").containers.MetaDataContainer(
         [{"filename": "audio.wav", "event_label": name, "onset": start / 1_000, "offset": end / 1_000} for name, start, end in events]
     )
 

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from services.detection.features import FEATURE_COUNT, FRAME_MS, VERSION
 from services.inference.training.material import Floats, Norm
-from services.inference.training.network import CONTEXT_FRAMES, DILATIONS, NORM_EPSILON, Layer, Weights
+from services.inference.training.network import Layer, Weights
+from services.inference.training.shape import CONTEXT_FRAMES, DILATIONS, NORM_EPSILON
 
 _OPSET = 17
 _IR_VERSION = 8

@@ -11,7 +11,8 @@ from services.detection.features import FEATURE_COUNT, FRAME_MS
 from services.detection.metrics import Counts, event_based, macro
 from services.inference.training.learning import Balance
 from services.inference.training.material import FULL_CONFIDENCE, Floats, Marks, Material, Norm
-from services.inference.training.network import CONTEXT_FRAMES, Weights, logits
+from services.inference.training.network import Weights, logits
+from services.inference.training.shape import CONTEXT_FRAMES
 from services.inference.training.split import Part
 
 MERGE_WINDOW_MS = 200

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from services.detection.features import FEATURE_COUNT
 from services.inference.training.material import FULL_CONFIDENCE, Floats, Material, Norm
-from services.inference.training.network import WIDTH, Array, Weights, logits
+from services.inference.training.network import Array, Weights, logits
 from services.inference.training.order import Order
 from services.inference.training.sampling import Batch
+from services.inference.training.shape import WIDTH
 from services.inference.training.split import Part
 
 Moments: TypeAlias = Any
@@ -21,6 +23,8 @@ _GRADIENT_NORM = 1.0
 _DECAY = 1e-3
 _FIRST_RATE, _LAST_RATE = 0.1, 0.05
 _DROPPED = 0.1
+# Every run hears its features moved by as many deviations, the same for all of its frames: as if from another voice, room or microphone.
+_COLOURED = 0.5
 _HIGHEST_WEIGHT = 10.0
 # Bounds the memory of one gradient, whatever the length of a chunk and the size of a batch.
 _PASS_FRAMES = 16_384
@@ -81,8 +85,10 @@ class Learner:
         return moved, kept, loss
 
     def _loss(self, weights: Weights, key: Array, features: Array, inside: Array, marks: Array, frames: Array) -> Array:
-        kept = jax.random.bernoulli(key, 1 - _DROPPED, (features.shape[0], 1, WIDTH)) / (1 - _DROPPED)
-        return summed_loss(logits(weights, features, inside, kept), marks, frames, self._rarity)
+        dropping, colouring = jax.random.split(key)
+        kept = jax.random.bernoulli(dropping, 1 - _DROPPED, (features.shape[0], 1, WIDTH)) / (1 - _DROPPED)
+        coloured = features + _COLOURED * jax.random.normal(colouring, (features.shape[0], 1, FEATURE_COUNT))
+        return summed_loss(logits(weights, coloured, inside, kept), marks, frames, self._rarity)
 
     def _move(self, weights: Weights, moments: Moments, gradients: Weights) -> tuple[Weights, Moments]:
         updates, kept = self._optimizer.update(gradients, moments, weights)

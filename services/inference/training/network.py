@@ -12,12 +12,7 @@ import numpy as np
 
 from services.detection.features import FEATURE_COUNT
 from services.inference.training.material import Floats
-
-WIDTH = 64
-TAPS = 3
-DILATIONS = (1, 2, 4, 8, 16, 32, 64)
-CONTEXT_FRAMES = 1 + sum(DILATIONS)
-NORM_EPSILON = 1e-5
+from services.inference.training.shape import DILATIONS, NORM_EPSILON, TAPS, WIDTH
 
 Array: TypeAlias = jax.Array
 Layer: TypeAlias = Mapping[str, Array]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from services.detection.features import FEATURE_COUNT, FRAME_MS
 from services.inference.training.material import Floats, Marks, Material
-from services.inference.training.network import CONTEXT_FRAMES
 from services.inference.training.order import Order
+from services.inference.training.shape import CONTEXT_FRAMES
 from services.inference.training.split import Part
 
 _RUN_CHUNKS = 8
@@ -78,7 +78,7 @@ class Batch:
 
 def layout_of(order: Order) -> Layout:
     """The order's chunks in frames; the batch is rounded to whole runs."""
-    chunk, stride = (max(1, round(length_ms / FRAME_MS)) for length_ms in (order.chunk_size_ms, order.stride_ms))
+    chunk, stride = (max(1, (length_ms + FRAME_MS // 2) // FRAME_MS) for length_ms in (order.chunk_size_ms, order.stride_ms))
     chunks = max(1, min(_RUN_CHUNKS, order.batch_size, _RUN_MS // (stride * FRAME_MS)))
     return Layout(chunk, stride, chunks, max(1, round(order.batch_size / chunks)))
 
