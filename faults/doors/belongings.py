@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from faults.doors.declared import Kind
+from faults.doors.declared import DETECTION, Kind
+from faults.doors.detection import Ids, confirm_file, end_training, everything, labelled, placed_model, trainable, training
 from faults.doors.tenants import API, Actor, Job, Workspace, random_token
 from services.mesh.ids import new_id
 from steno.jobs.v1.jobs_service_pb2 import GetJobRequest
@@ -19,13 +20,18 @@ _SECONDS = 240
 
 @dataclass(frozen=True)
 class Thing:
-    """Something by its id. owner: whose within its workspace; state: living or deleted; query: the permission of its signed URL."""
+    """Something by its id.
+
+    owner: whose within its workspace; state: living or deleted; query: the permission of its signed URL; around: the ids of what it
+    stands in, by the name of their parameter.
+    """
 
     kind: Kind
     id: str
     owner: str
     state: str = "living"
     query: str = ""
+    around: Ids = field(default_factory=dict, hash=False)
 
 
 @dataclass
@@ -73,6 +79,7 @@ def _of_actor(workspace: Workspace, actor: Actor) -> tuple[list[Thing], Mapping[
     for state, job in waiting.items():
         things += [Thing("job", job.id, owner, state), Thing("media", job.media_id, owner, state, job.query)]
     things += [Thing("artefact", _artefact(workspace, jobs["living"].id), owner)] if actor.manages else []
+    things += _detection(workspace, actor) if actor.owner else []
     things += [Thing("claim", job.claim_token, owner) for job in jobs.values() if job.claim_token]
     # What waits is cancelled first, and is gone only then.
     for job in (jobs["deleted"], waiting["deleted"], waiting["deleted"]):
@@ -107,6 +114,26 @@ def _purchases(workspace: Workspace, actor: Actor, owner: str) -> Iterator[Thing
     yield Thing("checkout", checkout, owner)
     if wallet:
         yield Thing("wallet", wallet, owner)
+
+
+def _detection(workspace: Workspace, actor: Actor) -> list[Thing]:
+    """One of each kind; nothing is left of a second dataset, nor of a second model."""
+    living, deleted = (everything if actor.manages else labelled)(workspace, actor), labelled(workspace, actor)
+    if actor.manages:
+        confirm_file(workspace, actor, living)
+    workspace.ask(actor, "DELETE", f"{API}/datasets/{deleted['dataset_id']}").raise_for_status()
+    things = [Thing(DETECTION[name], thing_id, actor.owner, around=living) for name, thing_id in living.items()]
+    things += [Thing(DETECTION[name], thing_id, actor.owner, "deleted", around=deleted) for name, thing_id in deleted.items()]
+    return things + (_trained(workspace, actor) if actor.manages else [])
+
+
+def _trained(workspace: Workspace, actor: Actor) -> list[Thing]:
+    """A training, ended before it could learn anything, and a model that was deleted."""
+    dataset, model_id = trainable(workspace, actor), placed_model(workspace)
+    order = training(workspace, actor, dataset)
+    end_training(workspace, actor, order)
+    workspace.ask(actor, "DELETE", f"{API}/models/{model_id}").raise_for_status()
+    return [Thing("training", order, actor.owner, around=dataset), Thing("model", model_id, actor.owner, "deleted")]
 
 
 def _keys(workspace: Workspace) -> Iterator[Thing]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import httpx2
@@ -27,7 +28,36 @@ from services.stack.data_directory import DataDirectory
 from tests.e2e.mesh import Mesh
 
 Where = Literal["path", "query", "body"]
-Kind = Literal["job", "media", "key", "checkout", "claim", "workspace", "artefact", "wallet"]
+Kind = Literal[
+    "job",
+    "media",
+    "key",
+    "checkout",
+    "claim",
+    "workspace",
+    "artefact",
+    "wallet",
+    "dataset",
+    "audio",
+    "annotation set",
+    "annotation",
+    "training",
+    "model",
+    "inference",
+    "file",
+]
+# Those of artifact detection: in their paths ids stand within ids.
+DETECTION: Mapping[str, Kind] = {
+    "dataset_id": "dataset",
+    "audio_id": "audio",
+    "audio_file_id": "audio",
+    "annotation_set_id": "annotation set",
+    "annotation_id": "annotation",
+    "training_job_id": "training",
+    "model_id": "model",
+    "inference_job_id": "inference",
+    "file_id": "file",
+}
 # What an id of this name is an id of. A name that is not here stops the campaign: a new kind of thing needs somebody who owns one.
 KINDS: Mapping[str, Kind] = {
     "job_id": "job",
@@ -39,9 +69,12 @@ KINDS: Mapping[str, Kind] = {
     "checkout_id": "checkout",
     "claim_tokens": "claim",
     "workspaceId": "workspace",
+    **DETECTION,
 }
 # Parameters that name nothing of anybody's.
 COMMON = {"model": "the same models for everyone"}
+# Among ids by name: the one for names that have none of their own.
+_ANY = ""
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _LOOKS_LIKE_AN_ID = re.compile(r"(^|_)ids?$|Ids?$|[Tt]okens?$")
 
@@ -69,15 +102,24 @@ class Door:
     def __str__(self) -> str:
         return f"{self.operation.method} {self.prefix}{self.operation.path} ({self.place.where} {self.place.name})"
 
-    def request(self, value: str) -> tuple[str, dict[str, Any]]:
-        """The path and the rest of a request for the thing of this id."""
-        path = self.prefix + self.operation.path
-        if self.place.where == "path":
-            return _PARAMETER.sub(value, path), {}
+    @property
+    def parameters(self) -> Sequence[str]:
+        """Names in its path."""
+        return _PARAMETER.findall(self.operation.path)
+
+    def request(self, value: str, around: Mapping[str, str] = MappingProxyType({})) -> tuple[str, dict[str, Any]]:
+        """The path and the rest of a request for the thing of this id. around: ids at other places, by name; elsewhere the same id."""
+        ids = {_ANY: value, **around, self.place.name: value}
+        path = _PARAMETER.sub(lambda found: ids.get(found[1], value), self.prefix + self.operation.path)
         if self.place.where == "query":
             return path, {"params": {self.place.name: value}}
-        assert self.place.variant is not None
-        return path, {"json": _example(self.place.variant, self.place.definitions or {}, self.place.name, value)}
+        if self.place.where == "body":
+            assert self.place.variant is not None
+            return path, {"json": _example(self.place.variant, self.place.definitions or {}, ids, self.place.name)}
+        if self.operation.body is None or self.operation.body.media_type != JSON_TYPE:
+            return path, {}
+        schema = self.operation.body.model.model_json_schema(by_alias=True)
+        return path, {"json": _example(schema, schema.get("$defs", {}), ids)}
 
 
 def doors(contracts: Sequence[Contract]) -> list[Door]:
@@ -133,17 +175,35 @@ def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapp
     return found
 
 
-def _example(variant: Mapping[str, Any], definitions: Mapping[str, Any], name: str, value: str) -> dict[str, Any]:
-    """A body with what it must have, and the id."""
-    wanted = _resolved(variant["properties"][name], definitions)
-    filled = {field: _least(_resolved(variant["properties"][field], definitions)) for field in variant.get("required", ())}
-    return {**filled, name: [value] if wanted.get("type") == "array" else value}
+def _example(variant: Mapping[str, Any], definitions: Mapping[str, Any], ids: Mapping[str, str], name: str = "") -> dict[str, Any]:
+    """A body with what it must have, and the id of this name. ids: by the names that take them."""
+    fields = variant["properties"]
+    wanted = list(variant.get("required", ()))
+    if not wanted and variant.get("minProperties"):
+        wanted = [field for field in fields if not _LOOKS_LIKE_AN_ID.search(field)][:1]
+    body = {field: ids[field] if field in ids else _least(fields[field], definitions, ids) for field in wanted}
+    if name:
+        body[name] = [ids[name]] if _resolved(fields[name], definitions).get("type") == "array" else ids[name]
+    return body
 
 
-def _least(schema: Mapping[str, Any]) -> Any:
+def _least(schema: Mapping[str, Any], definitions: Mapping[str, Any], ids: Mapping[str, str]) -> Any:
+    schema = _resolved(schema, definitions)
     if "const" in schema:
         return schema["const"]
-    return schema["enum"][0] if "enum" in schema else {"string": "x", "integer": 1, "boolean": True, "array": []}[schema["type"]]
+    if "enum" in schema:
+        return schema["enum"][0]
+    if schema.get("format") == "uuid":
+        return ids[_ANY]
+    if "examples" in schema:
+        return schema["examples"][0]
+    if schema["type"] == "object":
+        return _example(schema, definitions, ids) if "properties" in schema else {}
+    if schema["type"] == "array":
+        return [_least(schema["items"], definitions, ids)] * schema.get("minItems", 0)
+    if schema["type"] in ("integer", "number"):
+        return schema.get("minimum", 1)
+    return {"string": "x", "boolean": True}[schema["type"]]
 
 
 async def read_contracts(mesh: Mesh) -> Sequence[Contract]:

@@ -11,15 +11,15 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from faults.doors.declared import Kind
+from faults.doors.declared import DETECTION, Kind
 from steno.billing.v1 import accounts_service_pb2, billing_service_pb2, payments_service_pb2
 from steno.inference.v1 import inference_service_pb2
-from steno.jobs.v1 import jobs_service_pb2, work_service_pb2
-from steno.storage.v1 import storage_service_pb2
+from steno.jobs.v1 import detection_jobs_service_pb2, jobs_service_pb2, work_service_pb2
+from steno.storage.v1 import datasets_service_pb2, storage_service_pb2
 
 SERVERS: Mapping[str, Sequence[ModuleType]] = {
-    "jobs": (jobs_service_pb2, work_service_pb2),
-    "storage": (storage_service_pb2,),
+    "jobs": (jobs_service_pb2, work_service_pb2, detection_jobs_service_pb2),
+    "storage": (storage_service_pb2, datasets_service_pb2),
     "inference": (inference_service_pb2,),
     "billing": (accounts_service_pb2, billing_service_pb2, payments_service_pb2),
 }
@@ -33,6 +33,7 @@ KINDS: Mapping[str, Kind] = {
     "claim_tokens": "claim",
     "workspace_id": "workspace",
     "guest_token": "wallet",
+    **DETECTION,
 }
 # Names that only look like ids of something.
 OTHER = {"page_token": "a place in the caller's own list", "worker_id": "what a worker calls itself"}

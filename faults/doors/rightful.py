@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faults.doors.belongings import USER, Belongings
-from faults.doors.declared import Door
+from faults.doors.belongings import USER, Belongings, Thing
+from faults.doors.declared import DETECTION, Door, Kind
+from faults.doors.detection import Ids, everything, placed_model, training
 from faults.doors.tenants import API, SILENCE, Actor, Job
 
 
@@ -16,8 +17,8 @@ class Rightful:
 
     def enter(self, door: Door) -> str:
         """Ask for one's own; empty when that is granted, else what was answered."""
-        actor, value, query = self._own(door)
-        path, content = door.request(value)
+        actor, value, query, around = self._own(door)
+        path, content = door.request(value, around)
         if door.operation.method == "PUT":
             content["content"] = SILENCE.read_bytes()
         answer = self.first.workspace.ask(actor, door.operation.method, f"{path}?{query}" if query else path, **content)
@@ -33,24 +34,62 @@ class Rightful:
             row = mine.ask(people[job.owner], "GET", f"{API}/jobs/{job.id}")
             if row.status_code != 200 or row.json()["status"] == "cancelled":
                 lost.append(job.id)
-        return lost
+        living = {self._living("file").around[name] for name in ("dataset_id", "audio_id", "annotation_id", "model_id", "file_id")}
+        return [*lost, *(living - self._readable())]
 
-    def _own(self, door: Door) -> tuple[Actor, str, str]:
-        """Who asks, for what, with which permission in the query."""
+    def _readable(self) -> set[str]:
+        """What the owner of the living things of detection is still shown of them."""
+        mine, ids = self.first.workspace, self._living("file").around
+        dataset, order = f"datasets/{ids['dataset_id']}", f"inference-jobs/{ids['inference_job_id']}"
+        paths = (dataset, f"{dataset}/audio", f"{dataset}/annotation-sets/{ids['annotation_set_id']}", f"models/{ids['model_id']}", order)
+        texts = [mine.ask(mine.owner(), "GET", f"{API}/{path}").text for path in paths]
+        return {each for each in ids.values() if any(f'"id":"{each}"' in text for text in texts)}
+
+    def _own(self, door: Door) -> tuple[Actor, str, str, Ids]:
+        """Who asks, for what, with which permission in the query, and what that stands in."""
         mine, kind = self.first.workspace, door.place.kind
         if kind == "claim":
-            return mine.user(USER), mine.announced_job(mine.guest()).claim_token, ""
+            return mine.user(USER), mine.announced_job(mine.guest()).claim_token, "", {}
         if kind == "key":
-            return mine.owner(), mine.key(), ""
+            return mine.owner(), mine.key(), "", {}
+        if kind in DETECTION.values() or set(DETECTION) & set(door.parameters):
+            return self._own_detection(door)
         if kind in ("job", "media"):
-            return self._own_job(door)
-        return mine.owner(), next(thing.id for thing in self.first.of(kind) if thing.owner == "workspace"), ""
+            return *self._own_job(door), {}
+        return mine.owner(), next(thing.id for thing in self.first.of(kind) if thing.owner == "workspace"), "", {}
+
+    def _own_detection(self, door: Door) -> tuple[Actor, str, str, Ids]:
+        """What is there to read; to change, everything anew."""
+        mine, name = self.first.workspace, door.place.name
+        owner, ended = mine.owner(), self._living("job").id
+        trained = self._living("training")
+        if door.place.kind == "training":
+            order = trained.id if door.operation.method == "GET" else training(mine, owner, trained.around)
+            return owner, order, "", {}
+        if door.operation.method == "GET":
+            around: Ids = self._living("file").around
+        elif door.operation.name == "create_training_job":
+            around = trained.around
+        else:
+            around = self._fresh(door)
+        ids = {**around, "job_id": ended}
+        return owner, ids[name], "", ids
+
+    def _fresh(self, door: Door) -> Ids:
+        """For a model that is to go, one that no file waits for."""
+        mine = self.first.workspace
+        if door.place.kind == "model":
+            return {"model_id": placed_model(mine)}
+        return everything(mine, mine.owner())
+
+    def _living(self, kind: Kind) -> Thing:
+        return next(thing for thing in self.first.of(kind) if (thing.owner, thing.state) == ("workspace", "living"))
 
     def _own_job(self, door: Door) -> tuple[Actor, str, str]:
         """An ended one to read, a fresh one to change."""
         owner = self.first.workspace.owner()
         if door.operation.method == "GET":
-            found = next(thing for thing in self.first.of(door.place.kind) if (thing.owner, thing.state) == ("workspace", "living"))
+            found = self._living(door.place.kind)
             return owner, found.id, found.query
         fresh = self.first.workspace.announced_job(owner)
         if door.operation.method == "POST":

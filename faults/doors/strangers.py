@@ -4,12 +4,14 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import httpx2
 import psutil
 
 from faults.doors.belongings import OTHER_USER, USER, Belongings, Thing, random_value
-from faults.doors.declared import Door
+from faults.doors.declared import DETECTION, Door
+from faults.doors.detection import Ids
 from faults.doors.tenants import Actor
 from services.mesh.ids import new_id
 
@@ -17,6 +19,8 @@ from services.mesh.ids import new_id
 _OF_THE_REQUEST = frozenset({"date", "x-request-id"})
 # Ending a key that the caller has ended before is no error; nobody else's key is told by that.
 _DELETED_IS_TOLD = frozenset({"key"})
+# What is one person's and not another's of the same workspace.
+_PERSONAL = frozenset({"job", "checkout", *DETECTION.values()})
 _UPLOADED = b"bytes that nobody asked for"
 
 Answer = tuple[int, tuple[tuple[str, str], ...], bytes]
@@ -56,8 +60,10 @@ class Strangers:
             self._ask_signed(door)
             return
         for actor in self.others():
-            self._cells(door, actor, [*self._some(self.first.of(door.place.kind)), *self._some(self._own_deleted(door, actor))])
-        for actor in self.neighbours() if door.place.kind in ("job", "checkout") else ():
+            hidden = self._some(self.first.of(door.place.kind))
+            self._cells(door, actor, [*hidden, *self._some(self._own_deleted(door, actor))])
+            self._within_own(door, actor, hidden)
+        for actor in self.neighbours() if door.place.kind in _PERSONAL else ():
             self._cells(door, actor, self._some([thing for thing in self.first.of(door.place.kind) if thing.owner != actor.owner]))
 
     def others(self) -> Iterator[Actor]:
@@ -93,13 +99,24 @@ class Strangers:
         nothing = self._answer(door, actor, random_value(door.place.kind))
         for thing in hidden:
             what = f"{door} as {actor.name} for a {thing.state} {thing.kind} of {thing.owner}"
-            self.tally.compare(what, door.contract, self._answer(door, actor, thing.id), nothing)
+            self.tally.compare(what, door.contract, self._answer(door, actor, thing.id, thing.around), nothing)
         self.tally.compare(
             f"{door} as {actor.name} twice", door.contract, self._answer(door, actor, random_value(door.place.kind)), nothing
         )
 
-    def _answer(self, door: Door, actor: Actor, value: str) -> Answer:
-        path, content = door.request(value)
+    def _within_own(self, door: Door, actor: Actor, hidden: Sequence[Thing]) -> None:
+        """The same ids where everything around them is the actor's own."""
+        mine = [thing for thing in self.second.of(door.place.kind) if (thing.owner, thing.state) == (actor.owner, "living")]
+        own = next((thing.around for thing in mine if thing.around), None)
+        if own is None:
+            return
+        nothing = self._answer(door, actor, random_value(door.place.kind), own)
+        for thing in hidden:
+            what = f"{door} as {actor.name} for a {thing.state} {thing.kind} of {thing.owner} among its own"
+            self.tally.compare(what, door.contract, self._answer(door, actor, thing.id, own), nothing)
+
+    def _answer(self, door: Door, actor: Actor, value: str, around: Ids = MappingProxyType({})) -> Answer:
+        path, content = door.request(value, around)
         answer = self.second.workspace.ask(actor, door.operation.method, path, **content)
         self._check_leaks(f"{door} as {actor.name}", answer.text, value)
         return plain(answer)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,7 +18,7 @@ from services.gateway.domain import Client
 from services.gateway.operation import Answer, Body, Operation
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_no_cell_of_the_matrix_tells_anything(tmp_path: Path) -> None:
     assert [figure for figure in tenancy.run(Options(tmp_path)) if not figure.holds] == []
 
@@ -61,6 +61,25 @@ def test_a_new_operation_is_asked_by_itself_in_every_place_and_prefix() -> None:
     assert found[0].request("7") == ("/new/things/7", {})
     assert found[2].request("7") == ("/new/things", {"json": {"action": "x", "job_id": "7", "claim_tokens": []}})
     assert found[4].request("7") == ("/new/things", {"json": {"action": "x", "job_id": "x", "claim_tokens": ["7"]}})
+
+
+class Label(BaseModel):
+    """A body with what it must have."""
+
+    audio_file_id: str
+    end_ms: int = Field(ge=1)
+    kind: str = Field(examples=["click"])
+
+
+def test_ids_within_ids_are_filled_with_what_stands_around_them() -> None:
+    within = replace(LOOK, method="POST", path="/datasets/{dataset_id}/audio/{audio_id}", body=Body(Label))
+    by_name = {door.place.name: door for door in doors([contract(within)])}
+    around = {"dataset_id": "1", "audio_id": "2", "audio_file_id": "3"}
+    label = {"end_ms": 1, "kind": "click"}
+    assert by_name["audio_id"].request("7", around) == ("/newer/datasets/1/audio/7", {"json": {**label, "audio_file_id": "3"}})
+    assert by_name["dataset_id"].request("7", around) == ("/newer/datasets/7/audio/2", {"json": {**label, "audio_file_id": "3"}})
+    assert by_name["audio_file_id"].request("7", around) == ("/newer/datasets/1/audio/2", {"json": {**label, "audio_file_id": "7"}})
+    assert by_name["audio_id"].request("7")[0] == "/newer/datasets/7/audio/7"
 
 
 @pytest.mark.parametrize("operation", [replace(LOOK, path="/folders/{folder_id}"), replace(LOOK, method="POST", body=Body(Strange))])
