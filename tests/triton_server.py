@@ -54,13 +54,18 @@ def interpreter() -> Python:
 
 @asynccontextmanager
 async def triton_server(
-    folder: Path, *, repository: Path | None = None, models: Sequence[str] = MODELS, variables: Mapping[str, str] | None = None
+    folder: Path,
+    *,
+    repository: Path | None = None,
+    models: Sequence[str] = MODELS,
+    variables: Mapping[str, str] | None = None,
+    detectors: Path | None = None,
 ) -> AsyncIterator[RunningTriton]:
     """A ready server with these models; it ends with the block. variables: environment of the models."""
     with ExitStack() as held:
         grpc_port, metrics_port = hold_free_port(held), hold_free_port(held)
     repository = repository or find_deployment() / "model_repository"
-    server = TritonServer(folder, interpreter(), repository, f"{HOST}:{grpc_port}", metrics_port, models, variables or {})
+    server = TritonServer(folder, interpreter(), repository, f"{HOST}:{grpc_port}", metrics_port, models, variables or {}, detectors)
     folder.parent.mkdir(parents=True, exist_ok=True)
     server.prepare()
     running = RunningTriton(server, Child(server.child(), folder / "triton.log"))

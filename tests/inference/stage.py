@@ -47,9 +47,9 @@ EVENTS = (TranscriptCompleted, TrainingCompleted, DetectionCompleted, WorkFailed
 E = TypeVar("E", bound=Message)
 
 
-async def until(condition: Callable[[], Any], what: str = "the condition") -> None:
+async def until(condition: Callable[[], Any], what: str = "the condition", seconds: float = DEADLINE_SECONDS) -> None:
     """Waits until the condition holds. Raises TimeoutError after the deadline."""
-    end = time.monotonic() + DEADLINE_SECONDS
+    end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
             raise TimeoutError(what)
@@ -92,14 +92,14 @@ class Stage:
         body = media if isinstance(media, bytes) else media.read_bytes()
         return self.work.add(self.storage.add_media(body), **config)
 
-    async def run(self, job: Job) -> None:
+    async def run(self, job: Job, seconds: float = DEADLINE_SECONDS) -> None:
         """Work on the job until that ends."""
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with asyncio.timeout(seconds):
             await work_on(self.bench, job.id, self.stopping)
 
-    def start(self, job: Job) -> "asyncio.Task[None]":
+    def start(self, job: Job, seconds: float = DEADLINE_SECONDS) -> "asyncio.Task[None]":
         """Begin to work on the job."""
-        return asyncio.create_task(self.run(job), name=f"work on {job.id}")
+        return asyncio.create_task(self.run(job, seconds), name=f"work on {job.id}")
 
     async def completed(self, job: Job) -> TranscriptCompleted:
         """The one result that was published of a transcription."""

@@ -12,21 +12,24 @@ import numpy as np
 import psutil
 import pytest
 
-from services.detection.features import FEATURE_COUNT
+from services.detection.features import FEATURE_COUNT, features
 from services.inference.trainer.child import TrainerProgram
 from services.inference.trainer.folders import sweep_folders
 from steno.inference.v1.checkpoints_pb2 import TrainedDetector, TrainingEpoch
-from steno.inference.v1.inference_events_pb2 import TrainingCompleted
-from steno.jobs.v1.detector_pb2 import TrainingConfig
+from steno.inference.v1.inference_events_pb2 import DetectionCompleted, TrainingCompleted
+from steno.jobs.v1.detector_pb2 import InferenceConfig, TrainingConfig
 from steno.jobs.v1.job_pb2 import Job
 from steno.storage.v1.annotation_set_pb2 import Annotation
-from tests.inference.detection_data import npy
+from tests.inference.detection_data import noise, npy, wav
 from tests.inference.stage import Stage, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 EPOCHS = 6
 PLAYER = Path(__file__).with_name("played_trainer.py")
 FILE_MS = 2_000
+REAL_EPOCHS = 3
+# 15 s on two idle cores; compiling takes most of it.
+REAL_SECONDS = 270.0
 
 
 def plan(epochs: int = EPOCHS) -> TrainingConfig:
@@ -35,9 +38,9 @@ def plan(epochs: int = EPOCHS) -> TrainingConfig:
         epochs=epochs,
         validation_split=0.2,
         learning_rate=0.001,
-        batch_size=8,
-        chunk_size_ms=1_000,
-        stride_ms=500,
+        batch_size=32,
+        chunk_size_ms=500,
+        stride_ms=250,
     )
 
 
@@ -49,6 +52,17 @@ def order(stage: Stage, mode: str, *, epochs: int = EPOCHS, silence_seconds: flo
         labels = [Annotation(artifact_type=name, start_offset_ms=100, end_offset_ms=200, confidence=1) for name in ("click", "pop")]
         stage.datasets.add_file(npy(np.zeros((FILE_MS // 20, FEATURE_COUNT), np.float16)), FILE_MS, labels)
     return stage.work.add_training(plan(epochs))
+
+
+def real(stage: Stage) -> Job:
+    """A training of noise with loud moments by the trainer of the service."""
+    for seed in range(4):
+        spans = [(start, start + 300) for start in range(1_000 + 100 * seed, 14_000, 2_000)]
+        labels = [Annotation(artifact_type="click", start_offset_ms=start, end_offset_ms=end, confidence=1) for start, end in spans]
+        stage.datasets.add_file(npy(features(noise(15, spans, seed))), 15_000, labels)
+    config = plan(REAL_EPOCHS)
+    config.artifact_types[:] = ["click"]
+    return stage.work.add_training(config)
 
 
 def epochs_of(stage: Stage, job: Job) -> dict[int, TrainingEpoch]:
@@ -255,6 +269,25 @@ async def test_jobs_and_storage_away_for_a_moment_cost_no_epoch(stage: Stage) ->
     event = await completed(stage, job)
     assert event.fence == 1
     assert sorted(epochs_of(stage, job)) == list(range(1, EPOCHS + 1))
+
+
+async def test_real_training_killed_in_mid_epoch_ends_completed_with_one_detector_that_works(stage: Stage) -> None:
+    job = real(stage)
+    work = stage.start(job, REAL_SECONDS)
+    await until(lambda: epochs_of(stage, job), "the first epoch", REAL_SECONDS)
+    (trainer,) = trainers()
+    trainer.kill()
+    await work
+    event = await completed(stage, job)
+    assert event.fence == 1
+    epochs = epochs_of(stage, job)
+    assert sorted(epochs) == list(range(1, REAL_EPOCHS + 1))
+    assert set(stage.storage.artefacts) == {event.detector_artefact_id, epochs[REAL_EPOCHS].checkpoint_artefact_id}
+    found = stage.work.add_detection(
+        stage.storage.add_media(wav(noise(4, [(1_000, 2_000)]))), event.detector_artefact_id, InferenceConfig()
+    )
+    await stage.run(found)
+    await stage.told_of(found, DetectionCompleted)
 
 
 async def test_trainer_ends_with_a_worker_that_is_killed(tmp_path: Path) -> None:

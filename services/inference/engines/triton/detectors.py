@@ -88,6 +88,7 @@ class TritonDetectors:
             if name not in self._ready:
                 async with self._changing:
                     await self._load(detector, name)
+            self.repository.touch(name)
             yield name
         finally:
             self._users[name] -= 1

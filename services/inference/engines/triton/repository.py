@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from services.detection.features import FEATURE_COUNT
@@ -56,11 +57,15 @@ class DetectorRepository:
         return f"{PREFIX}{detector.id}"
 
     def put(self, detector: StoredDetector) -> None:
-        """Have the detector there, marked as used now."""
+        """Have the detector there."""
         target = self._folder / self.name(detector)
         if not target.is_dir():
             self._write(detector, target)
-        os.utime(target)
+
+    def touch(self, name: str) -> None:
+        """Mark a model as used now, unless another process has just removed it."""
+        with suppress(FileNotFoundError):
+            os.utime(self._folder / name)
 
     def _write(self, detector: StoredDetector, target: Path) -> None:
         unfinished = self._folder / f"{_UNFINISHED}{new_id()}"
