@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, delete, distinct, func, insert, tuple_
+from sqlalchemy import ColumnElement, and_, case, delete, func, insert, tuple_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -38,7 +38,7 @@ async def delete_set(session: AsyncSession, chosen: AnnotationSet) -> None:
 async def used_types(session: AsyncSession, dataset: Dataset) -> set[str]:
     """Names of the types that annotations of the dataset have."""
     mine = ANNOTATION.c.workspace_id == dataset.workspace_id, ANNOTATION.c.dataset_id == dataset.id
-    found = await (await session.connection()).execute(select(distinct(ANNOTATION.c.artifact_type)).where(*mine))
+    found = await (await session.connection()).execute(select(ANNOTATION.c.artifact_type).where(*mine).distinct())
     return set(found.scalars())
 
 
