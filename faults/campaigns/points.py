@@ -45,6 +45,8 @@ _BROKEN_OFF = (httpx2.TransportError, grpc.RpcError, MeshError, KeyError, ValueE
 _PLANS = {"nothing": 0, "minute": 1, "minutes": 5}
 _SETTINGS = {
     "STENO_JOBS_UPLOAD_SECONDS": "15",
+    # The tour works on its trainings itself.
+    "STENO_INFERENCE_TRAINING_SLOTS": "0",
     "STENO_JOBS_TIDY_INTERVAL_SECONDS": "2",
     "STENO_JOBS_ORPHAN_MEDIA_INTERVAL_SECONDS": "2",
     "STENO_GATEWAY_OPENAI_RETRY_WINDOW_SECONDS": "1",

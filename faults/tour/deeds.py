@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
+from faults.tour.detectors import Detectors
 from faults.tour.orders import Orders
 from faults.tour.others import Others
 from faults.tour.passing import Passing
 
 
-class Tour(Orders, Others, Passing):
+class Tour(Detectors, Orders, Others, Passing):
     """Every deed."""
 
 
@@ -43,14 +44,22 @@ DEEDS: Mapping[str, Deed] = {
     "inference.charge.before_release": Tour.transcribed_in_vain,
     "inference.work.before_release": Tour.terminated,
     "jobs.arrival": Tour.fetched,
+    "jobs.begin_file": Tour.detected,
     "jobs.cancel": Tour.cancelled_inside,
+    "jobs.cancel_order": Tour.detected,
+    "jobs.cancel_training": Tour.training_cancelled,
     "jobs.claim_jobs": Tour.claimed,
+    "jobs.complete_detection": Tour.detections_told,
+    "jobs.complete_training": Tour.detector,
     "jobs.complete_upload": Tour.uploaded,
     "jobs.create.after_release": Tour.taken_media,
     "jobs.create.before_release": Tour.taken_media,
     "jobs.create_for_upload": Tour.uploaded,
     "jobs.create_from_url": Tour.fetched,
+    "jobs.create_order": Tour.detected,
+    "jobs.create_training": Tour.training_cancelled,
     "jobs.delete": Tour.cancelled,
+    "jobs.delete_detector": Tour.detected,
     "jobs.expire_uploads": Tour.never_uploaded,
     "jobs.fail_work": Tour.failing,
     "jobs.fetch": Tour.fetched,
@@ -63,6 +72,7 @@ DEEDS: Mapping[str, Deed] = {
     "jobs.release_work": Tour.terminated,
     "jobs.removal": Tour.cancelled,
     "jobs.sweep": Tour.abandoned,
+    "jobs.update_detector": Tour.detected,
     "storage.blob.after_unlink": Tour.cancelled,
     "storage.delete": Tour.cancelled,
     "storage.delete_artefact": Tour.removed,

@@ -44,6 +44,7 @@ class Visitor:
     over: threading.Event
     client: Client = field(init=False)
     number: int = 0
+    labelled: tuple[str, str] | None = None
     patience: random.Random = field(default_factory=lambda: random.Random(1))
 
     def __post_init__(self) -> None:
@@ -130,12 +131,11 @@ def words(trial: Trial) -> Path:
     return path
 
 
-def long_silence(trial: Trial) -> Path:
-    """More than a minute of silence."""
-    path = trial.options.folder / "long.wav"
+def long_silence(trial: Trial, seconds: int = 70) -> Path:
+    """Silence, of more than a minute unless told otherwise."""
+    path = trial.options.folder / f"long-{seconds}.wav"
     if not path.exists():
         content = trial.sounds.silence.read_bytes()
-        seconds = 70
         size = seconds * 32_000
         path.write_bytes(content[:4] + (size + 36).to_bytes(4, "little") + content[8:40] + size.to_bytes(4, "little") + bytes(size))
     return path

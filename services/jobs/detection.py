@@ -22,7 +22,7 @@ from services.jobs.domain import (
     job_error,
     page_size,
 )
-from services.mesh.errors import InvalidField
+from services.mesh.errors import InvalidField, Overloaded
 from steno.billing.v1.workspace_pb2 import Plan
 from steno.jobs.v1 import detection_job_pb2 as pb
 from steno.jobs.v1.detection_job_pb2 import InferenceFile
@@ -41,6 +41,8 @@ MAX_FILENAME_CHARACTERS: Final = 255
 MAX_FILE_BYTES: Final = 500 * 1024 * 1024
 MAX_FILES: Final = 1000
 MAX_PARTS: Final = 64
+# They cost nothing, so that nothing else bounds them.
+MAX_UNENDED_TRAININGS: Final = 100
 # What plans of a billing of the release before cost, which does not tell.
 DEFAULT_RATE_PERCENT: Final = 25
 
@@ -170,6 +172,12 @@ def check_training_set(types: Sequence[str], described: DescribeTrainingSetRespo
     for name in types:
         if described.annotation_set.annotations_by_type.get(name, 0) < 1:
             raise TooFewAnnotations(artifact_type=name)
+
+
+def check_training_count(unended_count: int) -> None:
+    """Raises Overloaded for an owner who has as many trainings in hand as one may have."""
+    if unended_count >= MAX_UNENDED_TRAININGS:
+        raise Overloaded(f"At most {MAX_UNENDED_TRAININGS} trainings of one owner wait or run at one time.")
 
 
 def detector_name(dataset_name: str, version: int) -> str:

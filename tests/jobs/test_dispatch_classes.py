@@ -1,6 +1,7 @@
 """Each class of work is handed out by itself: a flood of one keeps none of the others waiting."""
 
 import asyncio
+from functools import partial
 
 from services.mesh.deliveries import Delivery
 from services.mesh.streams import work_consumer, work_subject
@@ -16,6 +17,10 @@ class Queues:
 
     def __init__(self) -> None:
         self.of: dict[str, list[str]] = {"transcription": [], "training": [], "detection": []}
+
+    def have(self, work_class: str, count: int) -> bool:
+        """Whether so many of a class were handed out."""
+        return len(self.of[work_class]) >= count
 
     async def hear(self, delivery: Delivery) -> None:
         """Keeps a message of the queue."""
@@ -89,7 +94,7 @@ async def test_workspaces_take_turns_within_a_class(stage: StageFactory) -> None
             mine = (await order(small, theirs)).id
             done = 0
             while mine not in queues.of["training"]:
-                await until(lambda done=done: len(queues.of["training"]) > done)
+                await until(partial(queues.have, "training", done + 1))
                 await claim(worker, queues.of["training"][done])
                 done += 1
             assert len(queues.of["training"]) <= 5, "the small workspace waited behind the flood"

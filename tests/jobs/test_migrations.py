@@ -10,6 +10,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Boolean, Column, Connection, MetaData, String, Table, delete, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.jobs.app import MIGRATIONS, SCHEMA
 from services.jobs.store.announcements import announce_artefact
@@ -142,6 +143,11 @@ async def test_going_back_takes_along_what_is_no_transcription(database_url: str
 
 async def kind_in(database: Database, kind: int, media_id: str) -> str:
     """A queued job of that kind."""
-    values = {name: value for name, value in ORDER.items() if name != "claim_digest"}
     async with database.transaction() as session:
-        return str((await insert_job(session, id=new_id(), kind=kind, media_id=media_id, **values)).id)
+        return await add_kind(session, kind, media_id)
+
+
+async def add_kind(session: AsyncSession, kind: int, media_id: str, **others: object) -> str:
+    """The same in the caller's transaction."""
+    values = {name: value for name, value in ORDER.items() if name != "claim_digest"} | others
+    return str((await insert_job(session, id=new_id(), kind=kind, media_id=media_id, **values)).id)

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from services.jobs.app import SCHEMA
+from services.mesh.database import open_database
 from services.mesh.status import RemoteError
 from services.mesh.streams import event_subject
 from steno.inference.v1.checkpoints_pb2 import TrainedDetector, TrainingEpoch
@@ -19,6 +21,7 @@ from steno.storage.v1.datasets_service_pb2 import DescribeTrainingSetResponse
 from tests.jobs.conftest import StageFactory
 from tests.jobs.stage import Lab, Stage, claim, until
 from tests.jobs.test_access import refusal
+from tests.jobs.test_migrations import add_kind
 
 
 async def order(lab: Lab, described: DescribeTrainingSetResponse, **config: Any) -> states.TrainingJob:
@@ -238,6 +241,19 @@ async def test_transcriptions_and_trainings_do_not_see_each_other(stage: StageFa
         assert (await refusal(lab.ask("GetTrainingJob", training_job_id=job.id))).reason_name == "TRAINING_JOB_NOT_FOUND"
         assert (await refusal(lab.ask("CancelTrainingJob", training_job_id=job.id))).reason_name == "TRAINING_JOB_NOT_FOUND"
         assert [item.id for item in (await lab.ask("ListTrainingJobs")).training_jobs] == [made.id]
+
+
+async def test_owner_has_a_hundred_trainings_in_hand_at_most(stage: StageFactory) -> None:
+    async with stage() as mesh, mesh.jobs():
+        lab, described = await mesh.lab(), mesh.datasets.add_set("hum")
+        last = await order(lab, described)
+        async with open_database(mesh.settings.database_url, schema=SCHEMA) as database, database.transaction() as session:
+            for number in range(99):
+                await add_kind(session, 1, media_id="", owner="workspace" if number else "user:u")
+        await order(lab, described)
+        assert (await refusal(order(lab, described))).reason_name == "OVERLOADED"
+        await lab.ask("CancelTrainingJob", training_job_id=last.id)
+        await order(lab, described)
 
 
 async def test_pages_are_counted_from_one_newest_first(stage: StageFactory) -> None:

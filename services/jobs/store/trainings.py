@@ -8,6 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.jobs.detection import Place, training_state
+from services.jobs.domain import PROCESSING, QUEUED
 from services.jobs.store.detection_tables import TrainingEpochRow, TrainingRow
 from services.jobs.store.jobs import IS_TRAINING, JOB, to_proto
 from services.jobs.store.statements import execute
@@ -49,6 +50,12 @@ async def count_trainings(session: AsyncSession, workspace_id: str, owner: str) 
     """How many trainings the owner has."""
     statement = select(func.count()).select_from(JOB).where(IS_TRAINING, JOB.c.workspace_id == workspace_id, JOB.c.owner == owner)
     return int((await execute(session, statement)).scalar_one())
+
+
+async def count_unended(session: AsyncSession, workspace_id: str, owner: str) -> int:
+    """How many of them have not ended."""
+    mine = (IS_TRAINING, JOB.c.workspace_id == workspace_id, JOB.c.owner == owner, JOB.c.state.in_((QUEUED, PROCESSING)))
+    return int((await execute(session, select(func.count()).select_from(JOB).where(*mine))).scalar_one())
 
 
 async def note_detector(session: AsyncSession, workspace_id: str, job_id: str, detector_id: str) -> None:

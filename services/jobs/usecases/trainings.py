@@ -5,10 +5,18 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.jobs.detection import accepted_training, check_training_set, detector_name, read_place
+from services.jobs.detection import accepted_training, check_training_count, check_training_set, detector_name, read_place
 from services.jobs.domain import ENDED, TRAINING, JobAlreadyEnded, TrainingJobNotFound
 from services.jobs.store.jobs import insert_job, lock_visible
-from services.jobs.store.trainings import count_trainings, insert_training, list_trainings, read_epochs, read_training, training_proto
+from services.jobs.store.trainings import (
+    count_trainings,
+    count_unended,
+    insert_training,
+    list_trainings,
+    read_epochs,
+    read_training,
+    training_proto,
+)
 from services.jobs.usecases.access import known
 from services.jobs.usecases.endings import cancel_job
 from services.jobs.usecases.peers import reaching
@@ -26,7 +34,7 @@ from steno.storage.v1.datasets_service_pb2 import DescribeTrainingSetRequest, De
 async def create_training(resources: Resources, caller: Caller, request: CreateTrainingJobRequest) -> TrainingJob:
     """A training, waiting for a worker; it costs nothing.
 
-    Raises InvalidField, what check_training_set raises, AuthenticationRequired, ServiceUnavailable, and storage's refusals.
+    Raises InvalidField, what check_training_set raises, Overloaded, AuthenticationRequired, ServiceUnavailable, and storage's refusals.
     """
     known(caller)
     config = accepted_training(request.config)
@@ -35,6 +43,7 @@ async def create_training(resources: Resources, caller: Caller, request: CreateT
     task = TrainingTask(dataset_id=request.dataset_id, annotation_set_id=request.annotation_set_id, config=config)
     name = detector_name(described.dataset.name, described.annotation_set.version)
     async with resources.database.transaction() as session:
+        check_training_count(await count_unended(session, caller.workspace_id, caller.owner))
         job_id = await _insert(session, caller, task, name)
         training = await _told(session, caller.workspace_id, job_id)
         fault.point("jobs.create_training.before_commit")
