@@ -10,43 +10,58 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.inference.app import app
-from services.inference.events import TRANSCRIPTION, consume_work
+from services.inference.events import DETECTION, TRAINING, TRANSCRIPTION, consume_work
 from services.inference.readiness import EngineReadiness
 from services.inference.settings import InferenceSettings
-from services.inference.workers import watch_engine
+from services.inference.workers import watch_engine, watch_queues
+from services.mesh import semconv
 from services.mesh.channel import check_health, open_channel
 from services.mesh.identity import TokenSigner, TokenVerifier, acting_for, load_key
 from services.mesh.lifecycle import Lifecycle
 from services.mesh.server import open_server
 from services.mesh.settings import ServiceSettings
-from services.mesh.streams import work_subject
+from services.mesh.streams import ConsumerSpec, work_subject
+from steno.inference.v1.checkpoints_pb2 import TrainedDetector
+from steno.inference.v1.inference_events_pb2 import DetectionCompleted, TrainingCompleted
 from steno.inference.v1.inference_service_pb2 import ListModelsRequest
 from steno.inference.v1.inference_service_pb2_grpc import InferenceServiceStub
+from steno.jobs.v1.detector_pb2 import InferenceConfig, TrainingConfig
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.jobs_events_pb2 import WorkDispatched
+from tests.inference.detection_data import detector, noise, wav
 from tests.inference.peers import WORKSPACE
-from tests.inference.stage import HELLO, SILENCE, Stage
+from tests.inference.stage import HELLO, SILENCE, Stage, until
 from tests.servers import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def dispatch(stage: Stage, job: Job) -> None:
+async def dispatch(stage: Stage, job: Job, work_class: str = "transcription") -> None:
     """Puts the job in the queue, as jobs does."""
-    await stage.bench.bus.publish(work_subject("transcription"), WorkDispatched(job_id=job.id), event_id=f"dispatch:{job.id}")
+    await stage.bench.bus.publish(work_subject(work_class), WorkDispatched(job_id=job.id), event_id=f"dispatch:{job.id}")
+
+
+def detection(stage: Stage) -> Job:
+    """A detector over a file."""
+    media_id, artefact_id = stage.storage.add_media(wav(noise(3, [(1_000, 2_000)]))), stage.storage.add_artefact(detector())
+    return stage.work.add_detection(media_id, artefact_id, InferenceConfig(threshold=0.5))
 
 
 @asynccontextmanager
-async def consuming(stage: Stage, min_free_bytes: int = 0, paused: Callable[[], bool] = lambda: False) -> AsyncIterator[None]:
+async def consuming(
+    stage: Stage, min_free_bytes: int = 0, paused: Callable[[], bool] = lambda: False, work: ConsumerSpec = TRANSCRIPTION
+) -> AsyncIterator[None]:
     """Takes work from the queue while the block runs."""
     async with asyncio.TaskGroup() as group:
-        work = consume_work(stage.bench.bus, stage.bench, stage.stopping, slots=2, min_free_bytes=min_free_bytes, paused=paused)
-        group.create_task(work, name="work")
+        taking = consume_work(
+            stage.bench.bus, stage.bench, stage.stopping, slots=2, min_free_bytes=min_free_bytes, paused=paused, work=work
+        )
+        group.create_task(taking, name="work")
         yield
         stage.stopping.set()
 
 
-async def test_service_transcribes_what_is_dispatched_and_ends_in_order(stage: Stage) -> None:
+async def test_service_works_on_every_class_that_is_dispatched_and_ends_in_order(stage: Stage) -> None:
     settings = InferenceSettings(
         port=free_port(),
         identity_key_file=stage.key_file,
@@ -68,10 +83,33 @@ async def test_service_transcribes_what_is_dispatched_and_ends_in_order(stage: S
         await dispatch(stage, job)
         event = await stage.completed(job)
         assert "calling" in stage.storage.transcript(event.transcript_artefact_id).text.lower()
+        found = detection(stage)
+        await dispatch(stage, found, "detection")
+        assert (await stage.told_of(found, DetectionCompleted)).part_count == 1
+        trained = stage.work.add_training(TrainingConfig())
+        stage.work.windows[trained.id, 0] = TrainedDetector(detector_artefact_id="made-before").SerializeToString()
+        await dispatch(stage, trained, "training")
+        assert (await stage.told_of(trained, TrainingCompleted)).detector_artefact_id == "made-before"
         lifecycle.stop()
         started = time.monotonic()
     assert time.monotonic() - started < 60, "the grace period was waited out"
     assert lifecycle.failure is None
+
+
+async def test_each_class_of_work_is_taken_apart_and_measured_while_it_waits(stage: Stage) -> None:
+    waiting, taken = detection(stage), stage.job(SILENCE)
+    watched_classes = [DETECTION, TRAINING, TRANSCRIPTION]
+    async with consuming(stage, paused=lambda: True, work=DETECTION), consuming(stage), asyncio.TaskGroup() as group:
+        group.create_task(watch_queues(stage.bench.bus, watched_classes, stage.stopping, 0.05), name="queues")
+        await dispatch(stage, waiting, "detection")
+        await dispatch(stage, taken)
+        await stage.completed(taken)
+        await until(lambda: semconv.WORK_WAITING.labels("detection")._value.get() == 1, "the queue to be measured")
+        assert stage.work.workers == ["test-worker"]
+        stage.stopping.set()
+    stage.stopping.clear()
+    async with consuming(stage, work=DETECTION):
+        await stage.told_of(waiting, DetectionCompleted)
 
 
 async def test_work_comes_back_when_jobs_could_not_be_asked(stage: Stage) -> None:

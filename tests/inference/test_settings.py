@@ -1,4 +1,6 @@
-"""The share of speech below which a job costs nothing has two names."""
+"""The share of speech below which a job costs nothing has two names; what is not installed is not offered."""
+
+import sys
 
 import pytest
 
@@ -26,3 +28,11 @@ def test_a_bad_share_is_reported_under_its_name(monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(SystemExit):
         read_settings(InferenceSettings)
     assert capsys.readouterr().err.startswith("STENO_INFERENCE_MIN_SPEECH_RATIO: ")
+
+
+@pytest.mark.parametrize("package", ["jax", "onnx", "optax"])
+def test_machine_without_the_packages_that_train_takes_no_training(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert InferenceSettings().trainings_in_hand == 1
+    assert InferenceSettings(training_slots=0).trainings_in_hand == 0
+    monkeypatch.setitem(sys.modules, package, None)
+    assert InferenceSettings(training_slots=3).trainings_in_hand == 0

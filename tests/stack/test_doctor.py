@@ -11,6 +11,7 @@ import pytest
 from services.cli import main
 from services.stack.doctor.findings import State
 from services.stack.doctor.machine import check_file_system, check_folder, check_port, existing, file_system_of
+from services.stack.doctor.speech import check_training
 from services.stack.doctor.triton import check_triton
 from services.stack.triton.interpreter import VARIABLE
 from tests.triton_server import interpreter
@@ -44,6 +45,7 @@ def test_complete_installation_has_no_problem(doctor: Doctor, tmp_path: Path) ->
     assert status == 0
     assert "refuses a text" in report["sandbox"]["message"]
     assert "voice activity model" in report["voice activity"]["message"]
+    assert (report["training"]["state"], "can be trained" in report["training"]["message"]) == ("ok", True)
 
 
 def test_problem_is_told_with_what_to_do(doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int) -> None:
@@ -55,6 +57,14 @@ def test_problem_is_told_with_what_to_do(doctor: Doctor, tmp_path: Path, monkeyp
     assert len(problems) == 2
     assert "start it with `steno up`" in problems[0]
     assert "STENO_API_KEY is not set" in problems[1]
+
+
+def test_missing_package_of_training_is_a_warning_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jax", None)
+    found = check_training()
+    assert found.state is State.WARNING
+    assert "jax is missing" in found.message
+    assert "steno[training]" in found.remedy
 
 
 def test_folder_below_a_file_is_a_problem(tmp_path: Path) -> None:

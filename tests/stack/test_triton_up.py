@@ -57,6 +57,8 @@ async def test_mesh_runs_on_its_own_triton_and_takes_it_along(tmp_path: Path) ->
             assert [(model["engine"], model["production"], model["test"]) for model in ready["models"]] == [("triton", False, True)]
             (first,) = _servers(process.pid)
             assert await is_ready(ready["triton"]["grpc"])
+            assert (data / "triton" / "detectors").is_dir()
+            assert "detectors run beside Triton" not in (data / "logs" / "inference.log").read_text(), "it serves them itself"
 
             os.kill(first, signal.SIGKILL)
             await until(lambda: _servers(process.pid) not in ([], [first]))
