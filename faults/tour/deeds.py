@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 
+from faults.tour.datasets import Datasets
 from faults.tour.detectors import Detectors
 from faults.tour.orders import Orders
 from faults.tour.others import Others
 from faults.tour.passing import Passing
 
 
-class Tour(Detectors, Orders, Others, Passing):
+class Tour(Datasets, Detectors, Orders, Others, Passing):
     """Every deed."""
 
 
@@ -73,13 +74,28 @@ DEEDS: Mapping[str, Deed] = {
     "jobs.removal": Tour.cancelled,
     "jobs.sweep": Tour.abandoned,
     "jobs.update_detector": Tour.detected,
+    "storage.annotate": Tour.dataset,
+    "storage.annotation_set": Tour.dataset,
+    "storage.audio": Tour.dataset,
     "storage.blob.after_unlink": Tour.cancelled,
+    "storage.change_annotation": Tour.dataset,
+    "storage.confirm": Tour.dataset,
+    "storage.dataset": Tour.dataset,
     "storage.delete": Tour.cancelled,
+    "storage.delete_annotation": Tour.dataset,
     "storage.delete_artefact": Tour.removed,
+    "storage.delete_audio": Tour.dataset,
+    "storage.delete_dataset": Tour.dataset,
     "storage.erase": Tour.refused,
     "storage.fetch": Tour.fetched,
     "storage.fetch.before_erase": Tour.fetched_in_vain,
+    "storage.form": Tour.dataset,
+    "storage.import": Tour.dataset,
+    "storage.object.after_copy": Tour.dataset,
+    "storage.prepare": Tour.dataset,
+    "storage.publish": Tour.dataset,
     "storage.reap": Tour.cancelled,
+    "storage.refuse_audio": Tour.dataset,
     "storage.sweep": Tour.orphan_blob,
 }
 

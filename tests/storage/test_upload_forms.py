@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import botocore.session
+import botocore.session  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
-from botocore.auth import S3SigV4PostAuth
-from botocore.awsrequest import AWSRequest
+from botocore.auth import S3SigV4PostAuth  # type: ignore[import-untyped]
+from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
 
 from services.media.sandbox import Sandbox
 from services.mesh.errors import InvalidField

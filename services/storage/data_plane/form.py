@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
 
-from services.mesh import fault
 from services.mesh.errors import InvalidField
 from services.storage.data_plane.bodies import body_parts
 from services.storage.data_plane.form_reader import MAX_HEAD_BYTES, FormReader, read_boundary
@@ -38,9 +37,7 @@ async def receive_form(depot: Depot, headers: Mapping[bytes, str], receive: Rece
             receipt = await store_pieces(depot, attachment(filename), 0, _file_pieces(reader, first, body, admission))
     except TimeoutError as error:
         raise UploadIncomplete from error
-    fault.point("storage.form.before_receipt")
     await receipts.record_receipt(depot, Kind.MEDIA, admission.media_id, receipt)
-    fault.point("storage.form.before_reply")
     await send({"type": "http.response.start", "status": 204, "headers": SAFETY})
     await send({"type": "http.response.body"})
 

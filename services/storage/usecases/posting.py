@@ -89,7 +89,7 @@ async def take_posted(depot: Depot, media: Media) -> Media:
 async def _copy_posted(depot: Depot, upload_key: str) -> Receipt:
     key = new_object_key()
     await depot.blobs.copy(upload_key, key)
-    fault.point("storage.form.after_copy")
+    fault.point("storage.object.after_copy")
     async with depot.blobs.open_file(key) as descriptor:
         sha256 = await asyncio.to_thread(_digest, descriptor)
         return Receipt(key, os.fstat(descriptor).st_size, sha256)

@@ -38,10 +38,10 @@ async def drop_unfinished_audio(depot: Depot) -> int:
     """Drop announced audio whose upload expired; what a published set speaks of stays, failed. Answers how many."""
     async with depot.database.reading() as session:
         lost = await audio.list_unfinished(session, AUDIO_PER_SWEEP)
+    fault.point("storage.expire.before_audio")
     for file in lost:
         async with depot.database.transaction() as session:
             await _drop_unfinished(session, file)
-            fault.point("storage.drop_audio.before_commit")
     return len(lost)
 
 
