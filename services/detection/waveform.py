@@ -5,8 +5,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-STATISTIC_COUNT = 13
+STATISTIC_COUNT = 14
 CLIPPED_LEVEL = 0.98
+FLAT_LEVEL = 0.999
 _FLOOR = np.float32(1e-5)
 _QUIET = np.float32(1.5 / 32_768)
 _PARTS = 4
@@ -18,11 +19,11 @@ def statistics(sound: Floats, frame_samples: int) -> Floats:
     """One row of figures per frame.
 
     sound: (samples,) in [-1, 1], of whole frames; the first and the last one are there for their neighbours' sake and have no row.
-    Returns (frames - 2, 13): logarithms of peak, root mean square, crest factor and the quietest quarter;
+    Returns (frames - 2, 14): logarithms of peak, root mean square, crest factor and the quietest quarter;
     shares of samples at full scale, near the frame's own peak, near zero; longest runs near zero and of
     equal samples as shares of the frame; logarithms of the largest second difference and of it to the mean
     one; share of changes of sign; logarithm of the largest second difference to those around it, 5 to 20 ms away: voices
-    have pulses on both sides of each, a click stands alone.
+    have pulses on both sides of each, a click stands alone; share of samples at the very peak, which only flat tops have many of.
     """
     all_frames = sound.reshape(-1, frame_samples)
     frames, before = all_frames[1:-1], all_frames[:-2, -2:]
@@ -36,6 +37,7 @@ def statistics(sound: Floats, frame_samples: int) -> Floats:
         *_jumps(frames, before),
         _sign_changes(frames),
         _loneliness(all_frames),
+        (sizes >= FLAT_LEVEL * peaks[:, None]).mean(axis=1, dtype=np.float32),
     ]
     return np.stack(columns, axis=1).astype(np.float32)
 

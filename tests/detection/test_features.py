@@ -101,5 +101,6 @@ def test_a_hole_shows_in(index: int, mark: str) -> None:
 
 def test_flat_tops_show_at_any_level() -> None:
     pcm = np.clip(noise(2.0, 4_000.0), -3_000, 3_000)
+    assert statistic(features(pcm), 13).min() > 10 * statistic(features(noise(2.0)), 13).max()
     assert statistic(features(pcm), 5).min() > 5 * statistic(features(noise(2.0)), 5).max()
     assert statistic(features(noise(2.0, 30_000.0)), 4).min() > 0.1
