@@ -23,7 +23,10 @@ from services.mesh.identity import Caller, CallerKind, TokenSigner, calling_as, 
 from services.mesh.ids import new_id
 from services.mesh.status import RemoteError
 from services.mesh.streams import event_subject
+from steno.storage.v1 import datasets_service_pb2 as datasets
 from steno.storage.v1 import storage_service_pb2 as messages
+from steno.storage.v1.dataset_pb2 import DatasetAudio
+from steno.storage.v1.datasets_service_pb2_grpc import DatasetsServiceStub
 from steno.storage.v1.storage_events_pb2 import MediaReady
 from steno.storage.v1.storage_service_pb2_grpc import StorageServiceStub
 from tests.mesh.egress_world import PUBLIC, open_world, page
@@ -32,6 +35,7 @@ from tests.storage.conftest import SAMPLE, STRANGER, WORKSPACE
 from tests.storage.torn import until
 
 if TYPE_CHECKING:
+    from steno.storage.v1.datasets_service_pb2_grpc import DatasetsServiceAsyncStub
     from steno.storage.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -188,3 +192,36 @@ async def delete_and_miss(stub: "StorageServiceAsyncStub", media_id: str, direct
         return not [path for path in (directory / "blobs" / "objects").rglob("*") if path.is_file()]
 
     await until(gone, 10)
+
+
+async def test_service_prepares_audio_of_datasets_by_itself(tmp_path: Path) -> None:
+    async with run_service(tmp_path) as service:
+        signer = TokenSigner(load_key(service.key_file), "gateway")
+        async with open_channel(f"127.0.0.1:{service.port}", audience="storage", signer=signer) as channel:
+            await until(lambda: serving(channel), 30)
+            stub = DatasetsServiceStub(channel)
+            with calling_as(caller(WORKSPACE)):
+                audio = await confirmed(stub)
+
+                async def ready() -> bool:
+                    asked = datasets.GetAudioRequest(dataset_id=audio.dataset_id, audio_id=audio.id)
+                    return (await stub.GetAudio(asked)).audio.state == audio.STATE_READY
+
+                await until(ready, 60)
+        service.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            assert await service.process.wait() == 0
+
+
+async def confirmed(stub: "DatasetsServiceAsyncStub") -> DatasetAudio:
+    """The sample in a new dataset, uploaded by its form."""
+    made = (await stub.CreateDataset(datasets.CreateDatasetRequest(name="calls"))).dataset
+    content = SAMPLE.read_bytes()
+    announced = datasets.BeginAudioRequest(dataset_id=made.id, filename="a.flac", content_type="audio/flac", size_bytes=len(content))
+    begun = await stub.BeginAudio(announced)
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        form = begun.upload_form
+        assert (await http.post(form.url, data=dict(form.fields), files={"file": ("a.flac", content)})).status_code == 204
+    audio = (await stub.ConfirmAudio(datasets.ConfirmAudioRequest(dataset_id=made.id, audio_id=begun.audio.id))).audio
+    assert audio.state == audio.STATE_NORMALIZING
+    return audio
