@@ -84,9 +84,9 @@ def contract_routes(contract: Contract, identify: Identify, take_rate: TakeRate)
 
 
 def _hides_behind(path: str, contract: Contract) -> bool:
-    """Whether a fixed path also looks like one with parameters, whose methods are not its own."""
-    others = {operation.path for operation in contract.operations if "{" in operation.path}
-    return "{" not in path and any(compile_path(other)[0].match(path) for other in others)
+    """Whether a path also looks like one with more parameters, whose methods are not its own."""
+    others = {operation.path for operation in contract.operations if "{" in operation.path and operation.path != path}
+    return any(compile_path(other)[0].match(path) and not compile_path(path)[0].match(other) for other in others)
 
 
 def _place(operation: Operation | OpenOperation) -> tuple[bool, str]:

@@ -250,3 +250,11 @@ async def test_wrong_method_is_405_with_allow(client: httpx2.AsyncClient, root: 
     response = await client.put(f"{root}/datasets/{UNKNOWN}")
     assert_detail(response, 405)
     assert {"GET", "PATCH", "DELETE"} <= {method.strip() for method in response.headers["allow"].split(",")}
+
+
+@pytest.mark.parametrize("path", [f"{DATASET}/audio/confirm", f"{DATASET}/audio/upload-url", f"{SET}/annotations/bulk"])
+async def test_word_in_the_place_of_an_id_has_methods_of_its_own(client: httpx2.AsyncClient, path: str) -> None:
+    for root in BOTH:
+        response = await ask(client, root, "DELETE", path, None)
+        assert_detail(response, 405)
+        assert response.headers["allow"] == "POST"
