@@ -4,7 +4,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -22,6 +22,7 @@ MAX_ANNOTATIONS_AT_ONCE = 1000
 # A file's annotations reach the trainer in one message.
 MAX_ANNOTATIONS_OF_FILE = 10_000
 MAX_EXTRA_DATA_BYTES = 4096
+MAX_EXTRA_DATA_TOGETHER_BYTES = 512 * 1024
 MAX_OFFSET_MS = 1_000_000_000
 MAX_PAGE_SIZE = 100
 DEFAULT_PAGE_SIZE = 20
@@ -169,12 +170,23 @@ def check_label(label: Label, types: Collection[str], duration_ms: int) -> None:
     _check_extra_data(label.extra_data)
 
 
+def check_extra_data_together(labels: Iterable[Label]) -> None:
+    """Whether what comes with annotations can be answered in one message. Raises InvalidField."""
+    if sum(extra_data_bytes(label.extra_data) for label in labels) > MAX_EXTRA_DATA_TOGETHER_BYTES:
+        raise InvalidField(f"The extra_data of a request has at most {MAX_EXTRA_DATA_TOGETHER_BYTES} bytes.", field="extra_data")
+
+
+def extra_data_bytes(extra_data: Mapping[str, Any]) -> int:
+    """Length as JSON; as a Struct it is up to six times as long."""
+    return len(json.dumps(extra_data)) if extra_data else 2
+
+
 def _check_extra_data(extra_data: Mapping[str, Any]) -> None:
     try:
         content = json.dumps(extra_data, allow_nan=False)
     except ValueError as error:
         raise InvalidField("extra_data is finite JSON.", field="extra_data") from error
-    # Postgres keeps no NUL in JSON, and counts what it stores after its own writing of it.
+    # Postgres takes no NUL in text.
     if len(content) > MAX_EXTRA_DATA_BYTES or "\\u0000" in content:
         raise InvalidField(f"extra_data has at most {MAX_EXTRA_DATA_BYTES} bytes of JSON, without NUL.", field="extra_data")
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services.mesh.errors import InvalidField, MeshError
 from services.mesh.ids import new_id
+from services.mesh.server import MAX_MESSAGE_BYTES
 from services.storage.datasets import MAX_OFFSET_MS, Label, Place, SetState, check_label
 from services.storage.domain import (
     AnnotationNotFound,
@@ -20,9 +21,11 @@ from services.storage.domain import (
     AudioNotFound,
     UnknownArtifactType,
 )
+from services.storage.rpc.dataset_messages import annotation_proto
 from services.storage.store.dataset_tables import ANNOTATION, SET
 from services.storage.usecases.datasets import annotating, files, sets
 from services.storage.usecases.datasets.annotating import Spot
+from steno.storage.v1.datasets_service_pb2 import ListAnnotationsResponse
 from tests.storage.conftest import Storehouse
 from tests.storage.labelled import ADA, CLICK, HUM, annotate, announced, dataset, draft, label, uploaded
 
@@ -233,3 +236,20 @@ async def test_annotations_of_a_set_come_in_order_of_file_and_time(disk_storehou
     places = [(row.audio_id, row.start_ms) for rows in batches for row in rows]
     assert places == sorted(places)
     assert len(set(places)) == 1200
+
+
+async def test_large_extra_data_is_told_in_messages_that_fit(disk_storehouse: Storehouse) -> None:
+    house = disk_storehouse
+    dataset_id = await dataset(house)
+    audio, _ = await announced(house, dataset_id)
+    set_id = await draft(house, dataset_id)
+    numbers = {"n": [1] * 1300}
+    large = [label(audio.id, start, start + 1, extra_data=numbers) for start in range(125)]
+    for _ in range(3):
+        await annotate(house, dataset_id, set_id, *large)
+    with pytest.raises(InvalidField):
+        await annotate(house, dataset_id, set_id, *large, *large)
+    batches = [rows async for rows in annotating.list_annotations(house.depot, ADA, dataset_id, set_id)]
+    sizes = [ListAnnotationsResponse(annotations=map(annotation_proto, rows)).ByteSize() for rows in batches]
+    assert sum(map(len, batches)) == 375
+    assert max(sizes) < MAX_MESSAGE_BYTES < sum(sizes)

@@ -1,7 +1,7 @@
 """Annotations of a draft."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -9,7 +9,16 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.mesh import fault
 from services.mesh.errors import InvalidField
 from services.mesh.ids import new_id
-from services.storage.datasets import MAX_ANNOTATIONS_AT_ONCE, MAX_ANNOTATIONS_OF_FILE, Label, Owner, check_label
+from services.storage.datasets import (
+    MAX_ANNOTATIONS_AT_ONCE,
+    MAX_ANNOTATIONS_OF_FILE,
+    MAX_EXTRA_DATA_TOGETHER_BYTES,
+    Label,
+    Owner,
+    check_extra_data_together,
+    check_label,
+    extra_data_bytes,
+)
 from services.storage.domain import AnnotationNotFound, AudioNotFound
 from services.storage.store import annotations, audio
 from services.storage.store.annotations import Position
@@ -44,6 +53,7 @@ async def create_annotations(depot: Depot, owner: Owner, dataset_id: str, set_id
     """
     if not 1 <= len(labels) <= MAX_ANNOTATIONS_AT_ONCE:
         raise InvalidField(f"annotations are 1 to {MAX_ANNOTATIONS_AT_ONCE}.", field="annotations")
+    check_extra_data_together(labels)
     async with depot.database.transaction() as session:
         dataset, draft = await hold_draft(session, owner, dataset_id, set_id)
         await _check(session, dataset, draft, labels)
@@ -88,11 +98,26 @@ async def list_annotations(depot: Depot, owner: Owner, dataset_id: str, set_id: 
     while True:
         async with depot.database.reading() as session:
             rows = await annotations.list_annotations(session, chosen, after, ANNOTATIONS_PER_MESSAGE)
+        for batch in _messages(rows):
+            yield batch
         if rows:
-            yield rows
             after = rows[-1].audio_id, rows[-1].start_ms, rows[-1].id
         if len(rows) < ANNOTATIONS_PER_MESSAGE:
             return
+
+
+def _messages(rows: Sequence[Annotation]) -> Iterator[Sequence[Annotation]]:
+    """The rows in parts that each fit a message."""
+    part: list[Annotation] = []
+    size_bytes = 0
+    for row in rows:
+        size_bytes += extra_data_bytes(row.extra_data)
+        if part and size_bytes > MAX_EXTRA_DATA_TOGETHER_BYTES:
+            yield part
+            part, size_bytes = [], extra_data_bytes(row.extra_data)
+        part.append(row)
+    if part:
+        yield part
 
 
 async def _check(session: AsyncSession, dataset: Dataset, draft: AnnotationSet, labels: Sequence[Label], *, counted: bool = True) -> None:
