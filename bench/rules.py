@@ -30,9 +30,11 @@ def best_rules(materials: Sequence[Material]) -> list[Rule]:
 
 
 def ruled(features: Features, rules: Sequence[Rule]) -> Floats:
-    """Scores of 0 or 1: (frames, types) float32."""
+    """Scores of 0 or 1: (frames, types) float32; a frame speaks for its neighbours, so that no click is too short to be told."""
     values = np.asarray(features, np.float32)
-    return np.stack([rule.sign * values[:, rule.column] >= rule.level for rule in rules], axis=1).astype(np.float32)
+    hits = np.stack([rule.sign * values[:, rule.column] >= rule.level for rule in rules], axis=1)
+    around = np.pad(hits, ((1, 1), (0, 0)))
+    return (around[:-2] | hits | around[2:]).astype(np.float32)
 
 
 def _best(features: Floats, has: NDArray[np.bool_]) -> Rule:
