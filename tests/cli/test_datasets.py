@@ -54,9 +54,10 @@ def published(detection: Detection) -> dict[str, Any]:
 
 def labels(detection: Detection) -> list[tuple[str, str, int, int]]:
     """File, type, start and end of what is published."""
-    rows = published(detection)["annotations"]
     names = {row["id"]: row["original_filename"] for row in detection.audio.values()}
-    return sorted((names[one["audio_file_id"]], one["artifact_type"], one["start_ms"], one["end_ms"]) for one in rows)
+    return sorted(
+        (names[one["audio_file_id"]], one["artifact_type"], one["start_ms"], one["end_ms"]) for one in published(detection)["annotations"]
+    )
 
 
 def test_folder_becomes_a_dataset_with_published_labels(datasets: Steno, detection: Detection, folder: Path) -> None:
@@ -331,14 +332,14 @@ def test_models_are_listed_with_their_score(datasets: Steno, detection: Detectio
 def test_detections_are_printed_and_thresholds_sent(datasets: Steno, detection: Detection, folder: Path) -> None:
     detection.add_model(JOB_ID, ["click", "hum"])
     files = (folder / "a.wav", folder / "b.mp3")
-    options = ("--threshold", "0.7", "--merge-window", "0", "--min-duration", "20")
-    outcome = datasets("detect", "artefacts", *files, *options)
+    outcome = datasets("detect", "artefacts", *files, "--threshold", "0.7", "--merge-window", "0", "--min-duration", "20")
     rows = [line.split("\t") for line in outcome.out.splitlines()]
-    assert outcome.status == 0
-    assert rows[:2] == [[str(files[0]), "click", "1.250", "1.300", "0.91"], [str(files[0]), "hum", "4.000", "6.500", "0.77"]]
+    assert (outcome.status, rows[0]) == (0, [str(files[0]), "click", "1.250", "1.300", "0.91"])
+    assert rows[1] == [str(files[0]), "hum", "4.000", "6.500", "0.77"]
     assert [row[0] for row in rows[2:]] == [str(files[1])] * 2
-    config = {"threshold": 0.7, "merge_window_ms": 0, "min_duration_ms": 20}
-    assert detection.sent("/inference-jobs") == [{"model_id": JOB_ID, "config": config}]
+    assert detection.sent("/inference-jobs") == [
+        {"model_id": JOB_ID, "config": {"threshold": 0.7, "merge_window_ms": 0, "min_duration_ms": 20}}
+    ]
     assert list(detection.uploaded.values()) == [file.read_bytes() for file in files]
 
 

@@ -7,8 +7,8 @@ from services.mesh.deliveries import Delivery
 from services.mesh.streams import work_consumer, work_subject
 from steno.jobs.v1.jobs_events_pb2 import WorkDispatched
 from tests.jobs.conftest import StageFactory
+from tests.jobs.files import new_order, queued
 from tests.jobs.stage import Stage, claim, until
-from tests.jobs.test_inference_orders import new_order, queued
 from tests.jobs.test_trainings import made_detector, order
 
 
