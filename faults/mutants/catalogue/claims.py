@@ -118,12 +118,16 @@ MUTANTS = (
                 '    fault.point("storage.reap.before_blob")\n'
                 "    if row.object_key is not None:\n"
                 "        await depot.blobs.delete(row.object_key)\n"
+                "    if isinstance(row, Media) and row.upload_key is not None:\n"
+                "        await depot.blobs.delete(row.upload_key)\n"
                 '    fault.point("storage.reap.before_row")\n'
                 "    await depot.database.grouped(lambda session: objects.remove(session, model, row.id))\n",
                 "    await depot.database.grouped(lambda session: objects.remove(session, model, row.id))\n"
                 '    fault.point("storage.reap.before_row")\n'
                 "    if row.object_key is not None:\n"
-                "        await depot.blobs.delete(row.object_key)\n",
+                "        await depot.blobs.delete(row.object_key)\n"
+                "    if isinstance(row, Media) and row.upload_key is not None:\n"
+                "        await depot.blobs.delete(row.upload_key)\n",
             )
         ],
         REAPER_DIES,
