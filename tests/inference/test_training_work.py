@@ -183,7 +183,7 @@ async def test_cancelled_training_ends_its_processes_within_seconds(stage: Stage
     began = time.monotonic()
     await work
     assert time.monotonic() - began < 5, "with a lease of 30 s"
-    assert not any(psutil.pid_exists(pid) for pid in pids)
+    await until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "both to end")
     assert stage.published(job) == []
     assert stage.work.released == []
     assert list(stage.bench.scratch.glob("training-*")) == []
@@ -205,7 +205,10 @@ async def test_stopping_gives_the_training_back_and_the_next_claim_goes_on(stage
     assert sorted(epochs) == list(range(1, 41))
     assert epochs[40].metrics.validation_f1_score == done / 100, "it began where the first ended"
     assert event.fence == 2
-    assert set(stage.storage.artefacts) == {event.detector_artefact_id, epochs[40].checkpoint_artefact_id}
+    # One that was stored and not yet told of when the first claim stopped is left to jobs, which knows it.
+    left = set(stage.storage.artefacts) - {event.detector_artefact_id, epochs[40].checkpoint_artefact_id}
+    assert len(left) <= 1
+    assert left <= {report.transcript_artefact_id for report in stage.work.reports}
 
 
 async def test_claim_after_the_result_was_put_only_tells_of_it(stage: Stage) -> None:
