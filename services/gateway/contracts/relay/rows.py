@@ -207,7 +207,7 @@ def _finite(value: float) -> float | None:
 
 
 def _scores_row(metrics: EvaluationMetrics) -> Row:
-    per_class: Row = {name: {**_scores(scores), "support": scores.support} for name, scores in metrics.per_class.items()}
+    per_class: Row = {name: {**_scores(scores), "support": scores.support} for name, scores in sorted(metrics.per_class.items())}
     return {**_scores(metrics), "per_class": per_class}
 
 
