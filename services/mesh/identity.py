@@ -142,12 +142,13 @@ class TokenSigner:
         """A token for one audience, valid for 60 s; the same one for 30 s."""
         now = time.time()
         cached = self._minted.get((caller, audience))
-        if cached is not None and cached[0] > now:
+        # Also one from the future is not used again: the clock was set back since.
+        if cached is not None and 0 <= now - cached[0] < _TOKEN_REUSE_SECONDS:
             return cached[1]
         token = self._sign(caller, audience, int(now))
         if len(self._minted) >= _CACHE_SIZE:
             self._minted.clear()
-        self._minted[caller, audience] = (now + _TOKEN_REUSE_SECONDS, token)
+        self._minted[caller, audience] = (now, token)
         return token
 
     def _sign(self, caller: Caller, audience: str, now: int) -> str:

@@ -1,5 +1,6 @@
 """A caller token proves one caller to one service for a minute, and nothing else."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,16 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> OKPKey:
 def test_verified_caller_is_the_minted_one(key: OKPKey) -> None:
     token = TokenSigner(key, "gateway").mint(CALLER, "jobs")
     assert TokenVerifier(key, "jobs").verify(token) == CALLER
+
+
+def test_token_of_a_wrong_clock_is_not_used_again_when_the_clock_is_right(key: OKPKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = time.time()
+    for wrong in (right + 86_400, right - 86_400):
+        signer = TokenSigner(key, "gateway")
+        with monkeypatch.context() as before_the_step:
+            before_the_step.setattr(time, "time", lambda wrong=wrong: wrong)
+            signer.mint(CALLER, "jobs")
+        assert TokenVerifier(key, "jobs").verify(signer.mint(CALLER, "jobs")) == CALLER
 
 
 def test_token_for_another_service_is_refused(key: OKPKey) -> None:
