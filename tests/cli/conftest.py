@@ -21,15 +21,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from services.cli import main
+from tests.cli.detection import Detection, running_detection
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk_test_of_the_command_line"
 JOB_ID = "01890000-0000-7000-8000-000000000001"
-
-
-def error(status: int, code: str, sentence: str, **headers: str) -> Response:
-    """The contract's error object."""
-    return JSONResponse({"error": sentence, "code": code, "detail": sentence}, status, headers)
 
 
 def job(status: str, **more: Any) -> dict[str, Any]:
@@ -188,3 +184,32 @@ def recording(tmp_path: Path) -> Path:
     path = tmp_path / "meeting.wav"
     path.write_bytes(os.urandom(300_000))
     return path
+
+
+@pytest.fixture
+def detection(monkeypatch: pytest.MonkeyPatch) -> Iterator[Detection]:
+    """The server; the command line knows its address."""
+    with running_detection() as found:
+        monkeypatch.setenv("STENO_URL", found.url)
+        yield found
+
+
+@pytest.fixture
+def datasets(steno: Callable[..., Outcome], detection: Detection, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """Runs `steno datasets` against it."""
+    monkeypatch.setenv("STENO_URL", detection.url)
+    return lambda *arguments: steno("datasets", *map(str, arguments))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three recordings, two of them with Audacity's labels."""
+    found = tmp_path / "calls"
+    (found / "deep").mkdir(parents=True)
+    for name in ("a.wav", "b.mp3", "deep/c.flac"):
+        (found / name).write_bytes(os.urandom(1000))
+    (found / "a.txt").write_text("1.25\t1.30\tclick\n\\\t10\t20\n2.0\t4.0\thum\n")
+    (found / "deep" / "c.txt").write_text("0.5\t0.6\tclick\n")
+    (found / "notes.txt").write_text("nothing of a recording")
+    (found / ".hidden.wav").write_bytes(b"RIFF")
+    return found

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.cli.conftest import error
+from tests.cli.answers import error
 
 Row = dict[str, Any]
 DURATION_MS = 10_000

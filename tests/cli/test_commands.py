@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from tests.cli.conftest import JOB_ID, Outcome, Server, error, event, job
+from tests.cli.answers import error
+from tests.cli.conftest import JOB_ID, Outcome, Server, event, job
 
 Steno = Callable[..., Outcome]
 KEY_ROW = {

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from starlette.responses import Response, StreamingResponse
 
-from tests.cli.conftest import JOB_ID, KEY, Gateway, Outcome, cut, error, event, job
+from tests.cli.answers import error
+from tests.cli.conftest import JOB_ID, KEY, Gateway, Outcome, cut, event, job
 
 Steno = Callable[..., Outcome]
 Spawn = Callable[..., "subprocess.Popen[bytes]"]
