@@ -1,6 +1,7 @@
 """Settings of the gateway."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, IPvAnyNetwork, field_validator
 
@@ -78,3 +79,8 @@ class GatewaySettings(ServiceSettings, BusSettings, EgressSettings):
     def _names_contracts(cls, value: str) -> str:
         read_contract_hosts(value)
         return value
+
+    def plain_text(self) -> list[str]:
+        """With the data plane."""
+        plain = urlsplit(self.storage_data_url).scheme != "https"
+        return [*super().plain_text(), *(["STENO_GATEWAY_STORAGE_DATA_URL is not https: recordings go in plain text"] if plain else [])]

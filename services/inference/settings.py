@@ -135,3 +135,8 @@ class InferenceSettings(BusSettings, ServiceSettings):
     def jobs_in_hand(self) -> int:
         """Jobs at once: batches fill with windows of many, processes of this machine do not."""
         return self.job_slots or JOB_SLOTS[self.engine]
+
+    def plain_text(self) -> list[str]:
+        """With Triton, unless a socket of this machine leads there."""
+        plain = self.engine == "triton" and not self.triton_tls and not self.triton_address.startswith("unix:")
+        return [*super().plain_text(), *(["STENO_INFERENCE_TRITON_TLS is not set: Triton is called in plain text"] if plain else [])]

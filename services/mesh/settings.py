@@ -7,6 +7,8 @@ from typing import Literal, TypeVar
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.mesh.tls.settings import TlsSettings
+
 Settings = TypeVar("Settings", bound=BaseSettings)
 
 
@@ -19,7 +21,7 @@ def settings_config(env_prefix: str) -> SettingsConfigDict:
     return SettingsConfigDict(env_prefix=env_prefix, frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True)
 
 
-class ServiceSettings(BaseSettings):
+class ServiceSettings(TlsSettings):
     """What every service of the mesh reads."""
 
     host: str = Field("127.0.0.1", description="Address that the service listens on.")

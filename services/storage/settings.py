@@ -85,3 +85,8 @@ class StorageSettings(ServiceSettings, DatabaseSettings, BusSettings, EgressSett
                 f"abandoned_seconds is at least {longest_seconds + _PROBE_MARGIN_SECONDS:g}: the longest upload or fetch, and its probe"
             )
         return self
+
+    def plain_text(self) -> list[str]:
+        """With the data plane's URLs."""
+        plain = self.data_url.startswith("http://")
+        return [*super().plain_text(), *(["STENO_STORAGE_DATA_URL is not https: recordings go in plain text"] if plain else [])]
