@@ -208,6 +208,15 @@ def migrate(
     run_migrate([one.value for one in service or list(Service)])
 
 
+def init_secrets(
+    out: Annotated[Path, typer.Option(help="Folder for the keys; those that are there stay.", file_okay=False)],
+) -> None:
+    """Make the keys that the services of one mesh share: identity, pepper, URLs, claims."""
+    from services.stack.secret_files import run_secrets_init
+
+    run_secrets_init(out)
+
+
 def doctor(
     data: DataOption = Path(".steno"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port that the API would take.")] = 8080,
@@ -245,6 +254,7 @@ def make_app() -> typer.Typer:
     app.add_typer(_group("Datasets: labelled recordings, the detectors trained on them, and what those find.", DATASETS), name="datasets")
     app.add_typer(_group("Plans: what a workspace or user is granted.", {"assign": assign_plan}), name="plans")
     app.add_typer(_group("Credit: minutes added by the operator's hand.", {"grant": grant_credit}), name="credit")
+    app.add_typer(_group("Secrets: the keys of a mesh on several machines.", {"init": init_secrets}), name="secrets")
     return app
 
 

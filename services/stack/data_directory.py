@@ -101,10 +101,9 @@ class DataDirectory:
                 (self.root / folder).mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise self._unusable(error) from error
-        if not self.identity_key.exists():
-            _write_key(self.identity_key)
+        write_key_once(self.identity_key)
         for secret in (self.pepper, self.signing_key, self.claim_key):
-            _write_secret_once(secret)
+            write_secret_once(secret)
         self._check_space(free_bytes_needed)
 
     def _check_space(self, needed: int) -> None:
@@ -165,16 +164,22 @@ def _lock(file: IO[str]) -> bool:
     return True
 
 
-def _write_key(path: Path) -> None:
+def write_key_once(path: Path) -> None:
+    """Make the mesh's identity key, readable by its owner only, unless it is there."""
+    if path.exists():
+        return
     partial = path.with_name(path.name + ".new")
     partial.unlink(missing_ok=True)
     write_new_key(partial)
     partial.replace(path)
 
 
-def _write_secret_once(path: Path) -> None:
+def write_secret_once(path: Path) -> None:
+    """Make a random secret, readable by its owner only, unless it is there.
+
+    Text on one line: a signing key file may hold several keys, one a line.
+    """
     if not path.exists():
-        # Text on one line: a signing key file may hold several keys, one a line.
         _replace(path, secrets.token_hex(_SECRET_BYTES).encode())
 
 
