@@ -29,6 +29,8 @@ INTERNAL_REASONS = frozenset(
         "INTERNAL",
         "MISSING_CREDENTIALS",
         "INVALID_CALLER_TOKEN",
+        "CERTIFICATE_REFUSED",
+        "SERVICE_NOT_ALLOWED",
         "WORKSPACE_NOT_FOUND",
         "USER_NOT_FOUND",
         "UNKNOWN_PLAN",

@@ -75,6 +75,14 @@ class InvalidApiKey(Unauthenticated):
     """The API key is unknown, revoked or expired."""
 
 
+class CertificateRefused(Unauthenticated):
+    """The caller's certificate names no part of this mesh."""
+
+
+class ServiceNotAllowed(PermissionDenied):
+    """The service of this certificate may not call this method."""
+
+
 class AccessDenied(PermissionDenied):
     """This caller may not call this method."""
 

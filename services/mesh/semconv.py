@@ -14,6 +14,11 @@ OUTBOX_AGE_SECONDS = Gauge("steno_outbox_age_seconds", "Age of the oldest event 
 BUS_MESSAGES = Counter("steno_bus_messages", "Messages handled.", ["consumer", "outcome"])
 BUS_HANDLE_SECONDS = Histogram("steno_bus_handle_seconds", "Time to handle a message.", ["consumer"], buckets=_LONG)
 
+CERTIFICATE_END_TIME_SECONDS = Gauge(
+    "steno_certificate_end_time_seconds", "When the certificate of this service ends, in seconds since 1970.", ["identity"]
+)
+CERTIFICATES_REFUSED = Counter("steno_certificates_refused", "New certificates that could not be used, so that the old one stayed.")
+
 LEDGER_IMBALANCE_MS = Gauge("steno_ledger_imbalance_ms", "Sum over all accounts; anything but 0 is a fault.")
 LEDGER_WRONG_ACCOUNTS = Gauge("steno_ledger_wrong_accounts", "Accounts that differ from their transfers; anything but 0 is a fault.")
 LEDGER_OPEN_HOLDS = Gauge("steno_ledger_open_holds", "Holds neither settled nor released.")
