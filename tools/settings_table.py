@@ -15,6 +15,9 @@ HEAD = """# Settings
 Written from the code by `python -m tools.settings_table`. Each is an environment variable, read once at start; a bad value is reported
 with all others and ends the process with status 2. `steno up` sets ports, addresses, the identity key and the time to stop by itself,
 whatever the environment says; it also sets databases, other files and directories, but there the environment wins.
+
+`STENO_SECRETS_DIRECTORY` names a folder whose files are settings too: a file `STENO_JOBS_DATABASE_URL` holds what that variable would.
+The environment goes first.
 """
 
 

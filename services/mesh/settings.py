@@ -1,5 +1,6 @@
 """Settings: environment variables read once, every problem reported together."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -9,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.mesh.tls.settings import TlsSettings
 
+SECRETS_VARIABLE = "STENO_SECRETS_DIRECTORY"
 Settings = TypeVar("Settings", bound=BaseSettings)
 
 
@@ -61,9 +63,16 @@ class BusSettings(BaseSettings):
 
 
 def read_settings(settings_class: type[Settings]) -> Settings:
-    """The settings of this process. Exits with status 2 and every problem on standard error."""
+    """The settings of this process. Exits with status 2 and every problem on standard error.
+
+    What the environment does not say, files of the folder STENO_SECRETS_DIRECTORY may, each named like its variable.
+    """
+    folder = os.environ.get(SECRETS_VARIABLE) or None
+    if folder and not Path(folder).is_dir():
+        print(f"{SECRETS_VARIABLE}: {folder} is no folder", file=sys.stderr)
+        sys.exit(2)
     try:
-        return settings_class()
+        return settings_class(_secrets_dir=folder)
     except ValidationError as error:
         prefix = settings_class.model_config.get("env_prefix", "")
         for problem in error.errors():
