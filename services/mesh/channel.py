@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.mesh.identity import TOKEN_METADATA_KEY, TokenSigner, caller_or_none
 from services.mesh.interceptors import REQUEST_ID_METADATA_KEY, deadline, request_id
-from services.mesh.server import MAX_MESSAGE_BYTES
+from services.mesh.server import MAX_MESSAGE_BYTES, TRAFFIC
 from services.mesh.status import from_rpc_error
 
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
@@ -25,7 +25,8 @@ _RETRY_POLICY = {
     "initialBackoff": "0.1s",
     "maxBackoff": "1s",
     "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    # A server that stops cancels calls that it has not taken up.
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 
 
@@ -42,6 +43,7 @@ def _options(services: Sequence[ServiceDescriptor]) -> list[tuple[str, Any]]:
         "loadBalancingConfig": [{"round_robin": {}}],
     }
     return [
+        "healthCheckConfig": {"serviceName": TRAFFIC},
         ("grpc.service_config", json.dumps(config)),
         ("grpc.enable_retries", 1),
         ("grpc.keepalive_time_ms", 20_000),

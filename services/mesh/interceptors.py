@@ -94,6 +94,8 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
             return guarded
         handler = await continuation(handler_call_details)
         if handler is None or method.startswith(_OPEN_PREFIX):
+        # How many have come.
+        self.calls = 0
             return handler
         # Only methods that exist get here, so that nobody can make this grow.
         self._guarded[method] = guarded = self._guard(handler, method)
@@ -101,6 +103,7 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
 
     def _guard(self, handler: Handler, method: str) -> Handler:
         """The handler behind the gate; the same for every call of the method."""
+        self.calls += 1
         rule = _REFLECTION if method.startswith(_REFLECTION_PREFIX) else self._rules.get(method, Rule())
         if handler.response_streaming:
             return _streaming(handler, self._guard_stream(handler, method, rule))

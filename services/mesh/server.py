@@ -1,5 +1,6 @@
 """The gRPC server of a service: health, reflection, limits, and the gatekeeper before every method."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,7 +23,13 @@ _OPTIONS: list[tuple[str, int]] = [
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.max_concurrent_streams", 256),
     ("grpc.so_reuseport", 0),
+    # A channel looks its server's name up again when a connection ends: so replicas that came later get their share.
+    ("grpc.max_connection_age_ms", 300_000),
 ]
+# What channels watch. A service that is not well still takes calls, and says what is wrong; one that leaves is to get no new ones.
+TRAFFIC = "steno.mesh.Traffic"
+_QUIET_SECONDS = 0.1
+_MOST_QUIET_TURNS = 20
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,10 @@ async def open_server(
     authenticate: Authenticate | None,
     servicers: Sequence[Registration],
 ) -> AsyncIterator[GrpcServer]:
-    """Serve until left; then NOT_SERVING, calls in hand finish within the grace period. Raises OSError when the port is taken."""
+    """Serve until left; then NOT_SERVING, callers turn away, calls in hand finish within the grace period.
+
+    Raises OSError when the port is taken.
+    """
     gatekeeper = Gatekeeper(read_rules([item.service for item in servicers]), verifier, authenticate)
     server = grpc.aio.server(interceptors=[gatekeeper], options=_OPTIONS, maximum_concurrent_rpcs=1024)
     for item in servicers:
@@ -62,13 +72,23 @@ async def open_server(
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     port = _bind(server, settings)
     await server.start()
-    for name in ["", *names]:
+    for name in ["", TRAFFIC, *names]:
         await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     try:
         yield GrpcServer(port, health_servicer, tuple(names))
     finally:
         await health_servicer.enter_graceful_shutdown()
+        await _quiet(gatekeeper)
         await server.stop(settings.shutdown_grace_seconds)
+
+
+async def _quiet(gatekeeper: Gatekeeper) -> None:
+    """Until no call has come for a moment: the core library cancels those that nobody has taken yet when its server stops."""
+    for _ in range(_MOST_QUIET_TURNS):
+        before = gatekeeper.calls
+        await asyncio.sleep(_QUIET_SECONDS)
+        if gatekeeper.calls == before:
+            return
 
 
 def _bind(server: grpc.aio.Server, settings: ServiceSettings) -> int:

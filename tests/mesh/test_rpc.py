@@ -1,7 +1,9 @@
 """Every RPC has a caller, a deadline and an answer with a reason."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -319,6 +321,44 @@ def test_whoever_is_identified_needs_the_scope_that_a_method_names(rule: Rule, s
     except InsufficientScope:
         refused = True
     assert refused is not allowed
+
+
+async def test_no_call_is_lost_while_one_of_two_servers_ends(key: OKPKey) -> None:
+    async with AsyncExitStack() as stack:
+        leaving, staying = await stack.enter_async_context(AsyncExitStack()), stack
+        ports = [await _serve(one, key) for one in (leaving, staying)]
+        address = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
+        channel = await stack.enter_async_context(open_channel(address, audience="billing", signer=TokenSigner(key, "jobs")))
+        stub, over, answers = BillingServiceStub(channel), asyncio.Event(), Counter[int]()
+
+        async def call() -> None:
+            # None of these is repeated: the channel was not told of any service.
+            while not over.is_set():
+                with calling_as(WORKSPACE_KEY):
+                    answers[(await stub.GetBalance(billing.GetBalanceRequest())).balance.available_ms] += 1
+
+        async with asyncio.TaskGroup() as calls:
+            for _ in range(20):
+                calls.create_task(call())
+            await _answered(answers, 200)
+            await leaving.aclose()
+            await _answered(answers, 200)
+            over.set()
+    assert set(answers) == {7}
+
+
+async def _serve(stack: AsyncExitStack, key: OKPKey) -> int:
+    registration = Registration(add_BillingServiceServicer_to_server, BillingRpc(), BILLING)  # type: ignore[abstract]
+    opening = open_server(Settings(), TokenVerifier(key, "billing"), authenticate=None, servicers=[registration])
+    return (await stack.enter_async_context(opening)).port
+
+
+async def _answered(answers: Counter[int], count: int) -> None:
+    """Until so many more were answered."""
+    until = answers.total() + count
+    async with asyncio.timeout(30):
+        while answers.total() < until:
+            await asyncio.sleep(0.005)
 
 
 async def test_port_in_use_is_said(address: str, key: OKPKey) -> None:
