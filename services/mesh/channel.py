@@ -15,6 +15,8 @@ from services.mesh.identity import TOKEN_METADATA_KEY, TokenSigner, caller_or_no
 from services.mesh.interceptors import REQUEST_ID_METADATA_KEY, deadline, request_id
 from services.mesh.server import MAX_MESSAGE_BYTES, TRAFFIC
 from services.mesh.status import from_rpc_error
+from services.mesh.tls.certificates import Certificates
+from services.mesh.tls.channel import make_channel
 
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -156,13 +158,14 @@ async def open_channel(
     signer: TokenSigner,
     services: Sequence[ServiceDescriptor] = (),
     timeout_seconds: float = 5.0,
+    tls: Certificates | None = None,
 ) -> AsyncIterator[Channel]:
     """A channel to one service, named by `audience` in caller tokens.
 
     Calls get a deadline of `timeout_seconds` unless given one, never past the RPC in hand; methods that `services`
     declare idempotent are retried while the service is unavailable. Refusals raise RemoteError.
     """
-    async with Channel(grpc.aio.insecure_channel(address, options=_options(services)), audience, signer, timeout_seconds) as channel:
+    async with Channel(make_channel(address, _options(services), tls), audience, signer, timeout_seconds) as channel:
         yield channel
 
 

@@ -16,6 +16,7 @@ from services.mesh.errors import AccessDenied, Internal, MeshError, MissingCrede
 from services.mesh.identity import API_KEY_METADATA_KEY, TOKEN_METADATA_KEY, Caller, CallerKind, Scope, TokenVerifier, calling_as
 from services.mesh.status import code_of, reason_of, to_status
 from services.mesh.telemetry import bound_contextvars, get_logger
+from services.mesh.tls.peers import Peers, check_callers, check_issuer
 from steno.access.v1 import access_pb2
 
 Authenticate = Callable[[str], Awaitable[Caller]]
@@ -32,10 +33,14 @@ request_id: ContextVar[str] = ContextVar("steno_request_id", default="")
 
 @dataclass(frozen=True)
 class Rule:
-    """Who may call a method: numbers of the access proto. The default closes it to all."""
+    """Who may call a method: numbers of the access proto. The default closes it to all.
+
+    callers: whose certificates may, where there are any; None for each of the mesh.
+    """
 
     access: int = access_pb2.ACCESS_UNSPECIFIED
     scope: Scope | None = Scope.ADMIN
+    callers: frozenset[str] | None = frozenset()
 
 
 _SCOPES = {access_pb2.SCOPE_READ: Scope.READ, access_pb2.SCOPE_WRITE: Scope.WRITE, access_pb2.SCOPE_ADMIN: Scope.ADMIN}
@@ -51,7 +56,8 @@ def _rule(method: MethodDescriptor) -> Rule:
     access = options.Extensions[access_pb2.access]
     harmless = options.idempotency_level == MethodOptions.NO_SIDE_EFFECTS
     usual = Scope.READ if harmless else Scope.WRITE
-    return Rule(access, _SCOPES.get(options.Extensions[access_pb2.scope], usual if access == access_pb2.ACCESS_CALLER else None))
+    scope = _SCOPES.get(options.Extensions[access_pb2.scope], usual if access == access_pb2.ACCESS_CALLER else None)
+    return Rule(access, scope, frozenset(options.Extensions[access_pb2.callers]))
 
 
 def check_access(caller: Caller, rule: Rule) -> None:
@@ -71,13 +77,16 @@ def check_access(caller: Caller, rule: Rule) -> None:
         caller.check_scope(rule.scope)
 
 
-_REFLECTION = Rule(access_pb2.ACCESS_CALLER, Scope.READ)
+_REFLECTION = Rule(access_pb2.ACCESS_CALLER, Scope.READ, callers=None)
 
 
 class Gatekeeper(grpc.aio.ServerInterceptor):
-    """Identifies the caller, enforces the method's access and turns errors into statuses."""
+    """Identifies the caller, enforces the method's access and turns errors into statuses. peers: None where calls are in plain text."""
 
-    def __init__(self, rules: Mapping[str, Rule], verifier: TokenVerifier, authenticate: Authenticate | None) -> None:
+    def __init__(
+        self, rules: Mapping[str, Rule], verifier: TokenVerifier, authenticate: Authenticate | None, peers: Peers | None = None
+    ) -> None:
+        self._peers = peers
         self._rules = rules
         self._verifier = verifier
         self._authenticate = authenticate
@@ -111,14 +120,20 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
             self._guard_unary(handler, method, rule), handler.request_deserializer, handler.response_serializer
         )
 
-    async def _identify(self, rule: Rule, metadata: Mapping[str, str]) -> Caller:
-        caller = await self._caller(metadata)
+    async def _identify(self, rule: Rule, metadata: Mapping[str, str], context: Context) -> Caller:
+        identity = self._peers.identify(context) if self._peers else ""
+        if identity and rule.callers is not None:
+            check_callers(identity, rule.callers)
+        caller = await self._caller(metadata, identity)
         check_access(caller, rule)
         return caller
 
-    async def _caller(self, metadata: Mapping[str, str]) -> Caller:
+    async def _caller(self, metadata: Mapping[str, str], identity: str) -> Caller:
         if token := metadata.get(TOKEN_METADATA_KEY):
-            return self._verifier.verify(token)
+            caller = self._verifier.verify(token)
+            if identity:
+                check_issuer(identity, caller)
+            return caller
         if (api_key := metadata.get(API_KEY_METADATA_KEY)) and self._authenticate is not None:
             return await self._authenticate(api_key)
         raise MissingCredentials
@@ -130,7 +145,7 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
             call = _Call(method, context, self._logger)
             with call.scope():
                 try:
-                    caller = call.caller = await self._identify(rule, call.metadata)
+                    caller = call.caller = await self._identify(rule, call.metadata, context)
                     with calling_as(caller):
                         response = await behaviour(request, context)
                 except Exception as error:
@@ -148,7 +163,7 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
             call = _Call(method, context, self._logger)
             with call.scope():
                 try:
-                    caller = call.caller = await self._identify(rule, call.metadata)
+                    caller = call.caller = await self._identify(rule, call.metadata, context)
                     with calling_as(caller):
                         async with aclosing(behaviour(request, context)) as responses:
                             async for response in responses:

@@ -13,7 +13,9 @@ from grpc_reflection.v1alpha import reflection
 
 from services.mesh.identity import TokenVerifier
 from services.mesh.interceptors import Authenticate, Gatekeeper, read_rules
-from services.mesh.settings import ServiceSettings
+from services.mesh.settings import ServiceSettings, UnusableSettings
+from services.mesh.tls.certificates import Certificates
+from services.mesh.tls.peers import Peers
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 # Names as the core library spells them: the widely copied min_recv_ping_interval… is ignored by it.
@@ -57,12 +59,14 @@ async def open_server(
     *,
     authenticate: Authenticate | None,
     servicers: Sequence[Registration],
+    tls: Certificates | None = None,
 ) -> AsyncIterator[GrpcServer]:
     """Serve until left; then NOT_SERVING, callers turn away, calls in hand finish within the grace period.
 
     Raises OSError when the port is taken.
     """
-    gatekeeper = Gatekeeper(read_rules([item.service for item in servicers]), verifier, authenticate)
+    rules = read_rules([item.service for item in servicers])
+    gatekeeper = Gatekeeper(rules, verifier, authenticate, Peers(tls.trust_domain) if tls else None)
     server = grpc.aio.server(interceptors=[gatekeeper], options=_OPTIONS, maximum_concurrent_rpcs=1024)
     for item in servicers:
         item.add(item.servicer, server)
@@ -70,7 +74,7 @@ async def open_server(
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-    port = _bind(server, settings)
+    port = _bind(server, settings, tls)
     await server.start()
     for name in ["", TRAFFIC, *names]:
         await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -91,9 +95,11 @@ async def _quiet(gatekeeper: Gatekeeper) -> None:
             return
 
 
-def _bind(server: grpc.aio.Server, settings: ServiceSettings) -> int:
+def _bind(server: grpc.aio.Server, settings: ServiceSettings, tls: Certificates | None) -> int:
     address = f"{settings.host}:{settings.port}"
+    if tls is None and settings.tls_files:
+        raise UnusableSettings("certificates are named and not used: this service would answer in plain text")
     try:
-        return server.add_insecure_port(address)
+        return server.add_secure_port(address, tls.server_credentials()) if tls else server.add_insecure_port(address)
     except RuntimeError as error:
         raise OSError(f"cannot listen on {address}: is the port taken?") from error

@@ -57,7 +57,8 @@ class Certificates:
             told = self.current
             return _configuration(told)
 
-        return grpc.dynamic_ssl_server_credentials(_configuration(told), newest, require_client_authentication=True)
+        # The stubs do not know that None says: as before.
+        return grpc.dynamic_ssl_server_credentials(_configuration(told), newest, require_client_authentication=True)  # type: ignore[arg-type]
 
     def channel_credentials(self, authority: bytes | None = None) -> grpc.ChannelCredentials:
         """For one gRPC channel, of this moment. authority: PEM of whom to trust instead of the mesh's."""

@@ -1,10 +1,12 @@
 """What a service reads about its certificate."""
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings
+
+from services.mesh.weaknesses import SecretFile
 
 _FILES = ("tls_certificate_file", "tls_key_file", "tls_authority_file")
 
@@ -15,7 +17,7 @@ class TlsSettings(BaseSettings):
     tls_certificate_file: Path | None = Field(
         None, description="This service's certificate and what lies between it and the authority (PEM); read again when it changes."
     )
-    tls_key_file: Path | None = Field(None, description="Private key of the certificate (PEM).")
+    tls_key_file: Annotated[Path | None, SecretFile()] = Field(None, description="Private key of the certificate (PEM).")
     tls_authority_file: Path | None = Field(None, description="Authorities (PEM bundle) that the others' certificates are checked against.")
     tls_trust_domain: str = Field(
         "steno",

@@ -1,0 +1,36 @@
+"""Whose certificate a call came with, and whether that service may make it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+import grpc
+
+from services.mesh.errors import InvalidCallerToken, ServiceNotAllowed
+from services.mesh.identity import Caller
+from services.mesh.tls.identity import CLIENT, identity_of_uris, role_of
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class Peers:
+    """The other sides of a server whose clients show certificates."""
+
+    def __init__(self, trust_domain: str) -> None:
+        self._trust_domain = trust_domain
+
+    def identify(self, context: Context) -> str:
+        """The identity in the certificate of the call. Raises CertificateRefused."""
+        shown: Mapping[str, Iterable[bytes]] = context.auth_context()
+        return identity_of_uris([uri.decode("ascii", "replace") for uri in shown.get("peer_uri", ())], self._trust_domain)
+
+
+def check_callers(identity: str, callers: frozenset[str]) -> None:
+    """Raises ServiceNotAllowed unless the method names this service among its callers."""
+    if role_of(identity) not in callers:
+        raise ServiceNotAllowed(service=identity)
+
+
+def check_issuer(identity: str, caller: Caller) -> None:
+    """Raises InvalidCallerToken unless the service that signed the token sent it; clients sign none."""
+    if caller.service != identity or role_of(identity) == CLIENT:
+        raise InvalidCallerToken
