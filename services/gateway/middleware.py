@@ -53,7 +53,8 @@ class RequestContext:
         # Every request is a task of its own, so its context need not be put back.
         bind_contextvars(request_id=exchange.request_id)
         try:
-            await self._app(scope, exchange.receive, exchange.send)
+            with semconv.HTTP_IN_FLIGHT.track_inprogress():
+                await self._app(scope, exchange.receive, exchange.send)
         finally:
             self._record(scope, exchange)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from services.gateway.domain import Json
 from services.gateway.peers import Peers
+from services.mesh import semconv
 from services.mesh.channel import check_health
 from services.mesh.errors import MeshError
 from steno.inference.v1.inference_service_pb2 import ListModelsRequest, Model
@@ -42,18 +43,19 @@ class Readiness:
 
     async def report(self) -> tuple[bool, dict[str, Json]]:
         """Ready or not, and the document that says why."""
+        if self._stopping.is_set():
+            return False, {**self._report[1], "status": "stopping"}
         async with self._lock:
             if time.monotonic() - self._asked >= _ASK_AGAIN_SECONDS:
                 self._report = await self._ask()
                 self._asked = time.monotonic()
-        ready, document = self._report
-        if self._stopping.is_set():
-            return False, {**document, "status": "stopping"}
-        return ready, document
+        return self._report
 
     async def _ask(self) -> tuple[bool, dict[str, Json]]:
         names = list(self._dependencies)
         up = dict(zip(names, await asyncio.gather(*(_is_up(self._dependencies[name]) for name in names)), strict=True))
+        for name, is_up in up.items():
+            semconv.READY.labels(name).set(is_up)
         ready = all(up[name] for name, dependency in self._dependencies.items() if dependency.needed)
         states: dict[str, Json] = {name: {"state": "up" if up[name] else "down"} for name in names}
         return ready, {"status": "ready" if ready else "not_ready", "dependencies": states, "models": await self._model_list()}

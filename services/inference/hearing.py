@@ -106,6 +106,7 @@ class Hearing:
         if before is None:
             self._done_ms += window.duration_ms
             semconv.WINDOWS.labels("gap" if transcript.gap_reason else "text").inc()
+            semconv.WINDOW_AUDIO_SECONDS.inc(window.duration_ms / 1000)
         elif _is_better(transcript, before):
             transcript.language_probabilities.update(before.language_probabilities)
         else:
@@ -133,7 +134,8 @@ class Hearing:
         if await asyncio.to_thread(repeats_itself, pcm):
             return to_loop_transcript(window, self.engine)
         try:
-            result = await self.engine.transcribe_window(pcm, asked)
+            with semconv.WINDOW_SECONDS.time():
+                result = await self.engine.transcribe_window(pcm, asked)
         except WindowFailed:
             return to_window_transcript(window, self.engine, None)
         return to_window_transcript(window, self.engine, result)

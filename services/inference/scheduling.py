@@ -6,11 +6,14 @@ and nobody who waits is passed over for ever. Self-clocked fair queueing; source
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple
+
+from services.mesh import semconv
 
 Waiter = asyncio.Future[None]
 _NO_WEIGHTS: Mapping[str, float] = MappingProxyType({})
@@ -136,6 +139,7 @@ class WindowScheduler:
         self._weights = weights
         self._waiting = _Rota()
         self._taken = 0
+        self._counted_at = 0.0
 
     @property
     def taken(self) -> int:
@@ -157,7 +161,7 @@ class WindowScheduler:
             waiter = self._waiting.take()
             if not waiter.done():
                 waiter.set_result(None)
-                self._taken += 1
+                self._count(1)
 
     async def _granted(self, party: Party, priority: Priority) -> None:
         way = (
@@ -169,7 +173,8 @@ class WindowScheduler:
         self._waiting.add(way, waiter)
         self.refresh()
         try:
-            await waiter
+            with semconv.WINDOWS_WAITING.labels(priority.name.lower()).track_inprogress():
+                await waiter
         except asyncio.CancelledError:
             self._waiting.remove(way, waiter)
             if waiter.done() and not waiter.cancelled():
@@ -177,5 +182,14 @@ class WindowScheduler:
             raise
 
     def _give_back(self) -> None:
-        self._taken -= 1
+        self._count(-1)
         self.refresh()
+
+    def _count(self, change: int) -> None:
+        """Give or take back a turn; the time since the last change was busy if anybody had one."""
+        now = time.monotonic()
+        if self._taken:
+            semconv.WINDOW_BUSY_SECONDS.inc(now - self._counted_at)
+        self._counted_at = now
+        self._taken += change
+        semconv.WINDOWS_IN_FLIGHT.set(self._taken)

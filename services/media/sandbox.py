@@ -4,8 +4,8 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from services.media import wire
@@ -18,6 +18,7 @@ START_SECONDS = 60.0
 MAX_MESSAGES = 1_000_000
 
 OnProgress = Callable[[int], None]
+OnDeath = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +56,16 @@ class Run:
 class Sandbox:
     """Runs functions in fresh children, at most `concurrency` at a time. Made by `open_sandbox`.
 
-    `peak_rss_bytes`: the most resident memory of any child that has ended by itself.
+    `peak_rss_bytes`: the most resident memory of any child that has ended by itself. `on_death`: told the first word of
+    SandboxKilled's reason.
     """
 
-    def __init__(self, limits: Limits, concurrency: int, preload: Sequence[str]) -> None:
+    def __init__(self, limits: Limits, concurrency: int, preload: Sequence[str], on_death: OnDeath) -> None:
         self.limits = limits
         self.slots = asyncio.Semaphore(concurrency)
         self.starting = asyncio.Lock()
         self.preload = preload
+        self.on_death = on_death
         self.server: Server | None = None
         self.peak_rss_bytes = 0
 
@@ -87,11 +90,21 @@ class Sandbox:
         """
         request = wire.Request(function, dict(arguments or {}), limits or self.limits, len(inputs), len(outputs))
         async with self.slots:
-            run = await self.start(request, [*inputs, *outputs])
-            try:
-                return await self.follow(run, timeout_seconds, on_progress)
-            finally:
-                run.kill()
+            with self.watching_deaths():
+                run = await self.start(request, [*inputs, *outputs])
+                try:
+                    return await self.follow(run, timeout_seconds, on_progress)
+                finally:
+                    run.kill()
+
+    @contextmanager
+    def watching_deaths(self) -> Iterator[None]:
+        """Tell of a child or fork server that died, or had to be killed."""
+        try:
+            yield
+        except SandboxKilled as error:
+            self.on_death(error.reason.partition(" ")[0])
+            raise
 
     def limits_with(self, *, cpu_seconds: int, file_size_bytes: int = 0) -> Limits:
         """The sandbox's limits with those that depend on the work."""
@@ -137,13 +150,18 @@ class Sandbox:
 
 
 @asynccontextmanager
-async def open_sandbox(limits: Limits | None = None, concurrency: int = 2, preload: Sequence[str] = PRELOAD) -> AsyncIterator[Sandbox]:
+async def open_sandbox(
+    limits: Limits | None = None,
+    concurrency: int = 2,
+    preload: Sequence[str] = PRELOAD,
+    on_death: OnDeath = lambda cause: None,
+) -> AsyncIterator[Sandbox]:
     """A sandbox with its fork server warm. `preload` names functions, as `package.module:function`, that
     load what children need: confined, they can import nothing more.
 
     Raises SandboxUnavailable when this machine cannot isolate a child as the limits demand.
     """
-    sandbox = Sandbox(limits or Limits(), concurrency, preload)
+    sandbox = Sandbox(limits or Limits(), concurrency, preload, on_death)
     try:
         await warm_up(sandbox)
         yield sandbox

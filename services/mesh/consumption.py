@@ -18,6 +18,8 @@ from services.mesh.errors import MeshError, Unavailable
 from services.mesh.nats_link import Link
 from services.mesh.streams import ConsumerSpec, apply_consumer
 from services.mesh.telemetry import get_logger
+from services.mesh.tracing.calls import consuming, end_message, scoped
+from services.mesh.tracing.spans import current_span, tracer_or_none
 
 Handler = Callable[[Delivery], Awaitable[None]]
 Bury = Callable[[Msg, ConsumerSpec, str], Awaitable[None]]
@@ -32,6 +34,7 @@ _LAST_DELAY_SECONDS = 60.0
 _AWAY_DELAY_SECONDS = 8.0
 _REPAIR_SECONDS = 2.0
 _PAUSED_SECONDS = 1.0
+_OUTCOMES = ("handled", "unacknowledged", "retried", "dead")
 
 
 class Consumption:
@@ -64,6 +67,10 @@ class Consumption:
         self._hands: set[asyncio.Task[None]] = set()
         self._missing = True
         self._logger = get_logger("mesh.consumer")
+        self._tracer = tracer_or_none()
+        for outcome in _OUTCOMES:
+            # From 0 on: of a counter that appears with its first event, Prometheus does not see that one.
+            semconv.BUS_MESSAGES.labels(spec.name, outcome)
 
     async def run(self, stopping: asyncio.Event, concurrency: int, grace_seconds: float) -> None:
         """Pull until stopping; then give the handlers their grace and hand back what is left."""
@@ -183,7 +190,10 @@ class Consumption:
 
     async def _attend(self, message: Msg) -> None:
         started = time.monotonic()
-        outcome = await self._outcome(message)
+        span = consuming(self._tracer, self._spec.name, message)
+        with scoped(span):
+            outcome = await self._outcome(message)
+            end_message(span, outcome)
         semconv.BUS_MESSAGES.labels(self._spec.name, outcome).inc()
         semconv.BUS_HANDLE_SECONDS.labels(self._spec.name).observe(time.monotonic() - started)
 
@@ -239,6 +249,7 @@ class Consumption:
 
     async def _failed(self, message: Msg, error: Exception) -> str:
         deliveries = message.metadata.num_delivered
+        current_span().error = type(error).__qualname__
         self._logger.warning(
             "message failed",
             consumer=self._spec.name,

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from sqlalchemy import Row, Select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.mesh import fault
+from services.mesh import fault, semconv
 from services.mesh.columns import DialectName
 from services.mesh.database_failures import translated, unavailable
 from services.mesh.engines import Engines, make_engines, parse_url
@@ -35,7 +36,7 @@ class Database:
         self.dialect = dialect
         self.schema = schema
         self.group_loops = 1 if dialect == "sqlite" else _POSTGRES_GROUPS
-        self.groups = GroupCommit(self._writing)
+        self.groups = GroupCommit(self._writing, semconv.DATABASE_GROUP_UNITS.labels(schema).observe)
         self._engines = engines
         self._file = file
         # SQLite has one writer; asyncio's semaphore serves its waiters in the order they came.
@@ -94,6 +95,7 @@ class Database:
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncConnection]:
         committing = False
+        started, outcome = time.perf_counter(), "rolled_back"
         deadline = asyncio.timeout(_TRANSACTION_SECONDS)
         try:
             async with deadline, self._writers:
@@ -105,11 +107,15 @@ class Database:
                         fault.point("database.transaction.before_commit")
                         with translated(committing=True):
                             await transaction.commit()
+                        outcome = "committed"
                         fault.point("database.transaction.after_commit")
         except TimeoutError as error:
             if not deadline.expired():
                 raise
             raise unavailable("unknown" if committing else "rolled_back") from error
+        finally:
+            outcome = "unknown" if committing and outcome != "committed" else outcome
+            semconv.DATABASE_TRANSACTION_SECONDS.labels(self.schema, outcome).observe(time.perf_counter() - started)
 
 
 @asynccontextmanager

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 
+from services.mesh import semconv
 from services.mesh.columns import STEADY_FUNCTION
 from services.mesh.single_reads import PostgresReads, SingleReads, SqliteReads
 from services.mesh.sqlite_driver import BUSY_SECONDS, connect
@@ -65,7 +67,10 @@ def make_engines(url: URL, schema: str) -> Engines:
     """The engines of one service's database; nothing connects yet."""
     if url.get_backend_name() == "postgresql":
         return _postgres_engines(url, schema)
-    return Engines(_sqlite_writer(url), _sqlite_reader(url), SqliteReads(_sqlite_single(url), _READERS))
+    writer, reader = _sqlite_writer(url), _sqlite_reader(url)
+    _count_in_use(writer.sync_engine, schema, "transactions")
+    _count_in_use(reader.sync_engine, schema, "snapshots")
+    return Engines(writer, reader, SqliteReads(_sqlite_single(url), _READERS))
 
 
 def postgres_arguments(schema: str, session: dict[str, str]) -> dict[str, Any]:
@@ -93,6 +98,7 @@ def _postgres_engines(url: URL, schema: str) -> Engines:
         pool_timeout=_POOL_SECONDS,
         pool_pre_ping=True,
     )
+    _count_in_use(writer.sync_engine, schema, "transactions")
     reader = writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return Engines(writer, reader, PostgresReads(writer))
 
@@ -141,6 +147,15 @@ def _on_connect(engine: Engine, *pragmas: str) -> None:
     def connected(connection: Any, _record: Any) -> None:
         apply_pragmas(connection, *pragmas)
         connection.create_function(STEADY_FUNCTION, 0, clock.microseconds)
+
+
+def _count_in_use(engine: Engine, schema: str, pool: str) -> None:
+    """Asked of the pool at each scrape: its events do not pair up while a server is away."""
+
+    def checked_out() -> int:
+        return engine.pool.checkedout() if isinstance(engine.pool, QueuePool) else 0
+
+    semconv.DATABASE_CONNECTIONS.labels(schema, pool).set_function(checked_out)
 
 
 def _on_begin(engine: Engine, statement: str) -> None:

@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.mesh import fault
 from services.mesh.database_failures import translated, unavailable
 from services.mesh.errors import MeshError, Overloaded
+from services.mesh.tracing.spans import carried
 
 Unit = Callable[[AsyncSession], Awaitable[Any]]
 
@@ -26,17 +27,20 @@ class _Waiting:
 
 
 class GroupCommit:
-    """A bounded queue of units and the loops that commit them."""
+    """A bounded queue of units and the loops that commit them. committing: told how many units share each commit."""
 
-    def __init__(self, transaction: Callable[[], AbstractAsyncContextManager[AsyncConnection]]) -> None:
+    def __init__(
+        self, transaction: Callable[[], AbstractAsyncContextManager[AsyncConnection]], committing: Callable[[float], None]
+    ) -> None:
         self._transaction = transaction
+        self._committing = committing
         self._queue: asyncio.Queue[_Waiting | None] = asyncio.Queue(_QUEUED_UNITS)
 
     async def submit(self, unit: Unit) -> Any:
         """The unit's result once it is committed. Raises Overloaded when too many units wait."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         try:
-            self._queue.put_nowait(_Waiting(unit, answer))
+            self._queue.put_nowait(_Waiting(carried(unit), answer))
         except asyncio.QueueFull:
             raise Overloaded from None
         return await answer
@@ -68,6 +72,7 @@ class GroupCommit:
 
     async def _commit(self, group: list[_Waiting]) -> None:
         results: list[Any] = []
+        self._committing(len(group))
         try:
             async with self._transaction() as connection:
                 results = [await _attempt(connection, waiting.unit, alone=len(group) == 1) for waiting in group]

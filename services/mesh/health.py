@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from grpc_health.v1 import health_pb2
 
+from services.mesh import semconv
 from services.mesh.lifecycle import wait_or_stop
-from services.mesh.server import GrpcServer
+from services.mesh.server import TRAFFIC, GrpcServer
 from services.mesh.telemetry import get_logger
 
 Check = Callable[[], Awaitable[None]]
@@ -20,19 +21,26 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 async def watch_health(
     server: GrpcServer, checks: Mapping[str, Check], stopping: asyncio.Event, *, every_seconds: float = _EVERY_SECONDS
 ) -> None:
-    """Tell callers of every service on the server whether all checks pass, until stopping. A check raises when it fails.
+    """Tell callers of every service on the server whether all checks pass, until stopping, and then that it takes no more calls.
 
+    A check raises when it fails.
     A failure is told within every_seconds and three seconds more, also when the check hangs.
     """
     async with asyncio.TaskGroup() as tasks:
         probes = [_Probe(name, check, tasks) for name, check in checks.items()]
         while not stopping.is_set():
             well = all(await asyncio.gather(*(probe.passes() for probe in probes)))
-            for service in ("", *server.services):
-                await server.health.set(service, _SERVING if well else _NOT_SERVING)
+            await _tell(server, _SERVING if well and not stopping.is_set() else _NOT_SERVING)
             await wait_or_stop(stopping, every_seconds)
+        await _tell(server, _NOT_SERVING)
+        await server.health.set(TRAFFIC, _NOT_SERVING)
         for probe in probes:
             probe.cancel()
+
+
+async def _tell(server: GrpcServer, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
+    for service in ("", *server.services):
+        await server.health.set(service, status)
 
 
 class _Probe:
@@ -73,6 +81,7 @@ class _Probe:
 
     def _note(self, failure: str) -> None:
         """One line when it begins to fail and one when it is well again."""
+        semconv.READY.labels(self._name).set(0 if failure else 1)
         logger = get_logger("mesh.health")
         if failure and not self._failure:
             logger.warning("not ready", check=self._name, error=failure)

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlsplit
@@ -10,7 +9,9 @@ from urllib.parse import urlsplit
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
+from services.mesh import semconv
 from services.mesh.telemetry import get_logger
+from services.mesh.tls.certificates import Certificates
 
 _PROBE_SECONDS = 2.0
 _RECONNECT_SECONDS = 0.25
@@ -20,7 +21,8 @@ _DRAIN_SECONDS = 5
 class Link:
     """A NATS client and the state of its connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.client = Client()
         self.connected = asyncio.Event()
         # Set by the bus once the server has what a wiped store lost.
@@ -30,6 +32,13 @@ class Link:
         self._deadlines: set[asyncio.Timeout] = set()
         self._listeners: set[Callable[[], None]] = set()
         self._logger = get_logger("mesh.bus")
+        semconv.BUS_DISCONNECTS.labels(name)
+        semconv.BUS_CONNECTED.labels(name).set(0)
+
+    def on_connected(self) -> None:
+        """The server is there."""
+        self.connected.set()
+        semconv.BUS_CONNECTED.labels(self.name).set(1)
 
     @asynccontextmanager
     async def answer_within(self, seconds: float) -> AsyncIterator[None]:
@@ -59,6 +68,8 @@ class Link:
         self.connected.clear()
         self.prepared.clear()
         self.disconnects += 1
+        semconv.BUS_CONNECTED.labels(self.name).set(0)
+        semconv.BUS_DISCONNECTS.labels(self.name).inc()
         self._logger.warning("bus disconnected")
         now = asyncio.get_running_loop().time()
         for deadline in self._deadlines:
@@ -67,7 +78,7 @@ class Link:
 
     async def on_reconnected(self) -> None:
         """Tell the listeners."""
-        self.connected.set()
+        self.on_connected()
         self._logger.info("bus reconnected")
         for listener in list(self._listeners):
             listener()
@@ -75,6 +86,7 @@ class Link:
     async def on_closed(self) -> None:
         """The client does nothing any more: it was closed, or the server sent an error that nats-py takes for the end."""
         self.connected.clear()
+        semconv.BUS_CONNECTED.labels(self.name).set(0)
         self.closed.set()
 
     async def on_error(self, error: Exception) -> None:
@@ -83,19 +95,19 @@ class Link:
 
 
 @asynccontextmanager
-async def open_link(url: str, *, name: str, tls: ssl.SSLContext | None) -> AsyncIterator[Link]:
-    """A link that is connected; waits for the server for as long as it takes."""
+async def open_link(url: str, *, name: str, tls: Certificates | None) -> AsyncIterator[Link]:
+    """A link that is connected; waits for the server for as long as it takes. tls: not a word is said in plain text."""
+    link = Link(name)
     await _wait_for_port(url)
-    link = Link()
     await _connect(link, url, name, tls)
-    link.connected.set()
+    link.on_connected()
     try:
         yield link
     finally:
         await _close(link.client)
 
 
-async def _connect(link: Link, url: str, name: str, tls: ssl.SSLContext | None) -> None:
+async def _connect(link: Link, url: str, name: str, tls: Certificates | None) -> None:
     # With a TLS context but without handshake_first, nats-py talks plain text to a server that does not ask for TLS.
     await link.client.connect(
         url,
@@ -110,7 +122,7 @@ async def _connect(link: Link, url: str, name: str, tls: ssl.SSLContext | None) 
         reconnected_cb=link.on_reconnected,
         closed_cb=link.on_closed,
         error_cb=link.on_error,
-        tls=tls,
+        tls=tls.client_context() if tls else None,
         tls_handshake_first=tls is not None,
         tls_hostname=urlsplit(url).hostname if tls else None,
     )

@@ -15,6 +15,7 @@ from services.gateway.domain import Client, Reason, Refusal
 from services.gateway.operation import RateKind
 from services.gateway.rates.counters import BUCKET, BUCKET_SECONDS, LocalCounter, SharedCounter
 from services.gateway.rates.window import WINDOW_MS, Decision
+from services.mesh import semconv
 from services.mesh.bus import Bus
 from services.mesh.errors import Overloaded, ServiceUnavailable
 from services.mesh.identity import CallerKind
@@ -47,6 +48,7 @@ class Rates:
         decision = await self._count(key, limit, kind)
         request.scope["state"]["answer_headers"] = headers_of(decision, kind)
         if not decision.accepted:
+            semconv.RATE_REFUSALS.labels(contract, kind.value).inc()
             raise Refusal(Reason.RATE_LIMITED, retry_after_seconds=_seconds(decision.reset_ms))
 
     async def _count(self, key: str, limit: int, kind: RateKind) -> Decision:

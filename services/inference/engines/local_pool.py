@@ -13,6 +13,7 @@ from typing import Any
 
 from services.inference.engines.engine import EngineFailed
 from services.inference.engines.messages import LENGTH, encode
+from services.mesh import semconv
 
 SOURCE_ROOT = Path(__file__).parents[3]
 WORKER_MODULE = "services.inference.engines.worker"
@@ -20,6 +21,13 @@ ATTEMPTS = 3
 CALL_TIMEOUT_SECONDS = 300.0
 END_TIMEOUT_SECONDS = 5.0
 RETRY_DELAY_SECONDS = 0.2
+_MODELS = {
+    "transcribe": "pocketsphinx",
+    "transcribe_whisper": "whisper",
+    "speech_probabilities": "vad",
+    "embed": "speaker",
+    "detect": "detector",
+}
 
 
 class WorkerLost(Exception):
@@ -113,6 +121,9 @@ class WorkerPool:
                 self._free.put_nowait(slot)
             if not succeeded:
                 raise EngineFailed(f"{name}: {result}")
+            if name in _MODELS:
+                # Here every request is a batch of its own.
+                semconv.BATCH_SIZE.labels(_MODELS[name]).observe(1)
             return result
         raise AssertionError("unreachable: the last attempt returns or raises")
 

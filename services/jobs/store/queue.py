@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, Select, exists, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Row, Select, case, exists, func, literal_column, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.jobs.domain import PROCESSING, QUEUED, READY, WORK_CLASSES
 from services.jobs.store.jobs import JOB
 from services.jobs.store.statements import database_now, execute
-from services.mesh.columns import DialectName, now_utc_sql
+from services.mesh.columns import DialectName, UtcDateTime, now_utc_sql
 from services.mesh.database import Database
 
 # Written out, not bound: SQLite takes a partial index only for a condition that it can read.
@@ -56,6 +56,45 @@ def _glance(dialect: DialectName) -> Select[Any]:
         waiting = exists().where(_DISPATCHABLE, of_kind, JOB.c.due_time <= now_utc_sql(dialect))
         columns += [dispatched.scalar_subquery().label(f"dispatched_{kind}"), waiting.label(f"waiting_{kind}")]
     return select(*columns)
+
+
+class Ages(NamedTuple):
+    """Of one kind, in seconds: since the job that waits longest was due, and since the oldest in work was first claimed."""
+
+    waiting: float
+    working: float
+
+
+class Delays(NamedTuple):
+    """What takes how long. overdue_seconds: since the first of the leases that nobody swept ran out. 0 where there is nothing."""
+
+    by_kind: dict[int, Ages]
+    overdue_seconds: float
+
+
+async def read_delays(database: Database) -> Delays:
+    """How long jobs wait and are worked on."""
+    [row] = await database.read_all(_delays(database.dialect))
+    now, lease_until, *times = row
+    ages = [max(0.0, (now - time).total_seconds()) if time is not None else 0.0 for time in (lease_until, *times)]
+    pairs = zip(ages[1::2], ages[2::2], strict=True)
+    return Delays({kind: Ages(*pair) for kind, pair in zip(WORK_CLASSES, pairs, strict=True)}, ages[0])
+
+
+@cache
+def _delays(dialect: DialectName) -> Select[Any]:
+    now = now_utc_sql(dialect)
+    columns: list[ColumnElement[Any]] = [select(func.min(JOB.c.lease_until)).where(_PROCESSING).scalar_subquery()]
+    for of_kind in _OF_KIND.values():
+        # Each by its own index: the one of the jobs that wait has all that is asked of it.
+        waiting = [select(func.min(JOB.c.due_time)).where(which, of_kind).scalar_subquery() for which in (_DISPATCHABLE, _DISPATCHED)]
+        columns += [_earlier(*waiting), select(func.min(JOB.c.start_time)).where(_PROCESSING, of_kind).scalar_subquery()]
+    return select(type_coerce(now, UtcDateTime).label("now"), *(type_coerce(one, UtcDateTime) for one in columns))
+
+
+def _earlier(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The smaller; of one that is null, the other. Written out: SQLite's min and Postgres' least see null differently."""
+    return case((other.is_(None), one), (one < other, one), else_=other)
 
 
 async def next_waiting(session: AsyncSession, kind: int, after_workspace_id: str, now: datetime) -> Row[Any] | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from services.jobs.claim_key import ClaimKey
-from services.jobs.domain import CANCELLED, DONE, ENDED, FAILED, FETCH, Policy
+from services.jobs.domain import CANCELLED, DONE, ENDED, FAILED, FETCH, WORK_CLASSES, Policy
 from services.jobs.usecases.changes import Changes
 from services.jobs.usecases.intake import Intake
 from services.mesh import semconv
@@ -50,6 +50,8 @@ class Resources:
         if job.waiting == FETCH:
             self.fetches_waiting.set()
         if job.state in ENDED:
-            semconv.JOBS_ENDED.labels(_ENDINGS[job.state]).inc()
+            state, waited_ms = _ENDINGS[job.state], job.complete_time.ToMilliseconds() - job.create_time.ToMilliseconds()
+            semconv.JOBS_ENDED.labels(state).inc()
+            semconv.JOB_SECONDS.labels(WORK_CLASSES[job.kind], state).observe(waited_ms / 1000)
         if job.state in (CANCELLED, FAILED):
             self.removals_waiting.set()

@@ -5,10 +5,10 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.jobs.domain import PROCESSING, QUEUED, exhausted_error
+from services.jobs.domain import PROCESSING, QUEUED, WORK_CLASSES, exhausted_error
 from services.jobs.store.jobs import read_now
 from services.jobs.store.listing import count_by_state, fold_tallies, list_crowded
-from services.jobs.store.queue import list_expired
+from services.jobs.store.queue import list_expired, read_delays
 from services.jobs.store.removals import prune_tombstones
 from services.jobs.store.tables import inbox
 from services.jobs.store.windows import prune_windows
@@ -44,7 +44,7 @@ async def _give_up_or_requeue(resources: Resources, session: AsyncSession, row: 
 
 
 async def tidy(resources: Resources) -> None:
-    """Folds tallies, forgets old tombstones, inbox entries and windows, and counts what is in hand."""
+    """Folds tallies, forgets old tombstones, inbox entries and windows, counts what is in hand and tells how long it waits."""
     async with resources.database.reading() as session:
         crowded = await list_crowded(session, _CROWDED_TALLIES, resources.policy.batch_size)
     async with resources.database.transaction() as session:
@@ -59,3 +59,12 @@ async def tidy(resources: Resources) -> None:
         counts = await count_by_state(session)
     for state, name in _IN_HAND.items():
         semconv.JOBS.labels(name).set(counts.get(state, 0))
+    await _tell_delays(resources)
+
+
+async def _tell_delays(resources: Resources) -> None:
+    delays = await read_delays(resources.database)
+    semconv.LEASE_OVERDUE_SECONDS.set(delays.overdue_seconds)
+    for kind, ages in delays.by_kind.items():
+        semconv.QUEUE_AGE_SECONDS.labels(WORK_CLASSES[kind]).set(ages.waiting)
+        semconv.WORKING_AGE_SECONDS.labels(WORK_CLASSES[kind]).set(ages.working)

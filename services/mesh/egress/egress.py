@@ -3,21 +3,23 @@
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import httpcore2
 
+from services.mesh import semconv
 from services.mesh.egress.addresses import NetworkPolicy
 from services.mesh.egress.limits import FetchLimits
-from services.mesh.egress.reply import REDIRECTS, Reply, next_target, plain_headers, read_headers, translated
+from services.mesh.egress.reply import REDIRECTS, Reply, ReplyTooLarge, next_target, plain_headers, read_headers, translated
 from services.mesh.egress.resolving import Resolve, find_addresses, open_resolver
 from services.mesh.egress.urls import Target, parse_url
 from services.mesh.egress.wire import MAX_ATTEMPTS, CheckedBackend, Meter
-from services.mesh.errors import FetchBlocked, FetchFailed
+from services.mesh.errors import FetchBlocked, FetchFailed, InvalidUrl
 
 _HEADERS = {"User-Agent": "Steno", "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
+_REFUSALS = {InvalidUrl: "invalid", FetchBlocked: "blocked", FetchFailed: "failed", ReplyTooLarge: "too_large"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,10 @@ class Egress:
 
         Raises InvalidUrl, FetchBlocked (an address or a redirect that is not allowed), ReplyTooLarge, FetchFailed (everything else).
         """
-        target = parse_url(url, self.policy)
-        meter = Meter(self.limits)
         async with AsyncExitStack() as stack:
+            stack.enter_context(_counted())
+            target = parse_url(url, self.policy)
+            meter = Meter(self.limits)
             try:
                 reply = await self._follow(target, Asking(meter, headers or {}), max_bytes, stack)
             except (FetchBlocked, FetchFailed):
@@ -72,9 +75,10 @@ class Egress:
 
         Raises InvalidUrl, FetchBlocked (an address that is not allowed), FetchFailed (no answer).
         """
-        target = parse_url(url, self.policy)
-        meter = Meter(self.limits)
         async with AsyncExitStack() as hop:
+            hop.enter_context(_counted())
+            target = parse_url(url, self.policy)
+            meter = Meter(self.limits)
             try:
                 response = await self._ask(target, Asking(meter, headers, content), hop)
                 with translated():
@@ -85,15 +89,16 @@ class Egress:
 
     async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A bare connection to a host, for a tunnel. Raises InvalidUrl, FetchBlocked, FetchFailed."""
-        target = parse_url(f"https://{host}:{port}/", self.policy)
-        addresses = await find_addresses(target, self.policy, self._resolve, self.limits.resolve_seconds)
-        for address in addresses[:MAX_ATTEMPTS]:
-            try:
-                async with asyncio.timeout(self.limits.connect_seconds / MAX_ATTEMPTS):
-                    return await asyncio.open_connection(str(address), target.port)
-            except OSError:
-                continue
-        raise FetchFailed
+        with _counted():
+            target = parse_url(f"https://{host}:{port}/", self.policy)
+            addresses = await find_addresses(target, self.policy, self._resolve, self.limits.resolve_seconds)
+            for address in addresses[:MAX_ATTEMPTS]:
+                try:
+                    async with asyncio.timeout(self.limits.connect_seconds / MAX_ATTEMPTS):
+                        return await asyncio.open_connection(str(address), target.port)
+                except OSError:
+                    continue
+            raise FetchFailed
 
     async def _follow(self, target: Target, asking: Asking, max_bytes: int, stack: AsyncExitStack) -> Reply:
         for _ in range(self.limits.max_redirects + 1):
@@ -122,6 +127,16 @@ class Egress:
 
     async def _wait_for_floor(self, meter: Meter) -> None:
         await asyncio.sleep(max(0.0, meter.started + self.limits.floor_seconds - time.monotonic()))
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    """Count what was refused, by why."""
+    try:
+        yield
+    except (InvalidUrl, FetchBlocked, FetchFailed, ReplyTooLarge) as error:
+        semconv.EGRESS_REFUSALS.labels(_REFUSALS[type(error)]).inc()
+        raise
 
 
 def _request(target: Target, asking: Asking) -> httpcore2.Request:

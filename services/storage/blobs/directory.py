@@ -121,7 +121,8 @@ class DirectoryBlobs:
         return self._objects / key[:2] / key
 
     def _require_room(self, expected_bytes: int) -> None:
-        free_bytes = shutil.disk_usage(self._incoming).free
+        size_bytes, _, free_bytes = shutil.disk_usage(self._incoming)
+        semconv.STORE_SIZE_BYTES.set(size_bytes)
         semconv.STORE_FREE_BYTES.set(free_bytes)
         if free_bytes < self._reserve_bytes + expected_bytes:
             raise StoreFull

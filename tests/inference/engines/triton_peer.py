@@ -72,9 +72,10 @@ class TritonPeer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         return service_pb2.ModelConfigResponse(config=config)
 
     async def ModelStatistics(self, request: Any, context: Any) -> Any:
-        """What was finished."""
-        answer = service_pb2.ModelStatisticsResponse()
-        answer.model_stats.add(name=request.name, inference_count=self.finished[request.name], execution_count=self.finished[request.name])
+        """What was finished, each by itself."""
+        answer, count = service_pb2.ModelStatisticsResponse(), self.finished[request.name]
+        found = answer.model_stats.add(name=request.name, inference_count=count, execution_count=count)
+        found.batch_stats.add(batch_size=1).compute_infer.count = count
         return answer
 
     async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:

@@ -17,6 +17,7 @@ from services.inference.engines.engine import (
 )
 from services.inference.engines.local import open_local_engine
 from services.inference.engines.triton import canaries
+from services.inference.engines.triton.batches import BatchWatch
 from services.inference.engines.triton.calls import ModelCalls
 from services.inference.engines.triton.climb import climb
 from services.inference.engines.triton.detectors import TritonDetectors
@@ -35,6 +36,7 @@ from services.inference.transcript import WindowResult
 from services.inference.triton import wire
 from services.mesh import semconv
 from services.mesh.telemetry import get_logger
+from services.mesh.tls.certificates import Certificates
 
 MODELS = (wire.WHISPER, wire.VAD, wire.SPEAKER)
 WINDOW_SECONDS = wire.WINDOW_SAMPLES / SAMPLE_RATE_HZ
@@ -118,6 +120,7 @@ class TritonEngine:
         """Look after server and models until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._server_watch.run(), name="triton server watch")
+            group.create_task(BatchWatch(self._server, MODELS).run(), name="triton batch watch")
             for watch in self._watches:
                 group.create_task(watch.run(), name=f"triton {watch.health.model} watch")
 
@@ -205,8 +208,8 @@ def _blaming(model: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def open_triton_engine(settings: InferenceSettings) -> AsyncIterator[TritonEngine]:
-    """The engine, whether its server is there yet or not."""
+async def open_triton_engine(settings: InferenceSettings, tls: Certificates | None = None) -> AsyncIterator[TritonEngine]:
+    """The engine, whether its server is there yet or not. tls: what the server is shown, and whom to trust where no authority is named."""
     address = TritonAddress(
         settings.triton_address,
         settings.triton_tls,
@@ -214,7 +217,7 @@ async def open_triton_engine(settings: InferenceSettings) -> AsyncIterator[Trito
         settings.triton_control_header.get_secret_value(),
     )
     times = WatchTimes(stuck_seconds=settings.triton_call_seconds, load_seconds=settings.triton_load_seconds)
-    async with open_triton_server(address) as server, _open_detectors(settings, server) as run_detector:
+    async with open_triton_server(address, tls) as server, _open_detectors(settings, server) as run_detector:
         engine = TritonEngine(
             server, times, may_load=settings.triton_model_control, configured_model=settings.model, run_detector=run_detector
         )

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,11 +17,18 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from services.inference.engines.triton.faults import CallFailed, Fault, classify
 from services.inference.engines.triton.tensors import to_arrays, to_request
+from services.mesh.semconv import Attribute
+from services.mesh.tls.certificates import Certificates
+from services.mesh.tls.channel import make_channel
+from services.mesh.tracing.calls import rpc_attributes
+from services.mesh.tracing.parents import headers_of
+from services.mesh.tracing.spans import Kind, Span, span
 
 _SHORT_SECONDS = 5.0
 _GRACE_SECONDS = 0.5
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 _CONTROL_HEADER_PREFIX = "triton-grpc-protocol-"
+_INFER, _PEER = "/inference.GRPCInferenceService/ModelInfer", "triton"
 # The list replaces gRPC's defaults of this channel. A server that stops answering is noticed by the watch long before
 # the keepalive, which ends the calls that such a server has in hand. gRPC's own pause between connections grows to 120 s.
 _OPTIONS = (
@@ -80,7 +88,10 @@ class TritonServer:
         request = to_request(model, inputs)
         if priority:
             request.parameters["priority"].uint64_param = priority
-        response = await _answered(self._stub.ModelInfer(request, timeout=deadline_seconds), deadline_seconds)
+        with _step(model) as step:
+            # Triton records whatever names a trace, also one that says not to.
+            trace = tuple(headers_of(step.parent))
+            response = await _answered(self._stub.ModelInfer(request, timeout=deadline_seconds, metadata=trace), deadline_seconds)
         try:
             return to_arrays(response)
         except ValueError as error:
@@ -92,6 +103,15 @@ class TritonServer:
         answer = await _answered(self._stub.ModelStatistics(request, timeout=_SHORT_SECONDS), _SHORT_SECONDS)
         found = answer.model_stats
         return Progress(sum(one.inference_count for one in found), sum(one.execution_count for one in found))
+
+    async def executions(self, model: str) -> Counter[int]:
+        """Batches that the model has executed since it was loaded, by size."""
+        request = service_pb2.ModelStatisticsRequest(name=model)
+        answer = await _answered(self._stub.ModelStatistics(request, timeout=_SHORT_SECONDS), _SHORT_SECONDS)
+        executed: Counter[int] = Counter()
+        for batch in (batch for one in answer.model_stats for batch in one.batch_stats):
+            executed[batch.batch_size] += batch.compute_infer.count
+        return executed
 
     async def config(self, model: str) -> dict[str, Any]:
         """The model's configuration, in the JSON that loading takes."""
@@ -119,6 +139,11 @@ class TritonServer:
         await _answered(self._stub.RepositoryModelLoad(request, timeout=deadline_seconds, metadata=self._control), deadline_seconds)
 
 
+def _step(model: str) -> Span:
+    """A request of work that is recorded; nothing for any other."""
+    return span(f"infer {model}", Kind.CLIENT, {**rpc_attributes(_INFER, _PEER), Attribute.MODEL: model})
+
+
 async def _answered(call: Any, deadline_seconds: float) -> Any:
     """What comes of a call with this deadline, which gRPC holds back while the connection is full because the server stands still."""
     try:
@@ -134,12 +159,21 @@ async def _answered(call: Any, deadline_seconds: float) -> Any:
 
 
 @asynccontextmanager
-async def open_triton_server(address: TritonAddress) -> AsyncIterator[TritonServer]:
-    """A server whether it is there or not; the connection comes with the first call, and again after a loss."""
-    if address.tls:
-        roots = address.ca_file.read_bytes() if address.ca_file else None
-        channel = grpc.aio.secure_channel(address.address, grpc.ssl_channel_credentials(roots), options=_OPTIONS)
-    else:
-        channel = grpc.aio.insecure_channel(address.address, options=_OPTIONS)
-    async with channel:
+async def open_triton_server(address: TritonAddress, tls: Certificates | None = None) -> AsyncIterator[TritonServer]:
+    """A server whether it is there or not; the connection comes with the first call, and again after a loss.
+
+    tls: the certificate that it is shown, and whose authorities are trusted where the address names none.
+    """
+    async with _channel(address, tls) as channel:
         yield TritonServer(address, channel)
+
+
+def _channel(address: TritonAddress, tls: Certificates | None) -> grpc.aio.Channel:
+    if not address.tls:
+        return grpc.aio.insecure_channel(address.address, options=_OPTIONS)
+    roots = address.ca_file.read_bytes() if address.ca_file else None
+    # A socket's path is no name that a certificate could be for.
+    named = (("grpc.ssl_target_name_override", "localhost"),) if address.address.startswith("unix:") else ()
+    if tls is not None:
+        return make_channel(address.address, (*_OPTIONS, *named), tls, roots)
+    return grpc.aio.secure_channel(address.address, grpc.ssl_channel_credentials(roots), options=(*_OPTIONS, *named))
