@@ -86,7 +86,7 @@ async def app(settings: BillingSettings, lifecycle: Lifecycle) -> AsyncIterator[
 
         servicers = registrations(billing, batches, uses, provider)
         server = await stack.enter_async_context(open_server(settings, verifier, authenticate=authenticate_caller, servicers=servicers))
-        lifecycle.spawn(watch_health(server, {"database": database.check}, lifecycle.stopping), "billing-health")
+        lifecycle.spawn(watch_health(server, {"database": database.check}, lifecycle.leaving), "billing-health")
         yield
 
 

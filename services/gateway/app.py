@@ -62,7 +62,7 @@ async def app(settings: GatewaySettings, lifecycle: Lifecycle) -> AsyncIterator[
         readiness = Readiness(
             {**peer_dependencies(peers), "nats": Dependency(revocations.connected, needed=False)},
             lambda: list_models(peers),
-            lifecycle.stopping,
+            lifecycle.leaving,
         )
         proxies = TrustedProxies(settings.trusted_proxies)
         upload_slots = Slots(settings.max_uploads, share=max(1, settings.max_uploads // _UPLOAD_SHARE))

@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from services.gateway.settings import GatewaySettings
+from services.mesh.edge.leaving import Application, closing_when
 from services.mesh.edge.limits import EdgeBody, EdgeLimits, affordable_connections
 from services.mesh.edge.protocol import EdgeProtocol
 from services.mesh.lifecycle import Lifecycle
@@ -35,7 +36,7 @@ async def open_http_server(app: ASGIApp, settings: GatewaySettings, lifecycle: L
     body_of: what is said to a request that never reaches the app.
     """
     listener = _listen(settings.host, settings.port)
-    server = _Server(_config(app, settings, body_of))
+    server = _Server(_config(closing_when(lifecycle.leaving, app), settings, body_of))
     ended = asyncio.Event()
     lifecycle.spawn(_serve(server, listener, ended), "http server")
     try:
@@ -68,7 +69,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _config(app: ASGIApp, settings: GatewaySettings, body_of: EdgeBody) -> uvicorn.Config:
+def _config(app: Application, settings: GatewaySettings, body_of: EdgeBody) -> uvicorn.Config:
     connections = affordable_connections(settings.max_connections)
     limits = EdgeLimits(settings.header_deadline_seconds, settings.body_deadline_seconds, max_connections=connections)
     return uvicorn.Config(

@@ -85,7 +85,7 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
         )
         authenticate = await enter(open_authentication(settings.billing_address, signer, bus, settings.rpc_timeout_seconds))
         server = await enter(open_server(settings, TokenVerifier(key, "inference"), authenticate=authenticate, servicers=[registration]))
-        lifecycle.spawn(watch_engine(engine, server, readiness, lifecycle.stopping), "engine watch")
+        lifecycle.spawn(watch_engine(engine, server, readiness, lifecycle.leaving), "engine watch")
         yield
 
 

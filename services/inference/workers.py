@@ -11,7 +11,7 @@ from services.mesh import semconv
 from services.mesh.bus import Bus
 from services.mesh.errors import MeshError
 from services.mesh.lifecycle import wait_or_stop
-from services.mesh.server import GrpcServer
+from services.mesh.server import TRAFFIC, GrpcServer
 from services.mesh.streams import ConsumerSpec
 from services.mesh.telemetry import get_logger
 
@@ -24,19 +24,25 @@ _SERVICE = "steno.inference.v1.InferenceService"
 async def watch_engine(
     engine: Engine, server: GrpcServer, readiness: EngineReadiness, stopping: asyncio.Event, check_seconds: float = _CHECK_SECONDS
 ) -> None:
-    """Say NOT_SERVING, and in `readiness` why, while the engine does not answer; until stopping, also in the middle of a check."""
+    """Say NOT_SERVING, and in `readiness` why, while the engine does not answer; from stopping on always, also in the middle of a check."""
     async with asyncio.TaskGroup() as group:
         checks = group.create_task(_check_for_ever(engine, server, readiness, check_seconds), name="engine checks")
         await stopping.wait()
         checks.cancel()
+    await _tell(server, health_pb2.HealthCheckResponse.NOT_SERVING)
+    await server.health.set(TRAFFIC, health_pb2.HealthCheckResponse.NOT_SERVING)
+
+
+async def _tell(server: GrpcServer, state: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
+    for name in ("", _SERVICE):
+        await server.health.set(name, state)
 
 
 async def _check_for_ever(engine: Engine, server: GrpcServer, readiness: EngineReadiness, check_seconds: float) -> None:
     while True:
         await _check(engine, readiness)
         state = health_pb2.HealthCheckResponse.NOT_SERVING if readiness.in_trouble else health_pb2.HealthCheckResponse.SERVING
-        for name in ("", _SERVICE):
-            await server.health.set(name, state)
+        await _tell(server, state)
         await asyncio.sleep(min(check_seconds, _TROUBLED_CHECK_SECONDS) if readiness.in_trouble else check_seconds)
 
 

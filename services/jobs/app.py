@@ -71,7 +71,7 @@ async def app(settings: JobsSettings, lifecycle: Lifecycle) -> AsyncIterator[Non
         server = await stack.enter_async_context(
             open_server(settings, TokenVerifier(key, SCHEMA), authenticate=authenticate, servicers=_servicers(resources))
         )
-        lifecycle.spawn(watch_health(server, {"database": database.check}, lifecycle.stopping), "jobs-health")
+        lifecycle.spawn(watch_health(server, {"database": database.check}, lifecycle.leaving), "jobs-health")
         yield
 
 

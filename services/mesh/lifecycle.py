@@ -11,25 +11,43 @@ _CANCEL_SECONDS = 5.0
 
 
 class Lifecycle:
-    """Named tasks whose failure ends the service, and the event that tells everybody to stop."""
+    """Named tasks whose failure ends the service, and the events that tell everybody of its end.
 
-    def __init__(self, grace_seconds: float = 10.0) -> None:
+    leaving: it says that it is not ready, and serves on. stopping: it takes nothing more. notice_seconds: between the two.
+    """
+
+    def __init__(self, grace_seconds: float = 10.0, notice_seconds: float = 0.0) -> None:
+        self.leaving = asyncio.Event()
         self.stopping = asyncio.Event()
+        self.notice_seconds = notice_seconds
         self.failure: BaseException | None = None
         self.grace_seconds = grace_seconds
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = False
         self._logger = get_logger("mesh.lifecycle")
 
+    def leave(self) -> None:
+        """Begin the orderly end with a notice, so that balancers turn elsewhere; asked once more, or before it serves, without one."""
+        if self.leaving.is_set() or not self._open or not self.notice_seconds:
+            self.stop()
+        self.leaving.set()
+
     def stop(self) -> None:
         """Begin the orderly end."""
+        self.leaving.set()
         self.stopping.set()
+
+    async def served(self) -> None:
+        """Until the service is to stop, past its notice."""
+        await self.leaving.wait()
+        if not await wait_or_stop(self.stopping, self.notice_seconds):
+            self.stop()
 
     def fail(self, failure: BaseException) -> None:
         """Begin the orderly end with exit status 1."""
         if self.failure is None and not self.stopping.is_set():
             self.failure = failure
-        self.stopping.set()
+        self.stop()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run work until `stopping`; its failure ends the service. Raises RuntimeError outside `working()`."""
@@ -55,7 +73,7 @@ class Lifecycle:
             yield
         finally:
             self._open = False
-            self.stopping.set()
+            self.stop()
             await self._finish()
 
     async def _finish(self) -> None:

@@ -34,17 +34,17 @@ def run(app: App[S], settings_class: type[S]) -> None:
 
 async def _serve(app: App[S], settings: S) -> int:
     logger = get_logger("mesh.run")
-    lifecycle = Lifecycle(settings.shutdown_grace_seconds)
+    lifecycle = Lifecycle(settings.shutdown_grace_seconds, settings.shutdown_notice_seconds)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lifecycle.stop)
+        loop.add_signal_handler(number, lifecycle.leave)
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr=settings.host)
     try:
         _refuse_crash_points(settings)
         async with app(settings, lifecycle):
             logger.info("serving")
-            await lifecycle.stopping.wait()
+            await lifecycle.served()
             logger.info("stopping")
     except UnusableSettings as error:
         logger.error("settings cannot be used", reason=str(error))  # noqa: TRY400 (the trace tells an operator nothing)

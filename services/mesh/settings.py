@@ -42,6 +42,15 @@ class ServiceSettings(TlsSettings):
     rpc_timeout_seconds: float = Field(
         5.0, gt=0, le=300, description="Seconds that another service may take to answer a call; some calls have limits of their own."
     )
+    shutdown_notice_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=300,
+        description=(
+            "Seconds after SIGTERM in which the service says that it is not ready, ends each HTTP connection with its answer and serves on,"
+            " so that balancers turn elsewhere; longer than they take to notice."
+        ),
+    )
     shutdown_grace_seconds: float = Field(
         10.0, gt=0, le=300, description="Seconds that requests and work in hand get to finish after SIGTERM."
     )

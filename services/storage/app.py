@@ -13,6 +13,7 @@ from services.mesh.api_keys import open_authentication
 from services.mesh.bus import open_bus
 from services.mesh.database import open_database
 from services.mesh.durability import require_durable
+from services.mesh.edge.leaving import closing_when
 from services.mesh.egress.egress import open_egress
 from services.mesh.egress.limits import FetchLimits
 from services.mesh.health import watch_health
@@ -73,7 +74,7 @@ async def app(settings: StorageSettings, lifecycle: Lifecycle) -> AsyncIterator[
         fetcher = await stack.enter_async_context(open_fetcher(settings))
         await stack.enter_async_context(lifecycle.working())
         lifecycle.spawn(relay.run(lifecycle.stopping), "storage-outbox")
-        data_plane = make_data_plane(depot, settings.max_transfers)
+        data_plane = closing_when(lifecycle.leaving, make_data_plane(depot, settings.max_transfers))
         await stack.enter_async_context(open_data_plane(data_plane, listener, settings.shutdown_grace_seconds))
         authenticate = await stack.enter_async_context(
             open_authentication(settings.billing_address, TokenSigner(key, SCHEMA), bus, settings.rpc_timeout_seconds)
@@ -84,7 +85,7 @@ async def app(settings: StorageSettings, lifecycle: Lifecycle) -> AsyncIterator[
         spawn_workers(depot, settings, lifecycle, reaping)
         spawn_preparers(depot, settings, lifecycle, preparing)
         checks = {"database": database.check, "store": depot.blobs.check}
-        lifecycle.spawn(watch_health(server, checks, lifecycle.stopping, every_seconds=settings.health_seconds), "storage-health")
+        lifecycle.spawn(watch_health(server, checks, lifecycle.leaving, every_seconds=settings.health_seconds), "storage-health")
         yield
 
 

@@ -23,6 +23,11 @@ async def fail_soon():
     await asyncio.sleep(0.05)
     raise ValueError("worker broke")
 
+async def say(lifecycle):
+    await lifecycle.leaving.wait()
+    if not lifecycle.stopping.is_set():
+        print("leaving", flush=True)
+
 @asynccontextmanager
 async def app(settings, lifecycle):
     if "unusable" in sys.argv:
@@ -31,6 +36,7 @@ async def app(settings, lifecycle):
         if "fail" in sys.argv:
             lifecycle.spawn(fail_soon(), "worker")
         print("open", flush=True)
+        lifecycle.spawn(say(lifecycle), "say")
         yield
     print("closed", flush=True)
 
@@ -55,6 +61,26 @@ def test_sigterm_closes_the_app_and_exits_with_0() -> None:
         assert process.stdout.readline() == "open\n"
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=30)[0] == "closed\n"
+    assert process.returncode == 0
+
+
+def test_first_sigterm_gives_notice_and_the_second_ends_it() -> None:
+    with service(STENO_TEST_SHUTDOWN_NOTICE_SECONDS="60") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "leaving\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=30)[0] == "closed\n"
+    assert process.returncode == 0
+
+
+def test_notice_ends_by_itself() -> None:
+    with service(STENO_TEST_SHUTDOWN_NOTICE_SECONDS="0.1") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=30)[0] == "leaving\nclosed\n"
     assert process.returncode == 0
 
 
