@@ -29,8 +29,11 @@ DEVICE ?= cpu
 CAMPAIGNS ?=
 SEED ?= 1
 DATABASE ?= sqlite
+IMAGES ?=
+REGISTRY ?=
+RELEASE ?=
 
-.PHONY: help setup setup-triton demo up test test-faults check format lock bench bench-asr clean $(addprefix test-,$(AREAS))
+.PHONY: help setup setup-triton demo up test test-faults check format lock bench bench-asr images pin-images clean $(addprefix test-,$(AREAS))
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -89,16 +92,25 @@ format: setup ## Format the code and the protos
 	$(BIN)/ruff format .
 	$(BIN)/buf format --write
 
-lock: ## Resolve requirements.lock and deploy/triton/requirements.lock anew
+lock: ## Resolve requirements.lock and the locks of Triton and the images anew
 	@test -x $(BIN)/uv || ($(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv)
 	$(BIN)/uv pip compile --quiet deploy/triton/requirements.in --no-deps --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --output-file deploy/triton/requirements.lock
+	$(BIN)/uv pip compile --quiet deploy/locks/triton-gpu.in --no-deps --python-version 3.12 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --output-file deploy/locks/triton-gpu.lock
 	$(BIN)/uv pip compile --quiet pyproject.toml --extra all --extra dev --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
+	@$(MAKE) --no-print-directory setup
+	$(BIN)/python -m tools.locks
 
 bench: setup ## Print speed and memory as ratios against a baseline run beside it
 	@GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m bench
 
 bench-asr: setup ## Measure the Whisper runtime beside CTranslate2 and transformers, where those are installed (SIZES=tiny,base DEVICE=cpu|cuda)
 	@$(BIN)/python -m bench --only asr --device $(DEVICE) --sizes $(SIZES)
+
+images: setup ## Build the container images with docker buildx (IMAGES="gateway jobs" REGISTRY= RELEASE=1 pushes, on pinned bases only)
+	@$(BIN)/python -m tools.images build $(IMAGES) --registry "$(REGISTRY)" $(if $(RELEASE),--release)
+
+pin-images: setup ## Write the digests of the images that ours stand on and run beside into deploy/images.env
+	@$(BIN)/python -m tools.images pin
 
 clean: ## Remove the virtual environment and generated modules (not your data)
 	rm -rf $(VENV) build dist *.egg-info
