@@ -8,7 +8,9 @@ from services.billing.usecases.ledger import end_job
 from services.mesh import fault
 from services.mesh.bus import Bus
 from services.mesh.deliveries import Delivery, Reject
+from services.mesh.semconv import Attribute, Step
 from services.mesh.streams import EVENTS, ConsumerSpec, event_subject
+from services.mesh.tracing.spans import span
 from steno.jobs.v1.jobs_events_pb2 import JobCancelled, JobFailed, JobSucceeded
 
 ENDINGS: dict[str, type[JobSucceeded] | type[JobFailed] | type[JobCancelled]] = {
@@ -29,7 +31,8 @@ async def take_ending(batches: Batches, delivery: Delivery) -> None:
         raise Reject("billable_ms is negative")
     fault.point("billing.ending.before_effect")
     try:
-        await end_job(batches, event.job_id, event.workspace_id, billable_ms)
+        with span(Step.SETTLE, attributes={Attribute.JOB_ID: event.job_id}):
+            await end_job(batches, event.job_id, event.workspace_id, billable_ms)
     except HoldNotFound as error:
         if not isinstance(event, JobSucceeded) and event.without_media:
             return

@@ -33,12 +33,14 @@ from services.gateway.revocations import Revocations
 from services.gateway.settings import GatewaySettings
 from services.gateway.submissions import Submissions
 from services.gateway.summaries.summaries import open_summaries
+from services.gateway.traces import Traces
 from services.gateway.transcripts import Transcripts
 from services.mesh.api_keys import ApiKeys
 from services.mesh.edge.limits import EdgeBody
 from services.mesh.identity import TokenSigner, load_key
 from services.mesh.lifecycle import Lifecycle
 from services.mesh.telemetry import get_logger
+from services.mesh.tracing.spans import tracer_or_none
 
 _HTTP_SECONDS = 10.0
 _HTTP_CONNECTIONS = 200
@@ -116,7 +118,13 @@ def make_asgi_app(
             *page_routes(contracts),
             *(route for contract in contracts for route in contract_routes(contract, identify, take_rate)),
         ],
-        middleware=[Middleware(RequestContext), Middleware(ContractHosts, hosts), Middleware(Cors), Middleware(ErrorAnswers, refuse)],
+        middleware=[
+            *([Middleware(Traces, tracer)] if (tracer := tracer_or_none()) else []),
+            Middleware(RequestContext),
+            Middleware(ContractHosts, hosts),
+            Middleware(Cors),
+            Middleware(ErrorAnswers, refuse),
+        ],
         exception_handlers={HTTPException: lambda request, error: refuse(request.scope, error)},
     )
     application.router.redirect_slashes = False

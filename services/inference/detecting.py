@@ -9,6 +9,8 @@ from services.detection.features import FRAME_MS, FRAME_SAMPLES, features, frame
 from services.inference.engines.engine import DetectorScores, Engine, StoredDetector
 from services.inference.pcm import Features, Pcm
 from services.mesh import semconv
+from services.mesh.semconv import Step
+from services.mesh.tracing.spans import span
 
 BLOCK_FRAMES = 5 * 60_000 // FRAME_MS
 # What a detector may have to hear before and after a frame.
@@ -23,9 +25,9 @@ async def score(
     parts: list[DetectorScores] = []
     for start in range(0, max(1, frames), block_frames):
         first, end = max(0, start - MARGIN_FRAMES), min(frames, start + block_frames + MARGIN_FRAMES)
-        with semconv.STAGE_SECONDS.labels("detection_features").time():
+        with span(Step.FEATURES), semconv.STAGE_SECONDS.labels("detection_features").time():
             rows = await asyncio.to_thread(_rows, pcm, first, end)
-        with semconv.STAGE_SECONDS.labels("detection_scores").time():
+        with span(Step.SCORES), semconv.STAGE_SECONDS.labels("detection_scores").time():
             found = await engine.detect(detector, rows)
         parts.append(DetectorScores(found.artifact_types, found.scores[start - first : start - first + block_frames]))
         progress(min(1.0, (start + block_frames) / max(1, frames)))

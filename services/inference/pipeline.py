@@ -1,8 +1,8 @@
 """One job's audio to its transcript: speech, windows, words, speakers. Pure but for the engine and the checkpoints."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -26,6 +26,8 @@ from services.inference.speakers import embed_spans, name_speakers
 from services.inference.transcript import Turn
 from services.inference.windows import FRAME_MS, Region, Window, find_regions, plan_windows, speech_ratio
 from services.mesh import semconv
+from services.mesh.semconv import Step
+from services.mesh.tracing.spans import span
 from steno.inference.v1.window_transcript_pb2 import WindowTranscript
 from steno.jobs.v1.job_pb2 import TranscriptionConfig
 from steno.jobs.v1.transcript_pb2 import Transcript
@@ -116,7 +118,7 @@ class Pipeline:
         Raises TranscriptionFailed when the engine failed on every window, TranscriptIncomplete when it failed on one of a strict order,
         EngineFailed or EngineUnavailable when it cannot work at all.
         """
-        with _timed("speech"):
+        with _timed("speech", Step.SPEECH):
             probabilities = await self._speech_probabilities(audio, reports)
             regions = await asyncio.to_thread(find_regions, probabilities, audio.duration_ms)
         ratio = speech_ratio(regions, audio.duration_ms)
@@ -163,7 +165,7 @@ class Pipeline:
         )
 
     async def _words(self, hearing: Hearing, windows: Sequence[Window], finished: Mapping[int, WindowTranscript]) -> list[WindowTranscript]:
-        with _timed("windows"):
+        with _timed("windows", Step.WINDOWS):
             heard = await hearing.hear(windows, finished)
         if all(window.gap_reason for window in heard) and holds_speech(heard):
             await self._blame()
@@ -182,7 +184,7 @@ class Pipeline:
     ) -> tuple[list[Turn], dict[int, str]]:
         if not config.diarize:
             return [], {}
-        with _timed("speakers"):
+        with _timed("speakers", Step.SPEAKERS):
             spans = embedding_spans(regions, audio.duration_ms)
             embeddings = await embed_spans(self.engine, audio, regions, spans, lambda done_ms: advance.voices(done_ms / audio.duration_ms))
             turns = await asyncio.to_thread(diarize, regions, spans, embeddings, speaker_count(config))
@@ -212,5 +214,7 @@ def _between(first: float, last: float, share: float) -> float:
     return first + (last - first) * min(1.0, share)
 
 
-def _timed(stage: str) -> AbstractContextManager[object]:
-    return semconv.STAGE_SECONDS.labels(stage).time()
+@contextmanager
+def _timed(stage: str, step: str) -> Iterator[None]:
+    with span(step), semconv.STAGE_SECONDS.labels(stage).time():
+        yield

@@ -15,11 +15,14 @@ from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 from services.mesh import fault
 from services.mesh.buckets import Bucket
 from services.mesh.consumption import Consumption, Handler
-from services.mesh.deliveries import EVENT_ID, MESSAGE_TYPE, TRACE_PARENT, Delivery, Pending, Reject, delivery_of
+from services.mesh.deliveries import EVENT_ID, MESSAGE_TYPE, Delivery, Pending, Reject, delivery_of
 from services.mesh.errors import Overloaded, ServiceUnavailable
 from services.mesh.nats_link import Link, open_link
 from services.mesh.streams import EVENTS, MAX_MESSAGE_BYTES, ConsumerSpec, StreamSpec, apply_streams, dead_subject
 from services.mesh.telemetry import get_logger
+from services.mesh.tracing.calls import publishing
+from services.mesh.tracing.parents import headers_of
+from services.mesh.tracing.spans import tracer_or_none
 
 _ANSWER_SECONDS = 5.0
 _CHECK_SECONDS = 2.0
@@ -37,11 +40,13 @@ class Bus:
         self._jetstream = link.client.jetstream(timeout=_ANSWER_SECONDS)
         self._replicas = replicas
         self._broken = asyncio.Event()
+        self._tracer = tracer_or_none()
         self._logger = get_logger("mesh.bus")
 
     async def publish(self, subject: str, message: Message, *, event_id: str, trace_parent: str = "") -> None:
         """Publish and wait for the server's acknowledgement; repeat with the same event_id after a failure.
 
+        trace_parent: of the trace that it belongs to, if not the one in hand.
         Raises ServiceUnavailable (the outcome is unknown), or Overloaded when the stream is full.
         """
         await self.send(subject, message.DESCRIPTOR.full_name, message.SerializeToString(), event_id=event_id, trace_parent=trace_parent)
@@ -50,10 +55,9 @@ class Bus:
         """As `publish`, of a message that is serialized already."""
         if len(payload) > MAX_PAYLOAD_BYTES:
             raise ValueError(f"{message_type} has {len(payload)} bytes; events carry ids, not content")
-        headers = {EVENT_ID: event_id, MESSAGE_TYPE: message_type}
-        if trace_parent:
-            headers[TRACE_PARENT] = trace_parent
-        await self._publish(subject, payload, headers)
+        with publishing(self._tracer, subject, event_id, trace_parent) as span:
+            trace = headers_of(span.parent or trace_parent)
+            await self._publish(subject, payload, {EVENT_ID: event_id, MESSAGE_TYPE: message_type, **dict(trace)})
 
     async def consume(
         self,

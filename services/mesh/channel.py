@@ -17,6 +17,8 @@ from services.mesh.server import MAX_MESSAGE_BYTES, TRAFFIC
 from services.mesh.status import from_rpc_error
 from services.mesh.tls.certificates import Certificates
 from services.mesh.tls.channel import make_channel
+from services.mesh.tracing.calls import traced_call, traced_stream
+from services.mesh.tracing.spans import current_headers
 
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -83,7 +85,7 @@ class Channel(grpc.aio.Channel):
             except grpc.aio.AioRpcError as error:
                 raise from_rpc_error(error) from None
 
-        return call
+        return traced_call(call, method, self._audience)
 
     def unary_stream(self, method: str, *arguments: Any, **options: Any) -> Any:
         """One request, many responses; the call ends with the iterator. Raises RemoteError."""
@@ -94,9 +96,10 @@ class Channel(grpc.aio.Channel):
             stream = send(request, timeout=_remaining(timeout or STREAM_TIMEOUT_SECONDS), metadata=self._metadata(metadata))
             return _translated(stream)
 
-        return call
+        return traced_stream(call, method, self._audience)
 
     def _metadata(self, extra: Metadata) -> Metadata:
+        extra = (*extra, *current_headers())
         caller = self._signer.outgoing(caller_or_none())
         token = (TOKEN_METADATA_KEY, self._signer.mint(caller, self._audience))
         request = request_id.get()

@@ -6,9 +6,10 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 from nats.aio.msg import Msg
 
+from services.mesh.tracing.parents import TRACE_PARENT
+
 EVENT_ID = "Nats-Msg-Id"
 MESSAGE_TYPE = "Steno-Message"
-TRACE_PARENT = "traceparent"
 # A watched event has a reply subject too: the publisher's, who waits for the stream's answer.
 _ACK_SUBJECT = "$JS.ACK."
 

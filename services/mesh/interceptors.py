@@ -17,6 +17,8 @@ from services.mesh.identity import API_KEY_METADATA_KEY, TOKEN_METADATA_KEY, Cal
 from services.mesh.status import code_of, reason_of, to_status
 from services.mesh.telemetry import bound_contextvars, get_logger
 from services.mesh.tls.peers import Peers, check_callers, check_issuer
+from services.mesh.tracing.calls import begin_rpc, end_rpc, scoped
+from services.mesh.tracing.spans import NOTHING, Span, tracer_or_none
 from steno.access.v1 import access_pb2
 
 Authenticate = Callable[[str], Awaitable[Caller]]
@@ -91,6 +93,7 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
         self._verifier = verifier
         self._authenticate = authenticate
         self._logger = get_logger("mesh.rpc").bind()
+        self._tracer = tracer_or_none()
         self._guarded: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -138,11 +141,15 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
             return await self._authenticate(api_key)
         raise MissingCredentials
 
+    def _begin(self, method: str, context: Context) -> "_Call":
+        metadata = _text(context.invocation_metadata())
+        return _Call(method, context, metadata, begin_rpc(self._tracer, method, metadata), self._logger)
+
     def _guard_unary(self, handler: Handler, method: str, rule: Rule) -> Callable[..., Awaitable[Any]]:
         behaviour: Any = handler.unary_unary
 
         async def guarded(request: Any, context: Context) -> Any:
-            call = _Call(method, context, self._logger)
+            call = self._begin(method, context)
             with call.scope():
                 try:
                     caller = call.caller = await self._identify(rule, call.metadata, context)
@@ -160,7 +167,7 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
 
         # Not a generator: the handler of a cancelled call would be left to the garbage collector, with whatever it does.
         async def guarded(request: Any, context: Context) -> None:
-            call = _Call(method, context, self._logger)
+            call = self._begin(method, context)
             with call.scope():
                 try:
                     caller = call.caller = await self._identify(rule, call.metadata, context)
@@ -186,11 +193,12 @@ def _streaming(handler: Handler, behaviour: Callable[..., Awaitable[None]]) -> H
 
 
 class _Call:
-    """One RPC in hand: its deadline, its log line, its metrics."""
+    """One RPC in hand: its deadline, its log line, its metrics, its span."""
 
-    def __init__(self, method: str, context: Context, logger: Any) -> None:
+    def __init__(self, method: str, context: Context, metadata: Mapping[str, str], span: Span, logger: Any) -> None:
         self.caller: Caller | None = None
-        self.metadata = _text(context.invocation_metadata())
+        self.metadata = metadata
+        self._span = span
         self._method = method
         self._request_id = self.metadata.get(REQUEST_ID_METADATA_KEY, "")
         self._context = context
@@ -201,7 +209,9 @@ class _Call:
         remaining = self._context.time_remaining()
         deadline.set(None if remaining is None else time.monotonic() + remaining)
         request_id.set(self._request_id)
-        return bound_contextvars(request_id=self._request_id)
+        if self._span is NOTHING:
+            return bound_contextvars(request_id=self._request_id)
+        return scoped(self._span, request_id=self._request_id)
 
     async def refuse(self, error: Exception) -> None:
         """End the RPC with the error's status; the unexpected is logged once and told to nobody."""
@@ -217,6 +227,7 @@ class _Call:
         seconds = time.perf_counter() - self._started
         semconv.RPC_SECONDS.labels(self._method, code.name).observe(seconds)
         caller = self.caller
+        end_rpc(self._span, self._method, code, reason, caller.workspace_id if caller else "")
         self._logger.info(
             "rpc",
             method=self._method,

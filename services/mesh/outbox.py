@@ -37,6 +37,7 @@ from services.mesh.database import Database
 from services.mesh.errors import MeshError, ServiceUnavailable, Unavailable
 from services.mesh.ids import new_id
 from services.mesh.telemetry import get_logger
+from services.mesh.tracing.spans import current_parent
 
 _WINDOW = 256
 _POLL_SECONDS = 0.25
@@ -72,19 +73,23 @@ async def publish_later(
 ) -> str:
     """Publish the message if and only if the caller's transaction commits; returns the event's id.
 
-    Wake the relay after the commit. Raises ValueError when the message is too large for the bus.
+    Wake the relay after the commit. trace_parent: of the trace that it belongs to, if not the one in hand.
+    Raises ValueError when the message is too large for the bus.
     """
     now = now_utc_sql(dialect_of(session))
-    row = _row(subject, message, event_id or new_id(), trace_parent)
+    row = _row(subject, message, event_id or new_id(), trace_parent or current_parent())
     await (await session.connection()).execute(insert(outbox).values(create_time=now, next_time=now, **row))
     fault.point("outbox.event.after_insert")
     return str(row["id"])
 
 
-async def publish_all_later(session: AsyncSession, outbox: Table, events: Sequence[tuple[str, Message]]) -> None:
-    """As `publish_later`, of many events, each with its subject, by one statement."""
+async def publish_all_later(
+    session: AsyncSession, outbox: Table, events: Sequence[tuple[str, Message]], trace_parents: Sequence[str] = ()
+) -> None:
+    """As `publish_later`, of many events, each with its subject, by one statement. trace_parents: one for each event, or none."""
     dialect = dialect_of(session)
-    rows = [_row(subject, message, new_id(), "") for subject, message in events]
+    parents = trace_parents or [current_parent()] * len(events)
+    rows = [_row(subject, message, new_id(), parent) for (subject, message), parent in zip(events, parents, strict=True)]
     if rows:
         await (await session.connection()).execute(_insert_events(outbox, dialect), many_rows(rows, dialect))
 

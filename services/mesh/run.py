@@ -15,8 +15,11 @@ from services.mesh import fault
 from services.mesh.lifecycle import Lifecycle
 from services.mesh.settings import ServiceSettings, UnusableSettings, read_settings
 from services.mesh.telemetry import configure_logging, get_logger
+from services.mesh.tracing.export import open_tracing
 
 _DESCRIPTORS = 65_536
+# Of the grace period, after it: what stops a service from outside waits for longer than that.
+_FLUSH_SHARE = 0.25
 S = TypeVar("S", bound=ServiceSettings)
 App = Callable[[S, Lifecycle], AbstractAsyncContextManager[None]]
 
@@ -28,8 +31,17 @@ def run(app: App[S], settings_class: type[S]) -> None:
     configure_logging(name, settings.log_level, settings.log_format)
     take_descriptors()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        status = runner.run(_serve(app, settings))
+        status = runner.run(_serve_traced(name, app, settings))
     sys.exit(status)
+
+
+async def _serve_traced(name: str, app: App[S], settings: S) -> int:
+    try:
+        async with open_tracing(name, settings.shutdown_grace_seconds * _FLUSH_SHARE):
+            return await _serve(app, settings)
+    except UnusableSettings as error:
+        get_logger("mesh.run").error("settings cannot be used", reason=str(error))
+        return 2
 
 
 async def _serve(app: App[S], settings: S) -> int:

@@ -145,6 +145,8 @@ def _wiring(service: str, data: DataDirectory, ports: Ports) -> Iterable[tuple[s
     yield f"{prefix}IDENTITY_KEY_FILE", str(data.identity_key)
     yield f"{prefix}NATS_URL", f"nats://{HOST}:{ports.nats}"
     yield f"{prefix}SHUTDOWN_GRACE_SECONDS", str(_STOP_SECONDS[service] * _GRACE_SHARE)
+    if named := os.environ.get("OTEL_SERVICE_NAME"):
+        yield "OTEL_SERVICE_NAME", f"{named}-{service}"
     for other in _CALLS[service]:
         yield f"{prefix}{other.upper()}_ADDRESS", ports.address(other)
     if service == "storage":

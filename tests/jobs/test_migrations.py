@@ -25,7 +25,8 @@ from services.mesh.migrations import migrate
 from steno.jobs.v1.detector_pb2 import Detector
 from tests.jobs.test_store import ORDER, PATHS, job_in, refused, run
 
-NEW = {"wallet_id", "title", "url", "claim_digest", "waiting", "retention_days", "audio_expire_time", "removal_time", "kind"}
+_ORDERED = {"wallet_id", "title", "url", "claim_digest", "waiting", "retention_days"}
+NEW = _ORDERED | {"audio_expire_time", "removal_time", "kind", "trace_parent"}
 OLD_JOB = Table("job", MetaData(), *(Column(column.name, column.type) for column in JOB.columns if column.name not in NEW))
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR = timedelta(days=365)

@@ -34,6 +34,7 @@ ORDER: dict[str, Any] = {
     "claim_digest": None,
     "waiting": 0,
     "retention_days": 30,
+    "trace_parent": "",
 }
 PATHS = {1: [], 2: [2], 3: [2, 3], 4: [2, 4], 5: [5]}
 ALLOWED = {1: {1, 2, 5}, 2: {1, 2, 3, 4, 5}, 3: {3}, 4: {4}, 5: {5}}

@@ -15,7 +15,9 @@ from services.inference.usecases.transcription import transcribe
 from services.inference.usecases.workbench import Tell, Workbench
 from services.mesh import fault
 from services.mesh.identity import acting_for
+from services.mesh.semconv import Attribute
 from services.mesh.telemetry import bound_contextvars, get_logger
+from services.mesh.tracing.spans import current_span
 from steno.jobs.v1.job_pb2 import Job
 
 _FIRST_DELAY_SECONDS = 2.0
@@ -34,6 +36,7 @@ async def work_on(bench: Workbench, job_id: str, stopping: asyncio.Event) -> Non
 
     Returns when the message about it is spent. Raises RemoteError when jobs cannot be reached to claim it.
     """
+    current_span().set(Attribute.JOB_ID, job_id)
     lease = await claim(bench.work, job_id, bench.worker_id)
     if lease is None:
         return

@@ -16,6 +16,7 @@ from services.jobs.store.tables import JobRow
 from services.mesh.bulk import insert_many, many_rows
 from services.mesh.columns import DialectName, dialect_of, now_utc_sql, table_of
 from services.mesh.database import Database
+from services.mesh.tracing.spans import current_parent
 from steno.jobs.v1.job_pb2 import Job, JobError
 
 JOB = table_of(JobRow)
@@ -65,6 +66,7 @@ _ORDERED = (
     "claim_digest",
     "waiting",
     "retention_days",
+    "trace_parent",
 )
 # Which field of a job its stored config is.
 _TASKS = {TRANSCRIPTION: "config", TRAINING: "training", DETECTION: "detection"}
@@ -99,7 +101,7 @@ def _insert_jobs(dialect: DialectName) -> ReturningInsert[Any]:
 async def insert_job(session: AsyncSession, **values: Any) -> Row[Any]:
     """A queued job of any kind, due at once; its media, if any, belongs to no other job."""
     now = database_now(session)
-    statement = insert(JOB).values(state=QUEUED, create_time=now, due_time=now, **values)
+    statement = insert(JOB).values(state=QUEUED, create_time=now, due_time=now, trace_parent=current_parent(), **values)
     return (await execute(session, statement.returning(JOB))).one()
 
 

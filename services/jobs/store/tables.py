@@ -32,6 +32,7 @@ class JobRow(Table, table=True):
     media_id: empty for a training.
     waiting: for what media, a Job.Waiting. claim_digest: SHA-256 of the claim token, in hexadecimal, until it is used.
     removal_time: when the media is to go; null before the end, and once its removal is ordered.
+    trace_parent: of the request that ordered it, empty for none; all its work belongs to that trace.
     """
 
     __tablename__ = "job"
@@ -127,6 +128,7 @@ class JobRow(Table, table=True):
     audio_expire_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
     removal_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
     kind: int = Field(default=0, sa_type=SmallInteger)
+    trace_parent: str = ""
 
 
 class IdempotencyKey(Table, table=True):

@@ -30,7 +30,9 @@ from services.mesh import fault
 from services.mesh.errors import InvalidArgument, InvalidField, ServiceUnavailable
 from services.mesh.identity import Caller
 from services.mesh.ids import new_id
+from services.mesh.semconv import Attribute
 from services.mesh.status import RemoteError
+from services.mesh.tracing.spans import current_span
 from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.jobs_service_pb2 import CreateJobRequest
 from steno.storage.v1.media_pb2 import Media, SignedUrl
@@ -163,6 +165,7 @@ async def store(resources: Resources, order: Order) -> Made | Refusal:
     if not isinstance(outcome, Job):
         return outcome
     resources.announce(outcome)
+    current_span().set(Attribute.JOB_ID, outcome.id)
     return Made(outcome, replayed=False, claim_token=resources.claim_key.token(order.job_id) if order.claim_digest else "")
 
 

@@ -32,14 +32,16 @@ async def dispatch_round(resources: Resources, kind: int, last_workspace_id: str
     """Hands out as many waiting jobs of the kind as its window has room for, one workspace after the other."""
     served = Round(last_workspace_id, 0)
     events: list[tuple[str, Message]] = []
+    trace_parents: list[str] = []
     async with resources.database.transaction() as session:
         now = await read_now(session)
         room = resources.policy.dispatch_window - await count_dispatched(session, kind)
         while served.job_count < room and (row := await _next(session, kind, served.workspace_id, now)) is not None:
             await touch_job(session, row, dispatch_time=now)
             events.append((work_subject(WORK_CLASSES[kind]), WorkDispatched(job_id=row.id)))
+            trace_parents.append(row.trace_parent)
             served = Round(row.workspace_id, served.job_count + 1)
-        await publish_all_later(session, outbox, events)
+        await publish_all_later(session, outbox, events, trace_parents)
         fault.point("jobs.dispatch.before_commit")
     fault.point("jobs.dispatch.after_commit")
     if served.job_count:

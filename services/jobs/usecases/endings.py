@@ -16,6 +16,7 @@ from services.jobs.store.tables import outbox
 from services.jobs.store.windows import delete_windows
 from services.mesh.outbox import publish_later
 from services.mesh.streams import event_subject
+from services.mesh.tracing.spans import current_parent
 from steno.inference.v1.inference_events_pb2 import TranscriptCompleted
 from steno.jobs.v1.job_pb2 import Job, JobError
 from steno.jobs.v1.jobs_events_pb2 import JobCancelled, JobFailed, JobSucceeded
@@ -98,7 +99,7 @@ async def _end(session: AsyncSession, row: Row[Any], event: Message, now: dateti
         await delete_windows(session, row.id)
     await _remove_losers(session, ended)
     if may_be_held(row):
-        await _tell(session, event)
+        await _tell(session, event, row.trace_parent)
     return to_proto(ended)
 
 
@@ -107,5 +108,6 @@ def may_be_held(row: Row[Any]) -> bool:
     return bool(row.kind == TRANSCRIPTION or row.held_ms > 0 or row.waiting != READY)
 
 
-async def _tell(session: AsyncSession, event: Message) -> None:
-    await publish_later(session, outbox, event_subject("jobs", type(event)), event)
+async def _tell(session: AsyncSession, event: Message, job_parent: str) -> None:
+    """Within the trace of whoever ended the job; within the job's own where no request or message did."""
+    await publish_later(session, outbox, event_subject("jobs", type(event)), event, trace_parent=current_parent() or job_parent)

@@ -18,8 +18,10 @@ from services.jobs.usecases.resources import Resources
 from services.mesh import fault
 from services.mesh.errors import ServiceUnavailable
 from services.mesh.identity import acting_for
+from services.mesh.semconv import Attribute, Step
 from services.mesh.status import RemoteError
 from services.mesh.telemetry import get_logger
+from services.mesh.tracing.spans import below
 from steno.storage.v1.media_pb2 import Media
 from steno.storage.v1.storage_service_pb2 import FetchMediaRequest
 
@@ -40,7 +42,8 @@ async def fetch_next(resources: Resources, stopping: asyncio.Event, served: Owne
     if row is None:
         return None
     fault.point("jobs.fetch.after_take")
-    await _serve(resources, row, stopping)
+    with below(row.trace_parent, Step.FETCH, attributes={Attribute.JOB_ID: row.id}):
+        await _serve(resources, row, stopping)
     fault.point("jobs.fetch.after_conclude")
     return Owner(row.workspace_id, row.owner)
 

@@ -14,13 +14,16 @@ from services.jobs.usecases.endings import due_time, fail_job, requeue_job, succ
 from services.jobs.usecases.resources import Resources
 from services.mesh import fault
 from services.mesh.inbox import first_time
+from services.mesh.semconv import Attribute
 from services.mesh.telemetry import get_logger
+from services.mesh.tracing.spans import current_span
 from steno.inference.v1.inference_events_pb2 import TranscriptCompleted, WorkFailed
 from steno.jobs.v1.job_pb2 import Job
 
 
 async def complete_work(resources: Resources, consumer: str, event_id: str, result: TranscriptCompleted) -> None:
     """Ends the job with the result, if its claim still counts; else the result is removed from storage. Idempotent."""
+    current_span().set(Attribute.JOB_ID, result.job_id)
     job: Job | None = None
     async with resources.database.transaction() as session:
         if await first_time(session, inbox, consumer, event_id):
@@ -39,6 +42,7 @@ async def complete_work(resources: Resources, consumer: str, event_id: str, resu
 
 async def fail_work(resources: Resources, consumer: str, event_id: str, failure: WorkFailed) -> None:
     """Ends the job, or queues it again with growing delay while it may still succeed. Idempotent."""
+    current_span().set(Attribute.JOB_ID, failure.job_id)
     job: Job | None = None
     async with resources.database.transaction() as session:
         if await first_time(session, inbox, consumer, event_id):

@@ -21,6 +21,7 @@ from services.mesh.errors import Overloaded, Unavailable
 from services.mesh.identity import Caller
 from services.mesh.outbox import publish_all_later
 from services.mesh.streams import event_subject
+from services.mesh.tracing.spans import current_parent
 from steno.jobs.v1.job_pb2 import Job, TranscriptionConfig
 from steno.jobs.v1.jobs_events_pb2 import JobQueued
 from steno.storage.v1.media_pb2 import Media
@@ -35,6 +36,7 @@ class Order:
     """All that a job is made from; `reserve_time` is when its hold was asked for, on the monotonic clock.
 
     waiting: for what media, a Job.Waiting; until it has come, `media` has no more than an id and a name, and nothing is on hold.
+    trace_parent: of the request.
     """
 
     job_id: str
@@ -51,6 +53,7 @@ class Order:
     waiting: int = READY
     retention_days: int = 0
     claim_digest: str | None = None
+    trace_parent: str = field(default_factory=current_parent)
 
     @property
     def held_ms(self) -> int:
@@ -147,7 +150,8 @@ async def _insert(session: AsyncSession, orders: Sequence[Order], reserve_second
         await free_keys(session, unmade)
     subject = event_subject("jobs", JobQueued)
     events = [(subject, JobQueued(job_id=job.id, workspace_id=job.workspace_id)) for job in jobs.values()]
-    await publish_all_later(session, outbox, events)
+    parents = {order.job_id: order.trace_parent for order in first}
+    await publish_all_later(session, outbox, events, [parents[job_id] for job_id in jobs])
     fault.point("jobs.create.before_commit")
     return outcomes | jobs
 
@@ -170,6 +174,7 @@ def _row(order: Order) -> dict[str, object]:
         "claim_digest": order.claim_digest,
         "waiting": order.waiting,
         "retention_days": order.retention_days,
+        "trace_parent": order.trace_parent,
     }
 
 

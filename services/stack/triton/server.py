@@ -12,6 +12,7 @@ from services.stack.children import ChildSpec
 from services.stack.triton import shared_memory
 from services.stack.triton.failures import TritonUnavailable
 from services.stack.triton.python import Python
+from services.stack.triton.tracing import trace_options
 
 HOST = "127.0.0.1"
 MODELS = ("whisper", "vad", "speaker")
@@ -110,6 +111,7 @@ class TritonServer:
         # A model that does not load at start ends the server with its reason; one that fails later leaves the others serving.
         yield from ("--exit-on-error=true", "--strict-readiness=false")
         yield from (f"--exit-timeout-secs={_EXIT_SECONDS}", "--log-format=ISO8601")
+        yield from trace_options(os.environ)
 
     def _environment(self) -> Mapping[str, str]:
         inherited = {name: value for name, value in os.environ.items() if name not in _DROPPED}
