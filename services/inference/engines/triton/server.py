@@ -18,10 +18,6 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from services.inference.engines.triton.faults import CallFailed, Fault, classify
 from services.inference.engines.triton.tensors import to_arrays, to_request
 from services.mesh.semconv import Attribute
-from services.mesh.tracing.calls import rpc_attributes
-from services.mesh.tracing.parents import headers_of
-from services.mesh.tracing.spans import Kind, Span, span
-from services.mesh.semconv import Attribute
 from services.mesh.tls.certificates import Certificates
 from services.mesh.tls.channel import make_channel
 from services.mesh.tracing.calls import rpc_attributes
