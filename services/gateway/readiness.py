@@ -45,8 +45,6 @@ class Readiness:
         """Ready or not, and the document that says why."""
         if self._stopping.is_set():
             return False, {**self._report[1], "status": "stopping"}
-        if self._stopping.is_set():
-            return False, {**self._report[1], "status": "stopping"}
         async with self._lock:
             if time.monotonic() - self._asked >= _ASK_AGAIN_SECONDS:
                 self._report = await self._ask()

@@ -34,15 +34,8 @@ async def watch_health(
             await wait_or_stop(stopping, every_seconds)
         await _tell(server, _NOT_SERVING)
         await server.health.set(TRAFFIC, _NOT_SERVING)
-        await _tell(server, _NOT_SERVING)
-        await server.health.set(TRAFFIC, _NOT_SERVING)
         for probe in probes:
             probe.cancel()
-
-
-async def _tell(server: GrpcServer, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
-    for service in ("", *server.services):
-        await server.health.set(service, status)
 
 
 async def _tell(server: GrpcServer, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:

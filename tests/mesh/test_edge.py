@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from services.mesh.edge.leaving import closing_when
+
 COUNT = """
 import resource, sys
-from services.mesh.edge.leaving import closing_when
 from services.mesh.edge.limits import affordable_connections
 from services.mesh.run import take_descriptors
 soft, hard = (int(number) for number in sys.argv[1:3])
