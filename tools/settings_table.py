@@ -8,8 +8,21 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
+from services.mesh.egress.settings import EgressSettings, NetworkPolicySettings
+from services.mesh.settings import BusSettings, DatabaseSettings, ServiceSettings
+from services.mesh.tls.settings import TlsSettings
+
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 SERVICES = ("gateway", "jobs", "billing", "storage", "inference")
+# By the class that brings a setting first; everything else is the service's own.
+GROUPS: dict[type[BaseSettings], str] = {
+    ServiceSettings: "process",
+    TlsSettings: "certificates",
+    DatabaseSettings: "database",
+    BusSettings: "bus",
+    NetworkPolicySettings: "way out",
+    EgressSettings: "way out",
+}
 HEAD = """# Settings
 
 Written from the code by `python -m tools.settings_table`. Each is an environment variable, read once at start; a bad value is reported
@@ -21,11 +34,26 @@ The environment goes first.
 """
 
 
-def rows(service: str) -> Iterator[str]:
-    """One table row per setting of a service."""
-    settings = find_settings(service)
-    for name, field in settings.model_fields.items():
-        yield f"| `STENO_{service.upper()}_{name.upper()}` | {default_of(field)} | {field.description} |"
+def tables(service: str) -> Iterator[str]:
+    """The settings of a service, a table for each group: its own first."""
+    fields = find_settings(service).model_fields
+    groups = {name: group_of(find_settings(service), name) for name in fields}
+    for group in dict.fromkeys(["its own", *GROUPS.values()]):
+        names = [name for name in fields if groups[name] == group]
+        if names:
+            rows = "\n".join(row(service, name, fields[name]) for name in names)
+            yield f"\n### {service}: {group}\n\n| setting | default | meaning |\n|---|---|---|\n{rows}\n"
+
+
+def group_of(settings: type[BaseSettings], name: str) -> str:
+    """What a setting is about."""
+    bringing = [found for found in settings.__mro__ if name in found.__dict__.get("__annotations__", {})]
+    return GROUPS.get(bringing[-1], "its own")
+
+
+def row(service: str, name: str, field: FieldInfo) -> str:
+    """The line of one setting."""
+    return f"| `STENO_{service.upper()}_{name.upper()}` | {default_of(field)} | {field.description} |"
 
 
 def find_settings(service: str) -> type[BaseSettings]:
@@ -41,17 +69,15 @@ def default_of(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True, validated_data={})
-    if value is None or value == "" or isinstance(value, SecretStr):
+    if value in (None, "", ()) or isinstance(value, SecretStr):
         return ""
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def main() -> None:
     """Write the page."""
-    tables = [
-        f"\n## {service}\n\n| setting | default | meaning |\n|---|---|---|\n" + "\n".join(rows(service)) + "\n" for service in SERVICES
-    ]
-    PAGE.write_text(HEAD + "".join(tables))
+    sections = [f"\n## {service}\n" + "".join(tables(service)) for service in SERVICES]
+    PAGE.write_text(HEAD + "".join(sections))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ from services.billing.usecases.verification import Verifier
 from services.mesh.bus import open_bus
 from services.mesh.columns import now_utc_sql
 from services.mesh.database import open_database
-from services.mesh.durability import require_durable
 from services.mesh.health import watch_health
 from services.mesh.identity import Caller, TokenVerifier, load_key
 from services.mesh.lifecycle import Lifecycle
@@ -68,8 +67,6 @@ async def app(settings: BillingSettings, lifecycle: Lifecycle) -> AsyncIterator[
         await migrate(settings.database_url, schema=SCHEMA, script_location=str(MIGRATIONS))
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings.database_url, schema=SCHEMA))
-        if settings.profile == "production":
-            await require_durable(database, lifecycle.stopping)
         stack.callback(provider.close)
         bus = await stack.enter_async_context(open_bus(settings.nats_url, name=SCHEMA))
         relay, uses = OutboxRelay(database, outbox, bus), KeyUses()

@@ -1,11 +1,12 @@
 """Billing's settings: environment variables STENO_BILLING_*."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from services.mesh.settings import BusSettings, DatabaseSettings, ServiceSettings, settings_config
+from services.mesh.weaknesses import SecretFile
 
 
 class BillingSettings(ServiceSettings, DatabaseSettings, BusSettings):
@@ -18,7 +19,7 @@ class BillingSettings(ServiceSettings, DatabaseSettings, BusSettings):
         "sqlite+aiosqlite:///.steno/databases/billing.db",
         description="sqlite+aiosqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE.",
     )
-    pepper_file: Path = Field(
+    pepper_file: Annotated[Path, SecretFile(least_bytes=32)] = Field(
         Path(".steno/keys/pepper"),
         description="File with the key of the keyed hash that API keys are stored as: 32 random bytes or more.",
     )
@@ -26,8 +27,10 @@ class BillingSettings(ServiceSettings, DatabaseSettings, BusSettings):
     payment_provider: Literal["operator", "stripe"] = Field(
         "operator", description="Who takes payments: operator, by hand and outside of Steno, or stripe, which sells the credit packs."
     )
-    stripe_secret_key_file: Path | None = Field(None, description="File with Stripe's secret or restricted key; needed to sell by it.")
-    stripe_webhook_secret_file: Path | None = Field(
+    stripe_secret_key_file: Annotated[Path | None, SecretFile()] = Field(
+        None, description="File with Stripe's secret or restricted key; needed to sell by it."
+    )
+    stripe_webhook_secret_file: Annotated[Path | None, SecretFile()] = Field(
         None, description="File with the signing secret of Stripe's webhook, or several, one a line; needed to sell by it."
     )
     stripe_url: str = Field("", description="Base URL of Stripe's API; unset means Stripe's own.")

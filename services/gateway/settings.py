@@ -1,6 +1,7 @@
 """Settings of the gateway."""
 
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, IPvAnyNetwork, field_validator
@@ -8,6 +9,7 @@ from pydantic import AliasChoices, Field, IPvAnyNetwork, field_validator
 from services.gateway.hosts import read_contract_hosts
 from services.mesh.egress.settings import EgressSettings
 from services.mesh.settings import BusSettings, ServiceSettings, settings_config
+from services.mesh.weaknesses import SecretFile, Web
 
 
 class GatewaySettings(ServiceSettings, BusSettings, EgressSettings):
@@ -53,11 +55,13 @@ class GatewaySettings(ServiceSettings, BusSettings, EgressSettings):
     oidc_issuers_file: Path | None = Field(
         None, description="TOML file of the issuers whose tokens sign users in; none are trusted without it."
     )
-    summary_chat_url: str = Field(
+    summary_chat_url: Annotated[str, Web()] = Field(
         "", description="Base URL of an OpenAI-compatible API that writes summaries; empty means extractive ones."
     )
     summary_chat_model: str = Field("default", description="Model that the chat endpoint is asked for.")
-    summary_chat_key_file: Path | None = Field(None, description="File with the bearer key of the chat endpoint; none where it needs none.")
+    summary_chat_key_file: Annotated[Path | None, SecretFile()] = Field(
+        None, description="File with the bearer key of the chat endpoint; none where it needs none."
+    )
     summary_chat_timeout_seconds: float = Field(20, gt=0, description="Seconds after which a summary is extractive instead.")
     summary_cache_entries: int = Field(1000, ge=1, description="Summaries kept in memory.")
 

@@ -27,7 +27,6 @@ from services.mesh.api_keys import open_authentication
 from services.mesh.bus import Bus, open_bus
 from services.mesh.channel import Channel, open_channel
 from services.mesh.database import Database, open_database
-from services.mesh.durability import require_durable
 from services.mesh.health import watch_health
 from services.mesh.identity import TokenSigner, TokenVerifier, load_key
 from services.mesh.lifecycle import Lifecycle
@@ -57,8 +56,6 @@ async def app(settings: JobsSettings, lifecycle: Lifecycle) -> AsyncIterator[Non
     key = load_key(settings.identity_key_file)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings.database_url, schema=SCHEMA))
-        if settings.profile == "production":
-            await require_durable(database, lifecycle.stopping)
         bus = await stack.enter_async_context(open_bus(settings.nats_url, name=SCHEMA))
         relay = OutboxRelay(database, outbox, bus)
         signer = TokenSigner(key, SCHEMA)

@@ -2,12 +2,14 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
 from services.jobs.domain import Policy
 from services.mesh.egress.settings import NetworkPolicySettings
 from services.mesh.settings import BusSettings, DatabaseSettings, ServiceSettings, settings_config
+from services.mesh.weaknesses import SecretFile
 
 
 class JobsSettings(ServiceSettings, DatabaseSettings, BusSettings, NetworkPolicySettings):
@@ -20,7 +22,7 @@ class JobsSettings(ServiceSettings, DatabaseSettings, BusSettings, NetworkPolicy
     billing_address: str = Field("127.0.0.1:7001", description="host:port of billing.")
     storage_address: str = Field("127.0.0.1:7002", description="host:port of storage.")
 
-    claim_key_file: Path = Field(
+    claim_key_file: Annotated[Path, SecretFile(least_bytes=32)] = Field(
         Path(".steno/keys/claim"), description="File with the key that claim tokens are made with: 32 random bytes or more."
     )
     lease_seconds: float = Field(30.0, gt=0, description="Seconds that a worker holds a job without a sign of life.")

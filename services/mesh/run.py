@@ -4,22 +4,18 @@ import asyncio
 import resource
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 import uvloop
 from prometheus_client import start_http_server
 
-from services.mesh import fault
 from services.mesh.lifecycle import Lifecycle
 from services.mesh.settings import ServiceSettings, UnusableSettings, read_settings
 from services.mesh.telemetry import configure_logging, get_logger
-from services.mesh.tracing.export import open_tracing
 
 _DESCRIPTORS = 65_536
-# Of the grace period, after it: what stops a service from outside waits for longer than that.
-_FLUSH_SHARE = 0.25
 S = TypeVar("S", bound=ServiceSettings)
 App = Callable[[S, Lifecycle], AbstractAsyncContextManager[None]]
 
@@ -31,17 +27,8 @@ def run(app: App[S], settings_class: type[S]) -> None:
     configure_logging(name, settings.log_level, settings.log_format)
     take_descriptors()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        status = runner.run(_serve_traced(name, app, settings))
+        status = runner.run(_serve(app, settings))
     sys.exit(status)
-
-
-async def _serve_traced(name: str, app: App[S], settings: S) -> int:
-    try:
-        async with open_tracing(name, settings.shutdown_grace_seconds * _FLUSH_SHARE):
-            return await _serve(app, settings)
-    except UnusableSettings as error:
-        get_logger("mesh.run").error("settings cannot be used", reason=str(error))
-        return 2
 
 
 async def _serve(app: App[S], settings: S) -> int:
@@ -53,13 +40,20 @@ async def _serve(app: App[S], settings: S) -> int:
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr=settings.host)
     try:
-        _refuse_crash_points(settings)
-        async with app(settings, lifecycle):
-            logger.info("serving")
+        async with AsyncExitStack() as stack:
+            async with _unless(lifecycle.leaving):
+                if settings.profile == "production":
+                    # Imported here: the gateway and inference do without databases in the other profile.
+                    from services.mesh.production import require_production
+
+                    await require_production(settings, lifecycle.stopping)
+                await stack.enter_async_context(app(settings, lifecycle))
+                logger.info("serving")
             await lifecycle.served()
             logger.info("stopping")
     except UnusableSettings as error:
-        logger.error("settings cannot be used", reason=str(error))  # noqa: TRY400 (the trace tells an operator nothing)
+        for reason in error.args:
+            logger.error("settings cannot be used", reason=reason)  # noqa: TRY400 (the trace tells an operator nothing)
         return 2
     except Exception:
         logger.exception("service failed")
@@ -68,10 +62,25 @@ async def _serve(app: App[S], settings: S) -> int:
     return 0 if lifecycle.failure is None else 1
 
 
-def _refuse_crash_points(settings: ServiceSettings) -> None:
-    """Raises UnusableSettings in production when a folder could break this process on purpose."""
-    if settings.profile == "production" and fault.is_armed():
-        raise UnusableSettings(f"{fault.VARIABLE} is set: crash points are for tests, unset it in production")
+@asynccontextmanager
+async def _unless(leaving: asyncio.Event) -> AsyncIterator[None]:
+    """Give up what runs inside, without an error, when `leaving` is set: a start may wait for servers for ever."""
+
+    async def give_up(deadline: asyncio.Timeout) -> None:
+        await leaving.wait()
+        deadline.reschedule(asyncio.get_running_loop().time())
+
+    deadline = asyncio.timeout(None)
+    try:
+        async with deadline:
+            watcher = asyncio.create_task(give_up(deadline))
+            try:
+                yield
+            finally:
+                watcher.cancel()
+    except TimeoutError:
+        if not deadline.expired():
+            raise
 
 
 def take_descriptors() -> None:

@@ -3,19 +3,20 @@
 import os
 import sys
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.mesh.tls.settings import TlsSettings
+from services.mesh.weaknesses import Risk, SecretFile
 
 SECRETS_VARIABLE = "STENO_SECRETS_DIRECTORY"
 Settings = TypeVar("Settings", bound=BaseSettings)
 
 
 class UnusableSettings(Exception):
-    """A setting names something that is not there; the message says which and what to do."""
+    """Settings name what is not there, or are too weak for their profile; each argument is a sentence that says which and what to do."""
 
 
 def settings_config(env_prefix: str) -> SettingsConfigDict:
@@ -29,9 +30,17 @@ class ServiceSettings(TlsSettings):
     host: str = Field("127.0.0.1", description="Address that the service listens on.")
     port: int = Field(0, ge=0, le=65535, description="Port that the service listens on; 0 takes a free one.")
     profile: Literal["embedded", "production"] = Field(
-        "embedded", description="embedded: one machine, migrations at start. production: migrations run by `steno migrate`."
+        "embedded",
+        description="embedded: one machine, migrations at start. production: migrations by `steno migrate`, weak settings refused.",
     )
-    identity_key_file: Path = Field(
+    accepted_risks: tuple[Risk, ...] = Field(
+        (),
+        description=(
+            "Weaknesses that the production profile accepts here, by name, as a JSON list; each is logged at every start."
+            f" Of {', '.join(get_args(Risk))}."
+        ),
+    )
+    identity_key_file: Annotated[Path, SecretFile()] = Field(
         Path(".steno/keys/identity.pem"), description="Ed25519 private key (PEM) that signs and verifies caller tokens."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is logged.")
@@ -69,6 +78,13 @@ class BusSettings(BaseSettings):
     """What a service on the bus reads."""
 
     nats_url: str = Field("nats://127.0.0.1:4222", description="Address of the NATS server with JetStream.")
+    nats_monitor_url: str = Field(
+        "",
+        description=(
+            "nats-server's monitor, such as http://nats:8222, of several servers separated by commas: asked in production whether"
+            " every acknowledged message is synced."
+        ),
+    )
 
 
 def read_settings(settings_class: type[Settings]) -> Settings:

@@ -12,7 +12,6 @@ from services.media.sandbox import open_sandbox
 from services.mesh.api_keys import open_authentication
 from services.mesh.bus import open_bus
 from services.mesh.database import open_database
-from services.mesh.durability import require_durable
 from services.mesh.edge.leaving import closing_when
 from services.mesh.egress.egress import open_egress
 from services.mesh.egress.limits import FetchLimits
@@ -57,8 +56,6 @@ async def app(settings: StorageSettings, lifecycle: Lifecycle) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(listen(settings.host, settings.data_port))
         database = await stack.enter_async_context(open_database(settings.database_url, schema=SCHEMA))
-        if settings.profile == "production":
-            await require_durable(database, lifecycle.stopping)
         bus = await stack.enter_async_context(open_bus(settings.nats_url, name=SCHEMA))
         relay = OutboxRelay(database, OUTBOX, bus)
         depot = Depot(

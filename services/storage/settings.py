@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
 from services.mesh.egress.settings import EgressSettings
 from services.mesh.settings import BusSettings, DatabaseSettings, ServiceSettings, settings_config
+from services.mesh.weaknesses import SecretFile, Web
 from services.storage.datasets import FORM_LIFETIME
 
 _MEBIBYTE = 1024 * 1024
@@ -26,7 +27,7 @@ class StorageSettings(ServiceSettings, DatabaseSettings, BusSettings, EgressSett
     billing_address: str = Field("127.0.0.1:7001", description="host:port of the billing service, which resolves API keys.")
     data_port: int = Field(7012, ge=0, le=65535, description="Port of the data plane, on `host`; 0 takes a free one.")
     data_url: str = Field("", description="Base of the data plane's URLs as its clients reach it; empty means http://<host>:<data_port>.")
-    signing_key_file: Path = Field(
+    signing_key_file: Annotated[Path, SecretFile(least_bytes=32, each_line=True)] = Field(
         Path(".steno/keys/signing"),
         description="Keys that sign data-plane URLs, one a line of at least 32 bytes, the newest first.",
     )
@@ -35,7 +36,7 @@ class StorageSettings(ServiceSettings, DatabaseSettings, BusSettings, EgressSett
     s3_bucket: str = Field("", description="Bucket of the blobs.")
     s3_prefix: str = Field("objects/", description="What the names of all blobs in the bucket begin with.")
     s3_region: str = Field("us-east-1", description="Region of the bucket.")
-    s3_endpoint: str = Field("", description="URL of an S3-compatible server; empty means the region's own.")
+    s3_endpoint: Annotated[str, Web()] = Field("", description="URL of an S3-compatible server; empty means the region's own.")
     s3_access_key_id: str = Field("", description="Access key; empty takes the credentials of the environment or the machine.")
     s3_secret_access_key: SecretStr = Field(SecretStr(""), description="Secret of the access key.")
     s3_timeout_seconds: float = Field(10.0, gt=0, le=300, description="Seconds that the bucket may be silent.")

@@ -84,9 +84,22 @@ def _nothing(name: str) -> None:
 
 
 def test_a_service_with_crash_points_does_not_start_in_production(tmp_path: Path) -> None:
-    stopped = _run(["-m", "services.billing"], STENO_BILLING_PROFILE="production", STENO_FAULT_FOLDER=str(tmp_path))
+    stopped = _run(
+        ["-m", "services.billing"],
+        STENO_BILLING_PROFILE="production",
+        STENO_BILLING_DATABASE_URL=f"sqlite+aiosqlite:///{tmp_path}/billing.db",
+        STENO_BILLING_PEPPER_FILE=str(tmp_path / "pepper"),
+        STENO_FAULT_FOLDER=str(tmp_path),
+    )
     assert stopped.returncode == 2
-    assert "STENO_FAULT_FOLDER is set" in stopped.stderr
+    told = [line for line in stopped.stderr.splitlines() if "settings cannot be used" in line]
+    names = (
+        "STENO_FAULT_FOLDER is set",
+        "STENO_BILLING_PEPPER_FILE",
+        "STENO_BILLING_NATS_MONITOR_URL",
+        "STENO_BILLING_TLS_CERTIFICATE_FILE",
+    )
+    assert [name for name in names if not any(name in line for line in told)] == []
 
 
 @pytest.mark.parametrize("service", _SERVICES)
