@@ -16,12 +16,10 @@ _COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
 BUILD_INFO = Gauge("steno_build_info", "1, with the version that runs.", ["service", "version"])
 READY = Gauge("steno_ready", "1 while what the service depends on passes its check, else 0.", ["check"])
-CERTIFICATE_START_TIME_SECONDS = Gauge(
-    "steno_certificate_start_time_seconds", "From when the service's own certificate is valid, in seconds since 1970.", ["service"]
+CERTIFICATE_END_TIME_SECONDS = Gauge(
+    "steno_certificate_end_time_seconds", "When the certificate of this service ends, in seconds since 1970.", ["identity"]
 )
-CERTIFICATE_EXPIRY_TIME_SECONDS = Gauge(
-    "steno_certificate_expiry_time_seconds", "Until when the service's own certificate is valid, in seconds since 1970.", ["service"]
-)
+CERTIFICATES_REFUSED = Counter("steno_certificates_refused", "New certificates that could not be used, so that the old one stayed.")
 
 RPC_SECONDS = Histogram("steno_rpc_seconds", "Time of an RPC at the server.", ["method", "code"], buckets=_FAST)
 RPC_CLIENT_SECONDS = Histogram(
@@ -50,10 +48,6 @@ BUS_MESSAGES = Counter("steno_bus_messages", "Messages handled; dead: sent to th
 BUS_HANDLE_SECONDS = Histogram("steno_bus_handle_seconds", "Time to handle a message.", ["consumer"], buckets=_LONG)
 SPANS = Counter("steno_spans", "Spans of traces, sent to their collector and lost.", ["outcome"])
 
-CERTIFICATE_END_TIME_SECONDS = Gauge(
-    "steno_certificate_end_time_seconds", "When the certificate of this service ends, in seconds since 1970.", ["identity"]
-)
-CERTIFICATES_REFUSED = Counter("steno_certificates_refused", "New certificates that could not be used, so that the old one stayed.")
 
 LEDGER_IMBALANCE_MS = Gauge("steno_ledger_imbalance_ms", "Sum over all accounts; anything but 0 is a fault.")
 LEDGER_WRONG_ACCOUNTS = Gauge("steno_ledger_wrong_accounts", "Accounts that differ from their transfers; anything but 0 is a fault.")
