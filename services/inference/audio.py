@@ -20,6 +20,8 @@ from services.media.errors import MediaError, SandboxKilled, SandboxUnavailable,
 from services.media.sandbox import OnProgress, Sandbox
 from services.mesh import fault
 from services.mesh.errors import ServiceUnavailable
+from services.mesh.semconv import Step
+from services.mesh.tracing.spans import span
 
 _PIECE_BYTES = 256 * 1024
 _SAMPLE_BYTES = 2
@@ -66,9 +68,11 @@ async def open_audio(
     """
     with tempfile.TemporaryFile(dir=scratch) as pcm_file:
         with tempfile.TemporaryFile(dir=scratch) as source:
-            await _fetch(client, url, source)
+            with span(Step.DOWNLOAD):
+                await _fetch(client, url, source)
             fault.point("inference.audio.after_fetch")
-            decoded = await _decode(sandbox, source, pcm_file, max_duration_ms, on_progress)
+            with span(Step.DECODE):
+                decoded = await _decode(sandbox, source, pcm_file, max_duration_ms, on_progress)
         with mapped(pcm_file, decoded) as audio:
             yield audio
 

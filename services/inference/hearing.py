@@ -18,6 +18,8 @@ from services.inference.scheduling import Party, Priority, WindowScheduler, prio
 from services.inference.transcript import Verdict
 from services.inference.windows import Window
 from services.mesh import semconv
+from services.mesh.semconv import Attribute, Step
+from services.mesh.tracing.spans import span
 from steno.inference.v1.window_transcript_pb2 import WindowTranscript
 
 # Windows of one job that wait for a turn or have one: no engine takes so many of one job, and ten hours are 1,200.
@@ -134,7 +136,7 @@ class Hearing:
         if await asyncio.to_thread(repeats_itself, pcm):
             return to_loop_transcript(window, self.engine)
         try:
-            with semconv.WINDOW_SECONDS.time():
+            with span(Step.WINDOW, attributes={Attribute.WINDOW: window.index}), semconv.WINDOW_SECONDS.time():
                 result = await self.engine.transcribe_window(pcm, asked)
         except WindowFailed:
             return to_window_transcript(window, self.engine, None)

@@ -173,6 +173,7 @@ class Step:
     """Names of the spans inside a service; those of requests, calls and messages are made from what is asked for."""
 
     FETCH = "fetch media"
+    DOWNLOAD = "download"
     DECODE = "decode"
     SPEECH = "find speech"
     WINDOWS = "transcribe"
