@@ -29,6 +29,7 @@ from services.mesh.lifecycle import Lifecycle
 from services.mesh.migrations import migrate
 from services.mesh.outbox import OutboxRelay
 from services.mesh.server import Registration, open_server
+from services.mesh.tls.certificates import open_certificates
 from steno.billing.v1 import accounts_service_pb2, billing_service_pb2, payments_service_pb2
 from steno.billing.v1.accounts_service_pb2_grpc import add_AccountsServiceServicer_to_server
 from steno.billing.v1.billing_service_pb2_grpc import add_BillingServiceServicer_to_server
@@ -66,9 +67,10 @@ async def app(settings: BillingSettings, lifecycle: Lifecycle) -> AsyncIterator[
     if settings.profile == "embedded":
         await migrate(settings.database_url, schema=SCHEMA, script_location=str(MIGRATIONS))
     async with AsyncExitStack() as stack:
+        tls = await stack.enter_async_context(open_certificates(settings))
         database = await stack.enter_async_context(open_database(settings.database_url, schema=SCHEMA))
         stack.callback(provider.close)
-        bus = await stack.enter_async_context(open_bus(settings.nats_url, name=SCHEMA))
+        bus = await stack.enter_async_context(open_bus(settings.nats_url, name=SCHEMA, tls=tls))
         relay, uses = OutboxRelay(database, outbox, bus), KeyUses()
         billing = Billing(database, plans, pepper, now_utc_sql(database.dialect), relay.wake)
         await check_plans(billing)
@@ -82,7 +84,8 @@ async def app(settings: BillingSettings, lifecycle: Lifecycle) -> AsyncIterator[
             return (await authenticate(billing, uses, secret)).caller()
 
         servicers = registrations(billing, batches, uses, provider)
-        server = await stack.enter_async_context(open_server(settings, verifier, authenticate=authenticate_caller, servicers=servicers))
+        opening = open_server(settings, verifier, authenticate=authenticate_caller, servicers=servicers, tls=tls)
+        server = await stack.enter_async_context(opening)
         lifecycle.spawn(watch_health(server, {"database": database.check}, lifecycle.leaving), "billing-health")
         yield
 

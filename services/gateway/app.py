@@ -40,6 +40,7 @@ from services.mesh.edge.limits import EdgeBody
 from services.mesh.identity import TokenSigner, load_key
 from services.mesh.lifecycle import Lifecycle
 from services.mesh.telemetry import get_logger
+from services.mesh.tls.certificates import Certificates, open_certificates
 from services.mesh.tracing.spans import tracer_or_none
 
 _HTTP_SECONDS = 10.0
@@ -53,13 +54,14 @@ async def app(settings: GatewaySettings, lifecycle: Lifecycle) -> AsyncIterator[
     """The gateway, serving until left."""
     async with AsyncExitStack() as stack:
         signer = TokenSigner(load_key(settings.identity_key_file), "gateway")
-        peers = await stack.enter_async_context(open_peers(settings, signer))
-        http = await stack.enter_async_context(_open_http_client())
+        tls = await stack.enter_async_context(open_certificates(settings))
+        peers = await stack.enter_async_context(open_peers(settings, signer, tls))
+        http = await stack.enter_async_context(_open_http_client(tls))
         keys = ApiKeys(peers.accounts, remember_seconds=settings.authentication_cache_seconds)
         identity = await stack.enter_async_context(open_identity(settings, keys, peers.accounts))
         await stack.enter_async_context(lifecycle.working())
         lifecycle.spawn(identity.keep_keys(lifecycle.stopping), "issuer keys")
-        revocations = Revocations(settings.nats_url, keys)
+        revocations = Revocations(settings.nats_url, keys, tls)
         lifecycle.spawn(revocations.run(lifecycle.stopping), "revocations")
         readiness = Readiness(
             {**peer_dependencies(peers), "nats": Dependency(revocations.connected, needed=False)},
@@ -93,9 +95,10 @@ async def app(settings: GatewaySettings, lifecycle: Lifecycle) -> AsyncIterator[
         yield
 
 
-def _open_http_client() -> httpx2.AsyncClient:
+def _open_http_client(tls: Certificates | None) -> httpx2.AsyncClient:
     limits = httpx2.Limits(max_connections=_HTTP_CONNECTIONS, max_keepalive_connections=20, keepalive_expiry=5)
-    return httpx2.AsyncClient(timeout=_HTTP_SECONDS, limits=limits, trust_env=False, follow_redirects=False)
+    trust = tls.downloads_context() if tls else True
+    return httpx2.AsyncClient(timeout=_HTTP_SECONDS, limits=limits, trust_env=False, follow_redirects=False, verify=trust)
 
 
 def make_asgi_app(

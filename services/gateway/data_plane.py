@@ -34,11 +34,20 @@ class SignedPut:
 
     @classmethod
     async def open(
-        cls, url: str, *, stall_seconds: float, refusals: Mapping[int, Reason] = MappingProxyType({}), form_type: str = ""
+        cls,
+        url: str,
+        *,
+        stall_seconds: float,
+        refusals: Mapping[int, Reason] = MappingProxyType({}),
+        form_type: str = "",
+        trust: ssl.SSLContext | None = None,
     ) -> Self:
-        """Connect and send the head. form_type: the Content-Type of a form to POST; empty for a PUT. Raises Refusal."""
+        """Connect and send the head. Raises Refusal.
+
+        form_type: the Content-Type of a form to POST; empty for a PUT. trust: for https, None for the machine's authorities.
+        """
         address = urlsplit(url)
-        secure = ssl.create_default_context() if address.scheme == "https" else None
+        secure = (trust or ssl.create_default_context()) if address.scheme == "https" else None
         port = address.port or (443 if secure else 80)
         try:
             async with asyncio.timeout(_OPEN_SECONDS):

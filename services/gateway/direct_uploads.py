@@ -1,5 +1,6 @@
 """Uploads that clients make by themselves: the signed PUT of storage's data plane, shown and relayed at the public root."""
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ class DirectUploads:
     max_size_bytes: int
     stall_seconds: float
     answer_seconds: float
+    trust: ssl.SSLContext | None = None
 
     def public_url(self, url: str) -> str:
         """A signed URL as clients reach it: below the public root when it leads to the data plane."""
@@ -48,7 +50,7 @@ class DirectUploads:
     async def send(self, request: Request, url: str, most_bytes: int, refusals: Mapping[int, Reason], form_type: str = "") -> None:
         """The body to the data plane. refusals: what its statuses mean. form_type: the Content-Type of a form. Raises Refusal."""
         with self.slots.taken(self.proxies.client_address(request.scope)):
-            put = await SignedPut.open(url, stall_seconds=self.stall_seconds, refusals=refusals, form_type=form_type)
+            put = await SignedPut.open(url, stall_seconds=self.stall_seconds, refusals=refusals, form_type=form_type, trust=self.trust)
             try:
                 await self._pass_on(request, put, most_bytes)
             finally:

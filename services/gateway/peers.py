@@ -1,14 +1,17 @@
 """The services behind the gateway, as stubs over channels."""
 
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 
 from services.gateway.settings import GatewaySettings
 from services.mesh.channel import open_channel
 from services.mesh.identity import TokenSigner
+from services.mesh.tls.certificates import Certificates
 from steno.billing.v1 import accounts_service_pb2, billing_service_pb2, payments_service_pb2
 from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceAsyncStub, AccountsServiceStub
 from steno.billing.v1.billing_service_pb2_grpc import BillingServiceAsyncStub, BillingServiceStub
@@ -25,7 +28,10 @@ from steno.storage.v1.storage_service_pb2_grpc import StorageServiceAsyncStub, S
 
 @dataclass(frozen=True)
 class Peers:
-    """One stub per gRPC service that the gateway calls; `channels` are by service name."""
+    """One stub per gRPC service that the gateway calls; `channels` are by service name.
+
+    trust: for the https of storage's data plane; None for the machine's authorities.
+    """
 
     accounts: AccountsServiceAsyncStub
     billing: BillingServiceAsyncStub
@@ -36,10 +42,11 @@ class Peers:
     detection_jobs: DetectionJobsServiceAsyncStub
     inference: InferenceServiceAsyncStub
     channels: Mapping[str, grpc.aio.Channel]
+    trust: ssl.SSLContext | None = None
 
 
 @asynccontextmanager
-async def open_peers(settings: GatewaySettings, signer: TokenSigner) -> AsyncIterator[Peers]:
+async def open_peers(settings: GatewaySettings, signer: TokenSigner, tls: Certificates | None = None) -> AsyncIterator[Peers]:
     """Channels to every peer; they connect when first used."""
     places = {
         "billing": (settings.billing_address, [accounts_service_pb2, billing_service_pb2, payments_service_pb2]),
@@ -47,12 +54,12 @@ async def open_peers(settings: GatewaySettings, signer: TokenSigner) -> AsyncIte
         "jobs": (settings.jobs_address, [jobs_service_pb2, detection_jobs_service_pb2]),
         "inference": (settings.inference_address, [inference_service_pb2]),
     }
+    connect = partial(open_channel, signer=signer, timeout_seconds=settings.rpc_timeout_seconds, tls=tls)
     async with AsyncExitStack() as stack:
         channels: dict[str, grpc.aio.Channel] = {}
         for name, (address, modules) in places.items():
             services = [service for module in modules for service in module.DESCRIPTOR.services_by_name.values()]
-            opened = open_channel(address, audience=name, signer=signer, services=services, timeout_seconds=settings.rpc_timeout_seconds)
-            channels[name] = await stack.enter_async_context(opened)
+            channels[name] = await stack.enter_async_context(connect(address, audience=name, services=services))
         yield Peers(
             AccountsServiceStub(channels["billing"]),
             BillingServiceStub(channels["billing"]),
@@ -63,4 +70,5 @@ async def open_peers(settings: GatewaySettings, signer: TokenSigner) -> AsyncIte
             DetectionJobsServiceStub(channels["jobs"]),
             InferenceServiceStub(channels["inference"]),
             channels,
+            tls.downloads_context() if tls else None,
         )

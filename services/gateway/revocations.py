@@ -5,6 +5,7 @@ import asyncio
 from services.mesh.api_keys import ApiKeys
 from services.mesh.bus import Bus, open_bus
 from services.mesh.streams import event_subject
+from services.mesh.tls.certificates import Certificates
 from steno.billing.v1.billing_events_pb2 import KeyRevoked
 
 _CLOSE_SECONDS = 6.0
@@ -13,8 +14,9 @@ _CLOSE_SECONDS = 6.0
 class Revocations:
     """Serves without the bus too: a revoked key then works until its answer is forgotten anyway."""
 
-    def __init__(self, nats_url: str, keys: ApiKeys) -> None:
+    def __init__(self, nats_url: str, keys: ApiKeys, tls: Certificates | None = None) -> None:
         self._nats_url = nats_url
+        self._tls = tls
         self._keys = keys
         self._bus: Bus | None = None
 
@@ -44,7 +46,7 @@ class Revocations:
         return True
 
     async def _listen(self, stopping: asyncio.Event) -> None:
-        async with open_bus(self._nats_url, name="gateway") as bus:
+        async with open_bus(self._nats_url, name="gateway", tls=self._tls) as bus:
             async with bus.watch(event_subject("billing", KeyRevoked), self._keys.forget_revoked):
                 self._bus = bus
                 await stopping.wait()

@@ -177,7 +177,7 @@ class Submissions:
         complete: CompleteOrder,
         key_of: Callable[[Order, Media], tuple[str, int]],
     ) -> CreateJobResponse:
-        async with open_upload(self.peers.storage, limits, self._storage_answers) as upload:
+        async with open_upload(self.peers, limits, self._storage_answers) as upload:
             await receive_form(
                 request.stream(), form, upload, max_size_bytes=limits.max_size_bytes, before_file=lambda: _check_fields(form, read_order)
             )

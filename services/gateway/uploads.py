@@ -9,6 +9,7 @@ from typing import Protocol
 from services.gateway.data_plane import SignedPut
 from services.gateway.domain import Reason, Refusal
 from services.gateway.multipart import FileStart, FormReader
+from services.gateway.peers import Peers
 from services.gateway.vigil import Check, while_alive
 from services.mesh import fault, semconv
 from services.mesh.errors import MeshError
@@ -21,7 +22,6 @@ from steno.storage.v1.storage_service_pb2 import (
     CommitUploadResponse,
     DeleteMediaRequest,
 )
-from steno.storage.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
 
 _FORGET_SECONDS = 3.0
 _logger = get_logger("gateway.uploads")
@@ -69,8 +69,9 @@ class HashSink:
 class Upload:
     """New media in storage. Unless it is kept, closing it leaves nothing behind."""
 
-    def __init__(self, storage: StorageServiceAsyncStub, limits: UploadLimits, alive: Check) -> None:
-        self._storage = storage
+    def __init__(self, peers: Peers, limits: UploadLimits, alive: Check) -> None:
+        self._storage = peers.storage
+        self._trust = peers.trust
         self._alive = alive
         self._limits = limits
         self._media_id = ""
@@ -85,7 +86,7 @@ class Upload:
         answer = await self._storage.BeginUpload(request)
         self._media_id = answer.media.id
         fault.point("gateway.upload.after_begin")
-        self._put = await SignedPut.open(answer.upload_url.url, stall_seconds=self._limits.stall_seconds)
+        self._put = await SignedPut.open(answer.upload_url.url, stall_seconds=self._limits.stall_seconds, trust=self._trust)
 
     async def write(self, data: bytes) -> None:
         """Pass bytes on. Raises Refusal, also past the size limit."""
@@ -135,9 +136,9 @@ class Upload:
 
 
 @asynccontextmanager
-async def open_upload(storage: StorageServiceAsyncStub, limits: UploadLimits, alive: Check) -> AsyncIterator[Upload]:
+async def open_upload(peers: Peers, limits: UploadLimits, alive: Check) -> AsyncIterator[Upload]:
     """An upload that leaves nothing behind unless kept. alive: whether storage answers."""
-    upload = Upload(storage, limits, alive)
+    upload = Upload(peers, limits, alive)
     try:
         yield upload
     finally:

@@ -28,6 +28,7 @@ from services.inference.usecases.workbench import Workbench
 from services.inference.voices import Voices
 from services.inference.workers import watch_engine, watch_queues
 from services.media.sandbox import Sandbox, open_sandbox
+from services.mesh import semconv
 from services.mesh.api_keys import open_authentication
 from services.mesh.bus import Bus, open_bus
 from services.mesh.channel import Channel, open_channel
@@ -36,6 +37,7 @@ from services.mesh.ids import new_id
 from services.mesh.lifecycle import Lifecycle
 from services.mesh.server import Registration, open_server
 from services.mesh.telemetry import get_logger
+from services.mesh.tls.certificates import Certificates, open_certificates
 from steno.billing.v1 import billing_service_pb2
 from steno.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from steno.inference.v1 import inference_service_pb2
@@ -67,11 +69,12 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         slots = settings.jobs_in_hand + settings.detection_slots + settings.voice_slots + settings.transcribe_slots
-        sandbox = await enter(open_sandbox(concurrency=slots))
-        engine = await enter(open_engine(settings))
-        bus = await enter(open_bus(settings.nats_url, name="inference"))
-        connect = partial(open_channel, signer=signer, timeout_seconds=settings.rpc_timeout_seconds)
-        bench = await enter(_open_bench(settings, connect, bus, engine, sandbox))
+        sandbox = await enter(open_sandbox(concurrency=slots, on_death=_count_death))
+        tls = await enter(open_certificates(settings))
+        engine = await enter(open_engine(settings, tls))
+        bus = await enter(open_bus(settings.nats_url, name="inference", tls=tls))
+        connect = partial(open_channel, signer=signer, timeout_seconds=settings.rpc_timeout_seconds, tls=tls)
+        bench = await enter(_open_bench(settings, connect, bus, engine, sandbox, tls))
         await enter(lifecycle.working())
         readiness = EngineReadiness()
         _take_work(settings, lifecycle, bench, readiness)
@@ -83,8 +86,9 @@ async def app(settings: InferenceSettings, lifecycle: Lifecycle) -> AsyncIterato
             InferenceRpc(engine, readiness, voices, transcriptions),
             inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"],
         )
-        authenticate = await enter(open_authentication(settings.billing_address, signer, bus, settings.rpc_timeout_seconds))
-        server = await enter(open_server(settings, TokenVerifier(key, "inference"), authenticate=authenticate, servicers=[registration]))
+        authenticate = await enter(open_authentication(settings.billing_address, signer, bus, settings.rpc_timeout_seconds, tls))
+        verifier = TokenVerifier(key, "inference")
+        server = await enter(open_server(settings, verifier, authenticate=authenticate, servicers=[registration], tls=tls))
         lifecycle.spawn(watch_engine(engine, server, readiness, lifecycle.leaving), "engine watch")
         yield
 
@@ -109,14 +113,14 @@ def _take_work(settings: InferenceSettings, lifecycle: Lifecycle, bench: Workben
 
 @asynccontextmanager
 async def _open_bench(
-    settings: InferenceSettings, connect: Connect, bus: Bus, engine: Engine, sandbox: Sandbox
+    settings: InferenceSettings, connect: Connect, bus: Bus, engine: Engine, sandbox: Sandbox, tls: Certificates | None
 ) -> AsyncIterator[Workbench]:
     """What jobs are worked on with: the engine, and the services around it."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         jobs = await enter(connect(settings.jobs_address, audience="jobs", services=_WORK))
         storage = await enter(connect(settings.storage_address, audience="storage", services=_STORAGE))
-        client = await enter(httpx2.AsyncClient(timeout=_FETCH_TIMEOUT, trust_env=False))
+        client = await enter(httpx2.AsyncClient(timeout=_FETCH_TIMEOUT, trust_env=False, verify=tls.downloads_context() if tls else True))
         yield Workbench(
             work=WorkServiceStub(jobs),
             storage=StorageServiceStub(storage),
@@ -184,3 +188,7 @@ async def _open_voices(settings: InferenceSettings, sandbox: Sandbox, engine: En
             settings.scratch_directory,
             Slots(settings.voice_slots, settings.voices_waiting, "Too many voices are being described; try again soon."),
         )
+
+
+def _count_death(cause: str) -> None:
+    semconv.SANDBOX_DEATHS.labels(cause).inc()

@@ -35,9 +35,13 @@ class InferenceSettings(BusSettings, ServiceSettings):
         "local", description="Where the models run: local is this machine's processor, triton a Triton Inference Server."
     )
     triton_address: str = Field("127.0.0.1:8001", description="host:port of Triton's gRPC server, or unix:PATH, for the engine triton.")
-    triton_tls: bool = Field(False, description="Whether Triton is called over TLS.")
+    triton_tls: bool = Field(False, description="Whether Triton is called over TLS, with this service's certificate where it has one.")
     triton_tls_ca_file: Path | None = Field(
-        None, description="Certificate authorities (PEM file) that Triton's certificate is checked against; empty means the machine's."
+        None,
+        description=(
+            "Certificate authorities (PEM file) that Triton's certificate is checked against; empty means"
+            " STENO_INFERENCE_TLS_AUTHORITY_FILE where that is set, else the machine's."
+        ),
     )
     triton_model_control: bool = Field(
         False,

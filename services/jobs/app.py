@@ -33,6 +33,7 @@ from services.mesh.lifecycle import Lifecycle
 from services.mesh.migrations import migrate
 from services.mesh.outbox import OutboxRelay
 from services.mesh.server import Registration, open_server
+from services.mesh.tls.certificates import Certificates, open_certificates
 from steno.billing.v1 import accounts_service_pb2, billing_service_pb2
 from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceStub
 from steno.billing.v1.billing_service_pb2_grpc import BillingServiceStub
@@ -55,29 +56,31 @@ async def app(settings: JobsSettings, lifecycle: Lifecycle) -> AsyncIterator[Non
         await migrate(settings.database_url, schema=SCHEMA, script_location=MIGRATIONS)
     key = load_key(settings.identity_key_file)
     async with AsyncExitStack() as stack:
+        tls = await stack.enter_async_context(open_certificates(settings))
         database = await stack.enter_async_context(open_database(settings.database_url, schema=SCHEMA))
-        bus = await stack.enter_async_context(open_bus(settings.nats_url, name=SCHEMA))
+        bus = await stack.enter_async_context(open_bus(settings.nats_url, name=SCHEMA, tls=tls))
         relay = OutboxRelay(database, outbox, bus)
         signer = TokenSigner(key, SCHEMA)
-        resources = await _open_resources(stack, settings, signer, database, relay)
+        resources = await _open_resources(stack, settings, signer, database, relay, tls)
         await stack.enter_async_context(lifecycle.working())
         _spawn_workers(settings, lifecycle, resources, bus, relay)
         authenticate = await stack.enter_async_context(
-            open_authentication(settings.billing_address, signer, bus, settings.rpc_timeout_seconds)
+            open_authentication(settings.billing_address, signer, bus, settings.rpc_timeout_seconds, tls)
         )
         server = await stack.enter_async_context(
-            open_server(settings, TokenVerifier(key, SCHEMA), authenticate=authenticate, servicers=_servicers(resources))
+            open_server(settings, TokenVerifier(key, SCHEMA), authenticate=authenticate, servicers=_servicers(resources), tls=tls)
         )
         lifecycle.spawn(watch_health(server, {"database": database.check}, lifecycle.leaving), "jobs-health")
         yield
 
 
 async def _open_resources(
-    stack: AsyncExitStack, settings: JobsSettings, signer: TokenSigner, database: Database, relay: OutboxRelay
+    stack: AsyncExitStack, settings: JobsSettings, signer: TokenSigner, database: Database, relay: OutboxRelay, tls: Certificates | None
 ) -> Resources:
+    connect = partial(open_channel, signer=signer, timeout_seconds=settings.rpc_timeout_seconds, tls=tls)
+
     async def channel(address: str, audience: str, *services: ServiceDescriptor) -> Channel:
-        opening = open_channel(address, audience=audience, signer=signer, services=services, timeout_seconds=settings.rpc_timeout_seconds)
-        return await stack.enter_async_context(opening)
+        return await stack.enter_async_context(connect(address, audience=audience, services=services))
 
     ledger = billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"]
     accounts = accounts_service_pb2.DESCRIPTOR.services_by_name["AccountsService"]

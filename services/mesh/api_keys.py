@@ -15,6 +15,7 @@ from services.mesh.interceptors import Authenticate
 from services.mesh.memory import MAX_REMEMBERED, Memory
 from services.mesh.status import RemoteError, is_remote
 from services.mesh.streams import event_subject
+from services.mesh.tls.certificates import Certificates
 from steno.billing.v1 import accounts_service_pb2
 from steno.billing.v1.accounts_service_pb2 import AuthenticateRequest, AuthenticateResponse
 from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceAsyncStub, AccountsServiceStub
@@ -65,9 +66,13 @@ def caller_of(answer: AuthenticateResponse, service: str) -> Caller:
 
 
 @asynccontextmanager
-async def open_authentication(billing_address: str, signer: TokenSigner, bus: Bus, timeout_seconds: float) -> AsyncIterator[Authenticate]:
+async def open_authentication(
+    billing_address: str, signer: TokenSigner, bus: Bus, timeout_seconds: float, tls: Certificates | None = None
+) -> AsyncIterator[Authenticate]:
     """What `open_server` asks about API keys."""
-    opened = open_channel(billing_address, audience="billing", signer=signer, services=[_ACCOUNTS], timeout_seconds=timeout_seconds)
+    opened = open_channel(
+        billing_address, audience="billing", signer=signer, services=[_ACCOUNTS], timeout_seconds=timeout_seconds, tls=tls
+    )
     async with opened as channel:
         keys = ApiKeys(AccountsServiceStub(channel))
 

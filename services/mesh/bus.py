@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from services.mesh.errors import Overloaded, ServiceUnavailable
 from services.mesh.nats_link import Link, open_link
 from services.mesh.streams import EVENTS, MAX_MESSAGE_BYTES, ConsumerSpec, StreamSpec, apply_streams, dead_subject
 from services.mesh.telemetry import get_logger
+from services.mesh.tls.certificates import Certificates
 from services.mesh.tracing.calls import publishing
 from services.mesh.tracing.parents import headers_of
 from services.mesh.tracing.spans import tracer_or_none
@@ -208,7 +208,7 @@ class Bus:
 
 
 @asynccontextmanager
-async def open_bus(url: str, *, name: str, tls: ssl.SSLContext | None = None, replicas: int = 1) -> AsyncIterator[Bus]:
+async def open_bus(url: str, *, name: str, tls: Certificates | None = None, replicas: int = 1) -> AsyncIterator[Bus]:
     """A connected bus whose streams exist; waits for the server for as long as it takes.
 
     Raises a group with ServiceUnavailable when nats-py gives the connection up, which no reconnecting brings back.

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from services.media.sandbox import open_sandbox
+from services.mesh import semconv
 from services.mesh.api_keys import open_authentication
 from services.mesh.bus import open_bus
 from services.mesh.database import open_database
@@ -21,6 +22,7 @@ from services.mesh.lifecycle import Lifecycle
 from services.mesh.migrations import migrate
 from services.mesh.outbox import OutboxRelay
 from services.mesh.server import Registration, open_server
+from services.mesh.tls.certificates import open_certificates
 from services.storage import workers
 from services.storage.blobs.blobs import Blobs
 from services.storage.blobs.directory import DirectoryBlobs
@@ -55,14 +57,15 @@ async def app(settings: StorageSettings, lifecycle: Lifecycle) -> AsyncIterator[
     reaping, preparing = asyncio.Event(), asyncio.Event()
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(listen(settings.host, settings.data_port))
+        tls = await stack.enter_async_context(open_certificates(settings))
         database = await stack.enter_async_context(open_database(settings.database_url, schema=SCHEMA))
-        bus = await stack.enter_async_context(open_bus(settings.nats_url, name=SCHEMA))
+        bus = await stack.enter_async_context(open_bus(settings.nats_url, name=SCHEMA, tls=tls))
         relay = OutboxRelay(database, OUTBOX, bus)
         depot = Depot(
             database=database,
             blobs=open_blobs(settings, stack.enter_context(ThreadPoolExecutor(DISK_THREADS, "disk"))),
-            signer=UrlSigner.from_file(settings.signing_key_file, settings.data_url or base_url(listener)),
-            sandbox=await stack.enter_async_context(open_sandbox(concurrency=settings.concurrent_probes)),
+            signer=UrlSigner.from_file(settings.signing_key_file, settings.data_url or base_url(listener, encrypted=tls is not None)),
+            sandbox=await stack.enter_async_context(open_sandbox(concurrency=settings.concurrent_probes, on_death=_count_death)),
             limits=limits_of(settings),
             wake_relay=relay.wake,
             wake_reaper=reaping.set,
@@ -72,12 +75,12 @@ async def app(settings: StorageSettings, lifecycle: Lifecycle) -> AsyncIterator[
         await stack.enter_async_context(lifecycle.working())
         lifecycle.spawn(relay.run(lifecycle.stopping), "storage-outbox")
         data_plane = closing_when(lifecycle.leaving, make_data_plane(depot, settings.max_transfers))
-        await stack.enter_async_context(open_data_plane(data_plane, listener, settings.shutdown_grace_seconds))
+        await stack.enter_async_context(open_data_plane(data_plane, listener, settings.shutdown_grace_seconds, tls))
         authenticate = await stack.enter_async_context(
-            open_authentication(settings.billing_address, TokenSigner(key, SCHEMA), bus, settings.rpc_timeout_seconds)
+            open_authentication(settings.billing_address, TokenSigner(key, SCHEMA), bus, settings.rpc_timeout_seconds, tls)
         )
         server = await stack.enter_async_context(
-            open_server(settings, verifier, authenticate=authenticate, servicers=registrations(depot, fetcher))
+            open_server(settings, verifier, authenticate=authenticate, servicers=registrations(depot, fetcher), tls=tls)
         )
         spawn_workers(depot, settings, lifecycle, reaping)
         spawn_preparers(depot, settings, lifecycle, preparing)
@@ -149,10 +152,11 @@ def limits_of(settings: StorageSettings) -> Limits:
     )
 
 
-def base_url(listener: socket.socket) -> str:
+def base_url(listener: socket.socket, *, encrypted: bool = False) -> str:
     """Where a listener is reached on this machine."""
+    scheme = "https" if encrypted else "http"
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def spawn_workers(depot: Depot, settings: StorageSettings, lifecycle: Lifecycle, reaping: asyncio.Event) -> None:
@@ -176,3 +180,7 @@ def spawn_preparers(depot: Depot, settings: StorageSettings, lifecycle: Lifecycl
     for number in range(settings.concurrent_preparations):
         loop = workers.run_preparer(depot, preparer, work, settings.prepare_seconds, lifecycle.stopping)
         lifecycle.spawn(loop, f"storage-preparer-{number}")
+
+
+def _count_death(cause: str) -> None:
+    semconv.SANDBOX_DEATHS.labels(cause).inc()

@@ -90,6 +90,7 @@ def _direct_uploads(parts: Parts) -> DirectUploads:
         max_size_bytes=settings.max_upload_bytes,
         stall_seconds=settings.upload_stall_seconds,
         answer_seconds=settings.commit_timeout_seconds,
+        trust=parts.peers.trust,
     )
 
 

@@ -14,22 +14,23 @@ from services.inference.models.whisper.precision import Precision
 from services.inference.settings import InferenceSettings
 from services.mesh.settings import UnusableSettings
 from services.mesh.telemetry import get_logger
+from services.mesh.tls.certificates import Certificates
 
 
 @asynccontextmanager
-async def open_engine(settings: InferenceSettings) -> AsyncIterator[Engine]:
-    """The engine, told in the log. Raises UnusableSettings for a model that is not there."""
-    async with _chosen(settings) as engine:
+async def open_engine(settings: InferenceSettings, tls: Certificates | None = None) -> AsyncIterator[Engine]:
+    """The engine, told in the log. tls: what Triton is shown. Raises UnusableSettings for a model that is not there."""
+    async with _chosen(settings, tls) as engine:
         get_logger("inference").info("engine opened", engine=engine.name, model=engine.model)
         yield engine
 
 
-def _chosen(settings: InferenceSettings) -> AbstractAsyncContextManager[Engine]:
+def _chosen(settings: InferenceSettings, tls: Certificates | None) -> AbstractAsyncContextManager[Engine]:
     if settings.engine == "triton":
         # Needs packages of gRPC and a quarter of a second that a local engine does without.
         from services.inference.engines.triton.engine import open_triton_engine
 
-        return open_triton_engine(settings)
+        return open_triton_engine(settings, tls)
     return _local(settings)
 
 

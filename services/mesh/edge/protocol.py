@@ -5,7 +5,7 @@ httptools has no limit on headers and uvicorn no deadline on receiving; h11 has 
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -29,10 +29,22 @@ _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]{1,255}")
 
 
 class EdgeProtocol(HttpToolsProtocol):
-    """One client connection. body_of and headers: what a refusal by this protocol says, as a JSON body and further header lines."""
+    """One client connection. body_of and headers: what a refusal by this protocol says, as a JSON body and further header lines.
 
-    def __init__(self, *arguments: Any, limits: EdgeLimits, body_of: EdgeBody, headers: Sequence[bytes] = (), **keywords: Any) -> None:
+    admit: whether this connection may ask for anything; None for all.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        limits: EdgeLimits,
+        body_of: EdgeBody,
+        headers: Sequence[bytes] = (),
+        admit: Callable[[asyncio.BaseTransport], bool] | None = None,
+        **keywords: Any,
+    ) -> None:
         super().__init__(*arguments, **keywords)
+        self._admit = admit
         self._limits = limits
         self._body_of = body_of
         self._refusal_headers = headers
@@ -60,6 +72,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._expect_head()
         if len(self.connections) > self._limits.max_connections:
             self._refuse(503, "OVERLOADED", "Too many connections are open; try again soon.")
+        elif self._admit is not None and not self._admit(transport):
+            self._refuse(403, "SERVICE_NOT_ALLOWED", "The service of this certificate has nothing to ask here.")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop every clock."""

@@ -34,8 +34,10 @@ class LingeringTransport(asyncio.Transport):
         if self._closing:
             return
         self._closing = True
-        if self._connection.body_unread and self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
+        if self._connection.body_unread and not self._transport.is_closing():
+            # TLS has no half of a connection to close: there the answer's head alone says that it is the last.
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
             self._connection.linger()
         else:
             self._transport.close()

@@ -11,6 +11,8 @@ import uvicorn
 
 from services.mesh.edge.limits import EdgeLimits, affordable_connections
 from services.mesh.edge.protocol import EdgeProtocol
+from services.mesh.tls.certificates import Certificates
+from services.mesh.tls.peers import admit_roles
 from services.storage.data_plane.app import DataPlane
 
 KEEP_ALIVE_SECONDS = 75
@@ -20,6 +22,8 @@ MAX_CONNECTIONS = 4000
 BODY_SECONDS = 60.0
 BODY_BYTES_PER_SECOND = 128
 STOP_SECONDS = 2.0
+# Who sends and reads bytes; a signed URL is needed besides.
+CALLERS = frozenset({"gateway", "inference", "client"})
 
 
 class EmbeddedServer(uvicorn.Server):
@@ -41,9 +45,11 @@ class EmbeddedServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def open_data_plane(app: DataPlane, listener: socket.socket, grace_seconds: float) -> AsyncIterator[None]:
-    """Serve on the listener until left; transfers in hand get the grace period."""
-    server = EmbeddedServer(_config(app, grace_seconds))
+async def open_data_plane(
+    app: DataPlane, listener: socket.socket, grace_seconds: float, tls: Certificates | None = None
+) -> AsyncIterator[None]:
+    """Serve on the listener until left; transfers in hand get the grace period. tls: for callers with certificates alone."""
+    server = EmbeddedServer(_config(app, grace_seconds, tls))
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(server.serve(sockets=[listener]), name="data plane")
         await server.listening.wait()
@@ -61,12 +67,13 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
-def _config(app: DataPlane, grace_seconds: float) -> uvicorn.Config:
+def _config(app: DataPlane, grace_seconds: float, tls: Certificates | None) -> uvicorn.Config:
     connections = affordable_connections(MAX_CONNECTIONS)
     limits = EdgeLimits(body_deadline_seconds=BODY_SECONDS, body_bytes_per_second=BODY_BYTES_PER_SECOND, max_connections=connections)
-    return uvicorn.Config(
+    admit = admit_roles(tls.trust_domain, CALLERS) if tls else None
+    config = uvicorn.Config(
         app,
-        http=cast("Any", partial(EdgeProtocol, limits=limits, body_of=_refusal_body)),
+        http=cast("Any", partial(EdgeProtocol, limits=limits, body_of=_refusal_body, admit=admit)),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -77,6 +84,11 @@ def _config(app: DataPlane, grace_seconds: float) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(grace_seconds)),
     )
+    if tls:
+        # From files uvicorn would read a chain that stays.
+        config.load()
+        config.ssl = tls.server_context()
+    return config
 
 
 def _refusal_body(path: str, status: int, code: str, sentence: str) -> Mapping[str, str]:
