@@ -45,9 +45,9 @@ def _options(services: Sequence[ServiceDescriptor]) -> list[tuple[str, Any]]:
         "methodConfig": [{"name": retried, "retryPolicy": _RETRY_POLICY}] if retried else [],
         "retryThrottling": {"maxTokens": 20, "tokenRatio": 0.5},
         "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": TRAFFIC},
     }
     return [
-        "healthCheckConfig": {"serviceName": TRAFFIC},
         ("grpc.service_config", json.dumps(config)),
         ("grpc.enable_retries", 1),
         ("grpc.keepalive_time_ms", 20_000),

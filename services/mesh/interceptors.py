@@ -95,6 +95,8 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
         self._logger = get_logger("mesh.rpc").bind()
         self._tracer = tracer_or_none()
         self._guarded: dict[str, Handler] = {}
+        # How many have come.
+        self.calls = 0
 
     async def intercept_service(
         self,
@@ -102,12 +104,11 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
         method = handler_call_details.method
+        self.calls += 1
         if (guarded := self._guarded.get(method)) is not None:
             return guarded
         handler = await continuation(handler_call_details)
         if handler is None or method.startswith(_OPEN_PREFIX):
-        # How many have come.
-        self.calls = 0
             return handler
         # Only methods that exist get here, so that nobody can make this grow.
         self._guarded[method] = guarded = self._guard(handler, method)
