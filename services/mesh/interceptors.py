@@ -116,7 +116,6 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
 
     def _guard(self, handler: Handler, method: str) -> Handler:
         """The handler behind the gate; the same for every call of the method."""
-        self.calls += 1
         rule = _REFLECTION if method.startswith(_REFLECTION_PREFIX) else self._rules.get(method, Rule())
         if handler.response_streaming:
             return _streaming(handler, self._guard_stream(handler, method, rule))
