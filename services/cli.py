@@ -54,6 +54,16 @@ class Service(StrEnum):
     JOBS = "jobs"
 
 
+class Part(StrEnum):
+    """Services of the mesh."""
+
+    GATEWAY = "gateway"
+    JOBS = "jobs"
+    BILLING = "billing"
+    STORAGE = "storage"
+    INFERENCE = "inference"
+
+
 DataOption = Annotated[Path, typer.Option("--data", help="Folder for everything that is kept.", file_okay=False)]
 FormatOption = Annotated[Format, typer.Option("--format", help="Form of the transcript.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File to write instead of standard output.")]
@@ -217,6 +227,19 @@ def init_secrets(
     run_secrets_init(out)
 
 
+def check_config(
+    services: Annotated[list[Part] | None, typer.Argument(metavar="[SERVICE]…", help="Only these services; all without any.")] = None,
+    production: Annotated[bool, typer.Option("--production", help="Judge as the production profile does, whatever is set.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not ask databases and NATS how durable they are.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show every setting that services would read here, secrets as fingerprints, and every problem; exit status 2 if there is one."""
+    from services.stack.config.command import run_config_check
+
+    chosen = [one.value for one in services or ()]
+    raise typer.Exit(run_config_check(chosen, production=production, ask=not offline, as_json=as_json))
+
+
 def doctor(
     data: DataOption = Path(".steno"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port that the API would take.")] = 8080,
@@ -255,6 +278,7 @@ def make_app() -> typer.Typer:
     app.add_typer(_group("Plans: what a workspace or user is granted.", {"assign": assign_plan}), name="plans")
     app.add_typer(_group("Credit: minutes added by the operator's hand.", {"grant": grant_credit}), name="credit")
     app.add_typer(_group("Secrets: the keys of a mesh on several machines.", {"init": init_secrets}), name="secrets")
+    app.add_typer(_group("Settings: what the services would read, and what is wrong with it.", {"check": check_config}), name="config")
     return app
 
 

@@ -1,6 +1,6 @@
 """Write docs/settings.md from the settings classes: `python -m tools.settings_table`."""
 
-import importlib
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from pydantic_settings import BaseSettings
 from services.mesh.egress.settings import EgressSettings, NetworkPolicySettings
 from services.mesh.settings import BusSettings, DatabaseSettings, ServiceSettings
 from services.mesh.tls.settings import TlsSettings
+from services.stack.config.classes import SERVICES as SERVICES
+from services.stack.config.classes import settings_class
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
-SERVICES = ("gateway", "jobs", "billing", "storage", "inference")
 # By the class that brings a setting first; everything else is the service's own.
 GROUPS: dict[type[BaseSettings], str] = {
     ServiceSettings: "process",
@@ -47,7 +48,7 @@ def tables(service: str) -> Iterator[str]:
 
 def group_of(settings: type[BaseSettings], name: str) -> str:
     """What a setting is about."""
-    bringing = [found for found in settings.__mro__ if name in found.__dict__.get("__annotations__", {})]
+    bringing = [found for found in settings.__mro__ if name in inspect.get_annotations(found)]
     return GROUPS.get(bringing[-1], "its own")
 
 
@@ -58,10 +59,7 @@ def row(service: str, name: str, field: FieldInfo) -> str:
 
 def find_settings(service: str) -> type[BaseSettings]:
     """The settings class of a service. Raises StopIteration when it has none."""
-    module = importlib.import_module(f"services.{service}.settings")
-    prefix = f"STENO_{service.upper()}_"
-    classes = (value for value in vars(module).values() if isinstance(value, type) and issubclass(value, BaseSettings))
-    return next(found for found in classes if found.model_config.get("env_prefix") == prefix)
+    return settings_class(service)
 
 
 def default_of(field: FieldInfo) -> str:
@@ -74,10 +72,14 @@ def default_of(field: FieldInfo) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
+def page() -> str:
+    """What docs/settings.md shall be."""
+    return HEAD + "".join(f"\n## {service}\n" + "".join(tables(service)) for service in SERVICES)
+
+
 def main() -> None:
     """Write the page."""
-    sections = [f"\n## {service}\n" + "".join(tables(service)) for service in SERVICES]
-    PAGE.write_text(HEAD + "".join(sections))
+    PAGE.write_text(page())
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 from sqlalchemy import column, select, table, text
+from sqlalchemy.engine import make_url
 
 from services.mesh.database import Database, open_database
 from services.mesh.errors import MeshError
@@ -29,6 +30,8 @@ async def ask_database(setting: str, url: str, schema: str) -> list[Weakness]:
 
     SQLite does what each connection asks of it, so the one that writes is asked what it got.
     """
+    if "@" in (make_url(url).host or ""):
+        raise ValueError("its password has an @; write %40 instead")
     try:
         async with open_database(url, schema=schema) as database:
             return await (_sqlite if database.dialect == "sqlite" else _postgres)(setting, database)

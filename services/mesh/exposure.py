@@ -41,11 +41,12 @@ def _of_database(settings: DatabaseSettings, environment: Mapping[str, str]) -> 
     if url.get_backend_name() != "postgresql":
         return
     given = url.query.get("host") or url.host or environment.get("PGHOST") or ""
-    hosts = [host for part in ([given] if isinstance(given, str) else given) for host in part.split(",")]
+    # After an @ of a password that is not written as %40 the host is what follows the last one.
+    hosts = [host.rpartition("@")[2] for part in ([given] if isinstance(given, str) else given) for host in part.split(",")]
     mode = url.query.get("sslmode") or environment.get("PGSSLMODE")
     if mode not in _ENCRYPTED_MODES and not all(_is_local(host) for host in hosts):
         name = variable_name(settings, "database_url")
-        yield Weakness(f"{name} allows plain text to {given}; add ?sslmode=verify-full&sslrootcert=FILE", "plaintext_database")
+        yield Weakness(f"{name} allows plain text to {','.join(hosts)}; add ?sslmode=verify-full&sslrootcert=FILE", "plaintext_database")
 
 
 def _is_local(host: str) -> bool:

@@ -30,18 +30,40 @@ class Inquiry:
     silence: str = "it takes too long"
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What is refused, and what the operator accepted by name."""
+
+    refused: tuple[Weakness, ...]
+    accepted: tuple[Weakness, ...]
+
+
 async def require_production(settings: ServiceSettings, stopping: asyncio.Event) -> None:
     """Wait until the servers answered, or `stopping`. Raises UnusableSettings with all that was not accepted.
 
     A server that is not up yet is waited for, unless something else is wrong already.
     """
-    found, accepted = _split(settings, standing_weaknesses(settings))
-    asked = await ask_servers(inquiries(settings), stopping, patience_seconds=_HURRY_SECONDS if found else None)
-    more, more_accepted = _split(settings, asked)
-    for weakness in (*accepted, *more_accepted):
+    verdict = await examine(settings, inquiries(settings), stopping)
+    for weakness in verdict.accepted:
         get_logger("mesh.production").warning("risk accepted", risk=weakness.risk, weakness=weakness.sentence)
-    if found or more:
-        raise UnusableSettings(*(weakness.sentence for weakness in (*found, *more)))
+    if verdict.refused:
+        raise UnusableSettings(*(weakness.sentence for weakness in verdict.refused))
+
+
+async def examine(
+    settings: ServiceSettings, questions: Sequence[Inquiry], stopping: asyncio.Event, *, patience_seconds: float | None = None
+) -> Verdict:
+    """Everything that is weak. patience_seconds: to wait for the next server's answer; None for ever, until something is refused."""
+    standing = standing_weaknesses(settings)
+    refused = [weakness for weakness in standing if not _is_accepted(settings, weakness)]
+    patience_seconds = _HURRY_SECONDS if refused and patience_seconds is None else patience_seconds
+    found = [*standing, *await ask_servers(questions, stopping, patience_seconds=patience_seconds)]
+    accepted = [weakness for weakness in found if _is_accepted(settings, weakness)]
+    return Verdict(tuple(weakness for weakness in found if weakness not in accepted), tuple(accepted))
+
+
+def _is_accepted(settings: ServiceSettings, weakness: Weakness) -> bool:
+    return weakness.risk is not None and weakness.risk in settings.accepted_risks
 
 
 def standing_weaknesses(settings: ServiceSettings) -> list[Weakness]:
@@ -121,9 +143,3 @@ async def _cancel(tasks: "set[asyncio.Task[list[Weakness]] | asyncio.Task[bool]]
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _split(settings: ServiceSettings, weaknesses: Sequence[Weakness]) -> tuple[list[Weakness], list[Weakness]]:
-    """Those to refuse, and those that the operator accepted by name."""
-    accepted = [weakness for weakness in weaknesses if weakness.risk is not None and weakness.risk in settings.accepted_risks]
-    return [weakness for weakness in weaknesses if weakness not in accepted], accepted

@@ -99,8 +99,13 @@ def read_settings(settings_class: type[Settings]) -> Settings:
     try:
         return settings_class(_secrets_dir=folder)
     except ValidationError as error:
-        prefix = settings_class.model_config.get("env_prefix", "")
-        for problem in error.errors():
-            name = "_".join(str(part) for part in problem["loc"]).upper().removeprefix(prefix)
-            print(f"{prefix}{name}: {problem['msg']}", file=sys.stderr)
+        for problem in problems_of(error, settings_class):
+            print(problem, file=sys.stderr)
         sys.exit(2)
+
+
+def problems_of(error: ValidationError, settings_class: type[BaseSettings]) -> list[str]:
+    """A line for each setting that cannot be read, without its value."""
+    prefix = settings_class.model_config.get("env_prefix", "")
+    names = ["_".join(str(part) for part in problem["loc"]).upper().removeprefix(prefix) for problem in error.errors()]
+    return [f"{prefix}{name}: {problem['msg']}" for name, problem in zip(names, error.errors(), strict=True)]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic_settings import BaseSettings
@@ -34,7 +35,7 @@ def sound(tmp_path: Path) -> Sound:
     """Makes settings of a service that production accepts, but for what a test changes."""
     identity, tls_key = tmp_path / "identity.pem", tmp_path / "tls.key"
     write_new_key(identity)
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "profile": "production",
         "identity_key_file": identity,
         "nats_monitor_url": "http://127.0.0.1:8222",
@@ -53,7 +54,7 @@ def sound(tmp_path: Path) -> Sound:
         write_secret(tmp_path / file, os.urandom(32).hex())
         fields[name] = tmp_path / file
 
-    def make(settings_class: type[ServiceSettings], **changed: object) -> ServiceSettings:
+    def make(settings_class: type[ServiceSettings], **changed: Any) -> ServiceSettings:
         return settings_class(**{**fields, **changed})
 
     return make

@@ -1,0 +1,1 @@
+"""`steno config`: what the services would read, and what is wrong with it."""
