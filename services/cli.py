@@ -68,8 +68,12 @@ DataOption = Annotated[Path, typer.Option("--data", help="Folder for everything 
 FormatOption = Annotated[Format, typer.Option("--format", help="Form of the transcript.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File to write instead of standard output.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-BillingOption = Annotated[str, typer.Option(help="HOST:PORT of billing; left out, that of the `steno up` that runs on --data.")]
-IdentityOption = Annotated[Path | None, typer.Option(help="The mesh's identity key; left out, that in --data.", dir_okay=False)]
+BillingOption = Annotated[
+    str, typer.Option(help="HOST:PORT of billing; left out, STENO_OPERATOR_BILLING_ADDRESS or that of the `steno up` that runs on --data.")
+]
+IdentityOption = Annotated[
+    Path | None, typer.Option(help="The mesh's identity key; left out, STENO_OPERATOR_IDENTITY_KEY_FILE or that in --data.", dir_okay=False)
+]
 JobArgument = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
 
 
@@ -181,6 +185,37 @@ def me(as_json: JsonOption = False) -> None:
     keys.show_me(as_json)
 
 
+def create_workspace(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it.")],
+    plan: Annotated[str, typer.Option(help="Name of a plan in the plans file; left out, the file's default.")] = "",
+    key_name: Annotated[str, typer.Option(help="What people call its key.")] = "first key",
+    data: DataOption = Path(".steno"),
+    billing_address: BillingOption = "",
+    identity_key_file: IdentityOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a workspace and its first API key, whose secret is shown once."""
+    from services.stack.operating import Access
+    from services.stack.workspaces import run_create_workspace
+
+    run_create_workspace(Access(data, billing_address, identity_key_file), name, plan, key_name, as_json=as_json)
+
+
+def add_workspace_key(
+    workspace_id: Annotated[str, typer.Argument(metavar="WORKSPACE_ID", help="The workspace's id.")],
+    name: Annotated[str, typer.Option(help="What people call the key.")],
+    data: DataOption = Path(".steno"),
+    billing_address: BillingOption = "",
+    identity_key_file: IdentityOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a workspace another API key, for instance because all of its own are lost; its secret is shown once."""
+    from services.stack.operating import Access
+    from services.stack.workspaces import run_add_key
+
+    run_add_key(Access(data, billing_address, identity_key_file), workspace_id, name, as_json=as_json)
+
+
 def assign_plan(
     workspace_id: Annotated[str, typer.Argument(metavar="WORKSPACE_ID", help="The workspace's id.")],
     plan: Annotated[str, typer.Argument(metavar="PLAN", help="Name of a plan in the plans file.")],
@@ -275,6 +310,8 @@ def make_app() -> typer.Typer:
     app.add_typer(_group("API keys: who may call.", keys), name="keys")
     app.add_typer(_group("Models: the Whisper models of this installation.", MODELS), name="models")
     app.add_typer(_group("Datasets: labelled recordings, the detectors trained on them, and what those find.", DATASETS), name="datasets")
+    workspaces = {"create": create_workspace, "add-key": add_workspace_key}
+    app.add_typer(_group("Workspaces: made by the operator's hand.", workspaces), name="workspaces")
     app.add_typer(_group("Plans: what a workspace or user is granted.", {"assign": assign_plan}), name="plans")
     app.add_typer(_group("Credit: minutes added by the operator's hand.", {"grant": grant_credit}), name="credit")
     app.add_typer(_group("Secrets: the keys of a mesh on several machines.", {"init": init_secrets}), name="secrets")

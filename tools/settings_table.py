@@ -13,6 +13,7 @@ from services.mesh.settings import BusSettings, DatabaseSettings, ServiceSetting
 from services.mesh.tls.settings import TlsSettings
 from services.stack.config.classes import SERVICES as SERVICES
 from services.stack.config.classes import settings_class
+from services.stack.operator_settings import OperatorSettings
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 # By the class that brings a setting first; everything else is the service's own.
@@ -35,10 +36,10 @@ The environment goes first.
 """
 
 
-def tables(service: str) -> Iterator[str]:
+def tables(service: str, settings: type[BaseSettings]) -> Iterator[str]:
     """The settings of a service, a table for each group: its own first."""
-    fields = find_settings(service).model_fields
-    groups = {name: group_of(find_settings(service), name) for name in fields}
+    fields = settings.model_fields
+    groups = {name: group_of(settings, name) for name in fields}
     for group in dict.fromkeys(["its own", *GROUPS.values()]):
         names = [name for name in fields if groups[name] == group]
         if names:
@@ -74,7 +75,9 @@ def default_of(field: FieldInfo) -> str:
 
 def page() -> str:
     """What docs/settings.md shall be."""
-    return HEAD + "".join(f"\n## {service}\n" + "".join(tables(service)) for service in SERVICES)
+    classes: dict[str, type[BaseSettings]] = {service: find_settings(service) for service in SERVICES}
+    classes["operator"] = OperatorSettings
+    return HEAD + "".join(f"\n## {service}\n" + "".join(tables(service, settings)) for service, settings in classes.items())
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`steno plans` and `steno credit`: the operator's hand in billing, on the machine that has the identity key."""
+"""`steno plans`, `steno credit` and `steno workspaces`: the operator's hand in billing, where the identity key is."""
 
 import asyncio
 import json
@@ -11,8 +11,11 @@ from typing import Any, TypeVar
 from services.client.failures import CommandFailed
 from services.mesh.channel import Channel, open_channel
 from services.mesh.identity import Caller, CallerKind, TokenSigner, calling_as, load_key
+from services.mesh.settings import UnusableSettings, read_settings
 from services.mesh.status import RemoteError
+from services.mesh.tls.certificates import read_certificates
 from services.stack.data_directory import DataDirectory
+from services.stack.operator_settings import OperatorSettings
 from steno.billing.v1.accounts_service_pb2 import AssignPlanRequest
 from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceAsyncStub
 from steno.billing.v1.billing_service_pb2 import GrantCreditRequest
@@ -26,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Access:
-    """How to reach billing. Empty means what the `steno up` that uses the data directory wrote there."""
+    """How to reach billing. Empty means STENO_OPERATOR_*, else what the `steno up` that uses the data directory wrote there."""
 
     data: Path
     billing_address: str = ""
@@ -35,43 +38,45 @@ class Access:
 
 def run_assign_plan(access: Access, workspace_id: str, plan: str, email: str) -> None:
     """Put a workspace, or a user of it, on a plan. Raises CommandFailed."""
-    _run(_assign_plan(access, AssignPlanRequest(workspace_id=workspace_id, plan=plan, email=email)))
+    run_operation(_assign_plan(access, AssignPlanRequest(workspace_id=workspace_id, plan=plan, email=email)))
     print(f"{email or workspace_id} is on the plan {plan}.")
 
 
 def run_grant_credit(access: Access, wallet_id: str, minutes: int, reference: str) -> None:
     """Add credit to a workspace, user or wallet; the same reference never adds twice. Raises CommandFailed."""
     request = GrantCreditRequest(workspace_id=wallet_id, amount_ms=minutes * _MS_PER_MINUTE, id=reference)
-    balance = _run(_grant_credit(access, request))
+    balance = run_operation(_grant_credit(access, request))
     print(f"{wallet_id} has {balance.available_ms / _MS_PER_MINUTE:.2f} minutes.")
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
+def run_operation(work: Coroutine[Any, Any, T]) -> T:
+    """What the work returns. Raises CommandFailed."""
     try:
         return asyncio.run(work)
     except RemoteError as error:
         raise CommandFailed(f"{error.message} ({error.reason_name})" if error.reason_name else error.message) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, UnusableSettings) as error:
         raise CommandFailed(f"Billing cannot be reached: {error}") from error
 
 
 async def _assign_plan(access: Access, request: AssignPlanRequest) -> None:
-    async with _billing(access) as channel:
+    async with open_billing(access) as channel:
         await AccountsServiceAsyncStub(channel).AssignPlan(request)
 
 
 async def _grant_credit(access: Access, request: GrantCreditRequest) -> Balance:
-    async with _billing(access) as channel:
+    async with open_billing(access) as channel:
         return (await BillingServiceAsyncStub(channel).GrantCredit(request)).balance
 
 
 @asynccontextmanager
-async def _billing(access: Access) -> AsyncIterator[Channel]:
+async def open_billing(access: Access) -> AsyncIterator[Channel]:
     """A channel of the operator. Raises OSError, ValueError."""
-    data = DataDirectory(access.data)
-    address = access.billing_address or _running_address(data)
-    signer = TokenSigner(load_key(access.identity_key_file or data.identity_key), "operator")
-    async with open_channel(address, audience="billing", signer=signer, timeout_seconds=_TIMEOUT_SECONDS) as channel:
+    data, settings = DataDirectory(access.data), read_settings(OperatorSettings)
+    address = access.billing_address or settings.billing_address or _running_address(data)
+    signer = TokenSigner(load_key(access.identity_key_file or settings.identity_key_file or data.identity_key), "operator")
+    opening = open_channel(address, audience="billing", signer=signer, timeout_seconds=_TIMEOUT_SECONDS, tls=read_certificates(settings))
+    async with opening as channel:
         with calling_as(Caller(CallerKind.OPERATOR, "operator")):
             yield channel
 

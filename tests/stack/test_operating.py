@@ -7,7 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from services.client.failures import CommandFailed
 from services.mesh.ids import new_id
+from services.stack.operating import Access
+from services.stack.workspaces import run_add_key, run_create_workspace
+from steno.billing.v1.accounts_service_pb2 import AuthenticateRequest
 from tests.billing.service import running
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +44,26 @@ async def test_the_operator_moves_plans_and_adds_credit_from_the_command_line(tm
         assert (nobody.returncode, nobody.stderr) == (1, "No user of this workspace has this e-mail address. (USER_NOT_FOUND)\n")
         unknown = await _in_thread(tmp_path, "credit", "grant", new_id(), "1", "--reference", "r", "--data", "data")
         assert "WORKSPACE_NOT_FOUND" in unknown.stderr
+
+
+async def test_the_operator_makes_workspaces_whose_keys_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running(tmp_path) as service:
+        monkeypatch.setenv("STENO_OPERATOR_BILLING_ADDRESS", f"127.0.0.1:{service.settings.port}")
+        monkeypatch.setenv("STENO_OPERATOR_IDENTITY_KEY_FILE", str(tmp_path / "identity.pem"))
+        access = Access(tmp_path / "nothing")
+        await asyncio.to_thread(run_create_workspace, access, "Choir", "priced", "first", as_json=True)
+        # Behind what the service logs.
+        made = json.loads("{" + capsys.readouterr().out.partition("{")[2])
+        await asyncio.to_thread(run_add_key, access, made["workspace_id"], "second", as_json=False)
+        second = capsys.readouterr().out.split()[-1]
+
+        for secret in (made["api_key"], second):
+            found = await service.operator.Authenticate(AuthenticateRequest(api_key=secret))
+            assert (found.workspace.id, found.workspace.name, found.workspace.plan) == (made["workspace_id"], "Choir", "priced")
+        with pytest.raises(CommandFailed, match="WORKSPACE_NOT_FOUND"):
+            await asyncio.to_thread(run_add_key, access, new_id(), "third", as_json=False)
 
 
 async def _in_thread(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -8,7 +8,7 @@ from services.stack.config.classes import SERVICES, all_variables, prefix
 
 _LIKE_ENOUGH = 0.85
 # What others of this project read.
-_OTHERS = ("STENO_API_KEY", "STENO_FAULT_FOLDER", "STENO_SECRETS_DIRECTORY", "STENO_TRITON_", "STENO_URL")
+_OTHERS = ("STENO_API_KEY", "STENO_FAULT_FOLDER", "STENO_OPERATOR_", "STENO_SECRETS_DIRECTORY", "STENO_TRITON_", "STENO_URL")
 _SERVICE_LINK = re.compile(r"_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)$")
 
 
