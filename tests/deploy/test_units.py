@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from services.mesh.production import standing_weaknesses
 from services.mesh.settings import ServiceSettings
 from services.stack.data_directory import DataDirectory
 from services.stack.layout import choose_ports, service_children
+from services.stack.operator_settings import OperatorSettings
+from tests.certificates import write_identity
 from tests.servers import nats_binary
 from tools.settings_table import find_settings
 
@@ -18,8 +21,7 @@ SERVICES = ("billing", "storage", "jobs", "inference", "gateway")
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_environment_file_names_only_settings_and_suffices(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = (ROOT / "deploy" / "env" / f"{service}.env").read_text().splitlines()
-    values = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    values = _values(service)
     settings = find_settings(service)
     prefix = f"STENO_{service.upper()}_"
     assert [name for name in values if name.removeprefix(prefix).lower() not in settings.model_fields] == []
@@ -45,7 +47,32 @@ def test_services_find_each_other_and_the_files_of_steno_up_by_default() -> None
             assert given is None or str(settings[spec.name][name]) == given
 
 
-def test_nats_accepts_its_configuration_and_syncs_always() -> None:
-    path = ROOT / "deploy" / "nats" / "nats.conf"
-    subprocess.run([nats_binary(), "-t", "-c", str(path)], check=True, capture_output=True, timeout=30)
-    assert "sync_interval: always" in path.read_text()
+def test_nats_accepts_its_configuration_and_syncs_always(tmp_path: Path) -> None:
+    text = (ROOT / "deploy" / "nats" / "nats.conf").read_text()
+    identity = write_identity(tmp_path, ["localhost"])
+    for file, path in (("tls.crt", identity.certificate), ("tls.key", identity.key), ("ca.crt", identity.certificate)):
+        text = text.replace(f"/etc/steno/certificates/nats/{file}", str(path))
+    (tmp_path / "nats.conf").write_text(text)
+    subprocess.run([nats_binary(), "-t", "-c", str(tmp_path / "nats.conf")], check=True, capture_output=True, timeout=30)
+    assert "sync_interval: always" in text
+    assert "handshake_first: true" in text
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_with_its_keys_in_place_the_production_profile_accepts_an_environment_file(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in _values(service).items():
+        monkeypatch.setenv(name, value)
+    read = find_settings(service)()
+    assert isinstance(read, ServiceSettings)
+    assert [weakness.sentence for weakness in standing_weaknesses(read) if "/etc/steno/" not in weakness.sentence] == []
+
+
+def test_the_operators_file_names_only_settings() -> None:
+    names = [name.removeprefix("STENO_OPERATOR_").lower() for name in _values("operator")]
+    assert names
+    assert [name for name in names if name not in OperatorSettings.model_fields] == []
+
+
+def _values(service: str) -> dict[str, str]:
+    lines = (ROOT / "deploy" / "env" / f"{service}.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
