@@ -1,6 +1,6 @@
 """The mesh under test: embedded (SQLite, a directory) and distributed (Postgres, S3)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -18,9 +18,15 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 
 @pytest.fixture(scope="module")
-def on_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+def triton_environment() -> Mapping[str, str]:
+    """What a module's mesh over Triton is told besides; a module may say otherwise."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def on_triton(tmp_path_factory: pytest.TempPathFactory, triton_environment: Mapping[str, str]) -> Iterator[Mesh]:
     """One mesh over a tritonserver of its own for the tests of a module; they leave it whole."""
-    environment = {VARIABLE: str(interpreter().executable.parent.parent)}
+    environment = {VARIABLE: str(interpreter().executable.parent.parent), **triton_environment}
     with running_mesh(tmp_path_factory.mktemp("triton"), environment, engine="triton") as mesh:
         yield mesh
 

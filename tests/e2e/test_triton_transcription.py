@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from services.inference.transcript import Word
 from tests.e2e.batches import executed, executed_since, mean_size
 from tests.e2e.mesh import SAMPLES, Mesh
 from tests.e2e.scores import diarization_error_rate, word_error_rate
+from tests.otlp import Collector, running_collector
 from tools.speech.audio import read_audio, write_audio
 from tools.whisper.scores import Score, score
 from tools.whisper.utterance import Span
@@ -23,14 +25,53 @@ TOGETHER = 8
 MEAN_BATCH = 3.0
 # Of a recording of 106 s.
 LEAST_WINDOWS = 4
+TRACE_ID, CLIENT_SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+# From the order to a worker, and on.
+ORDERED = [
+    ("steno-inference", "process work-transcription"),
+    ("steno-jobs", "send steno.work.transcription"),
+    ("steno-jobs", "steno.jobs.v1.JobsService/CreateJob"),
+    ("steno-gateway", "steno.jobs.v1.JobsService/CreateJob"),
+    ("steno-gateway", "POST native/transcribe"),
+]
+HEARD = [
+    ("steno-triton", "InferRequest"),
+    ("steno-inference", "infer whisper"),
+    ("steno-inference", "transcribe window"),
+    ("steno-inference", "transcribe"),
+    *ORDERED,
+]
+SETTLED = [
+    ("steno-billing", "settle"),
+    ("steno-billing", "process billing-holds"),
+    ("steno-jobs", "send steno.events.jobs.JobSucceeded"),
+    ("steno-jobs", "process jobs-results"),
+    ("steno-inference", "send steno.events.inference.TranscriptCompleted"),
+    *ORDERED,
+]
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    """Where the mesh, Triton included, sends its spans."""
+    with running_collector() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def triton_environment(collector: Collector) -> Mapping[str, str]:
+    """A mesh that records the traces that its clients record."""
+    off_by_itself = {"OTEL_TRACES_SAMPLER": "parentbased_always_off", "OTEL_BSP_SCHEDULE_DELAY": "200"}
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, **off_by_itself}
+
+
+@pytest.fixture(scope="module")
 def job(on_triton: Mesh) -> dict[str, Any]:
-    """The row of a job that has heard the meeting, its language not told."""
-    return on_triton.finished(on_triton.submitted(MEETING))
+    """The row of a job that has heard the meeting, its language not told, ordered within a trace."""
+    answer = on_triton.submit(MEETING, headers={"traceparent": f"00-{TRACE_ID}-{CLIENT_SPAN_ID}-01"})
+    return on_triton.finished(answer.raise_for_status().json()["job_id"])
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +154,28 @@ def test_windows_of_many_jobs_are_decoded_together_and_no_word_changes(on_triton
     batches = executed_since(before, on_triton, LEAST_WINDOWS * TOGETHER)
     assert mean_size(batches) >= MEAN_BATCH, batches
     assert [plain_words(on_triton.result(job)) for job in jobs] == [alone] * TOGETHER
+
+
+def test_one_trace_leads_from_the_request_through_triton_to_the_settlement(
+    on_triton: Mesh, collector: Collector, job: dict[str, Any], meeting: dict[str, Any]
+) -> None:
+    collector.wait(lambda: collector.of(TRACE_ID).named("settle") and collector.of(TRACE_ID).named("InferRequest"))
+    collector.wait(lambda: HEARD in ways(collector, "InferRequest"))
+    collector.wait(lambda: SETTLED in ways(collector, "settle"))
+    trace = collector.of(TRACE_ID)
+    [request] = trace.named("POST native/transcribe")
+    assert (request.parent_id, request.attributes["http.response.status_code"]) == (CLIENT_SPAN_ID, 202)
+    [settled] = trace.named("settle")
+    assert settled.attributes["steno.job.id"] == job["job_id"]
+    assert {"download", "decode", "find speech", "tell speakers apart"} <= {span.name for span in trace.spans.values()}
+    assert [span for span in trace.spans.values() if span.failed] == []
+    assert {span.trace_id for span in collector.spans} == {TRACE_ID}, "of other requests, none is recorded"
+    told = b"".join(collector.bodies)
+    assert on_triton.ready["api_key"].encode() not in told
+    assert [word for word in meeting["segments"][0]["text"].split() if len(word) > 5 and word.encode() in told] == []
+
+
+def ways(collector: Collector, name: str) -> list[list[tuple[str, str]]]:
+    """From each span of a name up to the first of its trace."""
+    trace = collector.of(TRACE_ID)
+    return [trace.way_up(span) for span in trace.named(name)]

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import structlog
 
 from services.mesh.settings import UnusableSettings
 from services.mesh.telemetry import configure_logging
@@ -47,7 +49,7 @@ from services.mesh.tracing.export import open_tracing
 
 async def loaded(**environment):
     os.environ.update(environment)
-    async with open_tracing("jobs", 0.0):
+    async with open_tracing("jobs", 10.0):
         print(sum(name.startswith("opentelemetry") for name in sys.modules))
 
 asyncio.run(loaded(OTEL_TRACES_SAMPLER="always_on"))
@@ -113,7 +115,8 @@ async def test_collector_that_fails_costs_no_time_and_is_told_of_once(monkeypatc
                 for _ in range(200):
                     await trace_once()
     finally:
-        configure_logging("test", "info", "console")
+        structlog.reset_defaults()
+        logging.getLogger().handlers.clear()
     lost = [json.loads(line) for line in written.getvalue().splitlines()]
     assert [(line["event"], line["level"]) for line in lost] == [("spans lost, the collector does not take them", "warning")]
 
