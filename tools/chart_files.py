@@ -17,8 +17,8 @@ from tools.chart_values import CHART, read_values
 OBSERVABILITY = CHART.parents[1] / "observability"
 # Folder of the chart: where its files come from, and which.
 COPIES: Mapping[str, tuple[Path, str]] = {
-    "files/rules": (OBSERVABILITY / "rules", "*.yaml"),
-    "files/dashboards": (OBSERVABILITY / "dashboards", "*.json"),
+    "files/rules": (OBSERVABILITY / "rules", "*.rules.yaml"),
+    "files/dashboards": (OBSERVABILITY / "grafana", "*.json"),
 }
 
 
@@ -47,7 +47,7 @@ def write_networks() -> str:
 def stale_copies() -> list[Path]:
     """Copies in the chart whose originals are gone."""
     written = chart_files()
-    return [path for folder, (_, pattern) in COPIES.items() for path in (CHART / folder).glob(pattern) if path not in written]
+    return [path for folder in COPIES for path in (CHART / folder).glob("*") if path not in written]
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ from tools.settings_table import SERVICES, find_settings
 SET_BY_CHART: Mapping[str, frozenset[str]] = {
     "": frozenset(
         {
-            *("host", "port", "profile", "metrics_port", "shutdown_grace_seconds", "identity_key_file", "nats_url", "nats_monitor_url"),
+            *("host", "port", "profile", "metrics_port", "shutdown_notice_seconds", "shutdown_grace_seconds"),
+            *("identity_key_file", "nats_url", "nats_monitor_url"),
             *("tls_certificate_file", "tls_key_file", "tls_authority_file", "tls_trust_domain", "database_url"),
             *("billing_address", "storage_address", "jobs_address", "inference_address"),
         }

@@ -50,12 +50,19 @@ _ISSUER = {
     "minProperties": 1,
     "maxProperties": 1,
 }
+_RELABELING = _object(
+    {"sourceLabels": _list(_TEXT), "targetLabel": _TEXT, "replacement": _TEXT, "action": {"const": "replace"}}, ["targetLabel"]
+)
 _SERVICE_MONITOR = _object(
     {
         "selector": _object({"matchLabels": _LABELS}, ["matchLabels"]),
         "namespaceSelector": _object({"matchNames": _list(_TEXT)}),
-        "jobLabel": _TEXT,
-        "endpoints": _list(_object({"port": _TEXT, "path": _TEXT, "interval": _DURATION, "scrapeTimeout": _DURATION}, ["port"])),
+        "endpoints": _list(
+            _object(
+                {"port": _TEXT, "path": _TEXT, "interval": _DURATION, "scrapeTimeout": _DURATION, "relabelings": _list(_RELABELING)},
+                ["port"],
+            )
+        ),
     },
     ["selector", "endpoints"],
 )

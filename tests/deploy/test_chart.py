@@ -101,7 +101,7 @@ def test_names_stay_short_and_apart_for_any_release() -> None:
         (["--set", "postgres.mode=external"], "postgres.external.existingSecret"),
         (["--set", "services.storage.replicas=2"], "ReadWriteMany"),
         (["--set", "s3.mode=chart"], "plain text"),
-        (["--set", "services.gateway.terminationGracePeriodSeconds=30", "--set", "services.gateway.preStopSeconds=20"], "at least 15 more"),
+        (["--set", "services.gateway.terminationGracePeriodSeconds=30", "--set", "services.gateway.preStopSeconds=12"], "at least 15 more"),
         (["--set", "stripeSecret=stripe"], "services.billing.internet"),
         (["--set", "mtls.source=secrets"], "name the Secret with tls.crt"),
         (["--set", "tracing.endpoint=http://collector:4318"], "networkPolicy.external.telemetry"),

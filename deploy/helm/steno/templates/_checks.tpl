@@ -49,8 +49,8 @@
 {{- end -}}
 {{- end -}}
 {{- range $service, $pod := $values.services -}}
-{{- if lt (int $pod.terminationGracePeriodSeconds) (add (int $pod.preStopSeconds) 15 | int) -}}
-{{- fail (printf "services.%s.terminationGracePeriodSeconds: at least 15 more than preStopSeconds" $service) -}}
+{{- if lt (int $pod.terminationGracePeriodSeconds) (add (int $pod.preStopSeconds) (int $pod.noticeSeconds) 15 | int) -}}
+{{- fail (printf "services.%s.terminationGracePeriodSeconds: at least 15 more than preStopSeconds and noticeSeconds together" $service) -}}
 {{- end -}}
 {{- end -}}
 {{- end }}

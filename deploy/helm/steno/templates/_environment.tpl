@@ -16,7 +16,9 @@ HOST: 0.0.0.0
 PORT: {{ coalesce $own.ports.http $own.ports.grpc }}
 PROFILE: production
 METRICS_PORT: {{ include "steno.metricsPort" $root }}
-SHUTDOWN_GRACE_SECONDS: {{ min 300 (sub (int $pod.terminationGracePeriodSeconds) (add (int $pod.preStopSeconds) 10)) }}
+LOG_FORMAT: json
+SHUTDOWN_NOTICE_SECONDS: {{ $pod.noticeSeconds }}
+SHUTDOWN_GRACE_SECONDS: {{ min 300 (sub (int $pod.terminationGracePeriodSeconds) (add (int $pod.preStopSeconds) (int $pod.noticeSeconds) 10)) }}
 IDENTITY_KEY_FILE: /etc/steno/keys/identity.pem
 TLS_CERTIFICATE_FILE: /etc/steno/certificates/tls.crt
 TLS_KEY_FILE: /etc/steno/certificates/tls.key
@@ -88,7 +90,9 @@ CLAIM_KEY_FILE: /etc/steno/keys/claim-key
 
 {{- define "steno.wiring.inference" }}
 SCRATCH_DIRECTORY: /var/lib/steno/scratch
+{{- if include "steno.modelsClaim" . }}
 MODELS_DIRECTORY: /var/lib/steno/models
+{{- end }}
 ENGINE: {{ if eq .Values.triton.mode "none" }}local{{ else }}triton{{ end }}
 {{- if eq .Values.triton.mode "chart" }}
 TRITON_ADDRESS: {{ include "steno.fullname" . }}-triton:8001
