@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from services.mesh.exposure import exposure_weaknesses
 from services.mesh.settings import ServiceSettings
 from services.mesh.weaknesses import SecretFile, marked
+from services.stack.operator_settings import OperatorSettings
 from tests.deploy.charts import SERVICES, Document, Rendering, component, container_of, secret_files, settings_of_chart, workloads
 from tools.settings_table import find_settings
 
@@ -45,6 +46,22 @@ def test_every_variable_is_a_setting_of_its_service(rendering: Rendering, servic
     foreign = {name for name in given if not name.startswith((prefix, "OTEL_")) and name != "STENO_SECRETS_DIRECTORY"}
     assert foreign == set()
     assert {name.removeprefix(prefix).lower() for name in settings_of_chart(rendering)[service]} <= set(find_settings(service).model_fields)
+
+
+def test_commands_find_billing_and_the_databases_in_the_operator_s_pod(
+    rendering: Rendering, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = rendering.variables("operator")
+    assert {name.removeprefix("STENO_OPERATOR_").lower() for name in given if name.startswith("STENO_OPERATOR_")} <= set(
+        OperatorSettings.model_fields
+    )
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings = OperatorSettings()
+    assert settings.billing_address == rendering.variables("gateway")["STENO_GATEWAY_BILLING_ADDRESS"]
+    assert settings.tls_files is not None
+    files = set(secret_files(_pod(rendering, "operator")))
+    assert files == {f"STENO_{service.upper()}_DATABASE_URL" for service in ("billing", "storage", "jobs")}
 
 
 def test_production_has_nothing_to_refuse_of_what_the_chart_sets(settings: Mapping[str, ServiceSettings]) -> None:
@@ -162,6 +179,7 @@ def test_each_service_holds_its_own_keys_only(renderings: Mapping[str, Rendering
         "billing": {"pepper"},
         "storage": {"signing-key"},
         "jobs": {"claim-key"},
+        "operator": set(),
     }
 
 

@@ -14,13 +14,16 @@
 - {from: {{ . }}, to: storage, ports: [{{ $topology.storage.ports.data }}]}
 {{- end }}
 - {from: migrate, to: postgres, ports: [5432]}
+- {from: operator, to: postgres, ports: [5432]}
+- {from: operator, to: billing, ports: [{{ $topology.billing.ports.grpc }}]}
+- {from: operator, to: gateway, ports: [{{ $topology.gateway.ports.http }}]}
 - {from: storage, to: s3, ports: [3900]}
 - {from: inference, to: triton, ports: [8001]}
 {{- end }}
 
 {{- /* Components whose pods this release has. */}}
 {{- define "steno.components" -}}
-{{- $found := concat (include "steno.topology" . | fromYaml | keys | sortAlpha) (list "migrate") -}}
+{{- $found := concat (include "steno.topology" . | fromYaml | keys | sortAlpha) (list "migrate" "operator") -}}
 {{- range $server := list "postgres" "nats" "s3" "triton" -}}
 {{- if eq (index $.Values $server).mode "chart" -}}
 {{- $found = append $found $server -}}
@@ -63,7 +66,7 @@
 {{- $values := $root.Values -}}
 {{- $external := $values.networkPolicy.external -}}
 {{- $own := index (include "steno.topology" $root | fromYaml) $component | default dict -}}
-{{- $database := or $own.database (eq $component "migrate") -}}
+{{- $database := or $own.database (has $component (list "migrate" "operator")) -}}
 {{- if and $database (eq $values.postgres.mode "external") }}
 - {peers: {{ toJson $external.postgres }}, ports: [{{ $external.postgresPort }}]}
 {{- end }}

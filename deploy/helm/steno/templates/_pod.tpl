@@ -185,6 +185,19 @@ projected:
     {{- end }}
 {{- end }}
 
+{{- /* The URLs of all three databases, for the operator's commands. */}}
+{{- define "steno.databaseFiles" -}}
+projected:
+  defaultMode: 0440
+  sources:
+    {{- range list "billing" "storage" "jobs" }}
+    {{- $reference := include "steno.databaseReference" (list $ .) | fromYaml }}
+    - secret:
+        name: {{ $reference.secret }}
+        items: [{key: {{ $reference.key }}, path: STENO_{{ upper . }}_DATABASE_URL}]
+    {{- end }}
+{{- end }}
+
 {{- define "steno.postgresAuthority" -}}
 {{- if and (eq .Values.postgres.mode "external") .Values.postgres.external.authorityConfigMap -}}
 - name: postgres
