@@ -32,8 +32,11 @@ DATABASE ?= sqlite
 IMAGES ?=
 REGISTRY ?=
 RELEASE ?=
+STATE ?= deploy/compose/state
+LAYERS ?=
+AUDIT_SERVICE ?= pypi
 
-.PHONY: help setup setup-triton demo up test test-faults check format lock bench bench-asr images pin-images clean $(addprefix test-,$(AREAS))
+.PHONY: help setup setup-triton demo up test test-faults check format lock bench bench-asr images pin-images compose-setup compose-up compose-down audit sbom licences clean $(addprefix test-,$(AREAS))
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -111,6 +114,26 @@ images: setup ## Build the container images with docker buildx (IMAGES="gateway 
 
 pin-images: setup ## Write the digests of the images that ours stand on and run beside into deploy/images.env
 	@$(BIN)/python -m tools.images pin
+
+compose-setup: setup ## Make keys, passwords, certificates and folders for deploy/compose.yaml (STATE=deploy/compose/state); again renews certificates
+	@$(BIN)/python -m tools.compose_setup $(STATE)
+
+COMPOSE = docker compose --env-file deploy/images.env --env-file $(STATE)/compose.env --file deploy/compose.yaml $(foreach layer,$(LAYERS),--file deploy/compose.$(layer).yaml)
+
+compose-up: compose-setup ## Run Steno in containers (LAYERS="observability gpu")
+	@$(COMPOSE) up --build --detach --wait
+
+compose-down: ## Stop the containers, not what they stored
+	@$(COMPOSE) down
+
+audit: setup ## Ask for known vulnerabilities of every locked package (AUDIT_SERVICE=pypi|osv); 1: some known, 3: some could not be asked for
+	@$(BIN)/python -m tools.audit --service $(AUDIT_SERVICE)
+
+sbom: setup ## Write a CycloneDX bill of materials per image into dist/sbom
+	@$(BIN)/python -m tools.sbom
+
+licences: setup ## Write docs/licences.md and refuse a licence that deploy/licences.toml does not allow
+	@$(BIN)/python -m tools.licences
 
 clean: ## Remove the virtual environment and generated modules (not your data)
 	rm -rf $(VENV) build dist *.egg-info
