@@ -279,12 +279,13 @@ def doctor(
     data: DataOption = Path(".steno"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port that the API would take.")] = 8080,
     engine: Annotated[Engine, typer.Option(help="Where the models would run.")] = Engine.LOCAL,
+    remote: Annotated[bool, typer.Option("--remote", help="Check only the server that STENO_URL names.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check whether Steno can run here, and what to do where it cannot."""
     from services.stack.doctor.command import run_doctor
 
-    raise typer.Exit(run_doctor(data.absolute(), port, engine.value, as_json))
+    raise typer.Exit(run_doctor(data.absolute(), port, engine.value, as_json, remote=remote))
 
 
 def version() -> None:

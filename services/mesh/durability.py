@@ -84,7 +84,7 @@ async def ask_nats(setting: str, url: str, authority_file: Path | None = None) -
 
 
 def _nats_faults(varz: dict[str, Any]) -> list[str]:
-    """As nats-server 2.12 and newer tell it: `sync_interval` in nanoseconds, and `sync_always` only where every write is synced."""
+    """As nats-server 2.15 tells it: `sync_interval` in nanoseconds, and `sync_always` only where every write is synced."""
     config = varz.get("jetstream", {}).get("config")
     if not config:
         return ["JetStream is off; turn it on with `jetstream { store_dir: … }`"]

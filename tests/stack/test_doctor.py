@@ -59,6 +59,13 @@ def test_problem_is_told_with_what_to_do(doctor: Doctor, tmp_path: Path, monkeyp
     assert "STENO_API_KEY is not set" in problems[1]
 
 
+def test_a_remote_server_is_examined_without_this_machine(doctor: Doctor, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int) -> None:
+    monkeypatch.setenv("STENO_URL", f"http://127.0.0.1:{unused_tcp_port}")
+    monkeypatch.delenv("STENO_API_KEY", raising=False)
+    status, out = doctor("--remote", "--json")
+    assert (status, [finding["check"] for finding in json.loads(out)]) == (1, ["server", "api key"])
+
+
 def test_missing_package_of_training_is_a_warning_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jax", None)
     found = check_training()

@@ -19,7 +19,7 @@ class IssuersInvalid(ValueError):
 
 
 class Issuer(BaseModel):
-    """One issuer as its table in the file has it; docs/operations.md explains every field."""
+    """One issuer as its table in the file has it; docs/identity-providers.md explains every field."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

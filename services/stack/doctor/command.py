@@ -13,10 +13,13 @@ from services.stack.doctor.findings import Finding, State, problem
 _MARKS = {State.OK: "ok     ", State.WARNING: "warning", State.PROBLEM: "PROBLEM"}
 
 
-def run_doctor(data: Path, port: int, engine: str, as_json: bool) -> int:
-    """Print what every check finds; returns 1 when there is a problem, else 0. engine: the one that shall run."""
+def run_doctor(data: Path, port: int, engine: str, as_json: bool, *, remote: bool = False) -> int:
+    """Print what every check finds; returns 1 when there is a problem, else 0.
+
+    engine: the one that shall run. remote: look at the server of STENO_URL alone, and not at this machine.
+    """
     report: dict[str, Finding] = {}
-    for name, check in _checks(data, port, engine):
+    for name, check in _server_checks() if remote else _checks(data, port, engine):
         report[name] = _examine(check)
         if not as_json:
             _print(name, report[name])
@@ -42,8 +45,12 @@ def _checks(data: Path, port: int, engine: str) -> Iterator[tuple[str, Callable[
     else:
         yield "engine", speech.check_engine
     if os.environ.get("STENO_URL"):
-        yield "server", server.check_server
-        yield "api key", server.check_key
+        yield from _server_checks()
+
+
+def _server_checks() -> Iterator[tuple[str, Callable[[], Finding]]]:
+    yield "server", server.check_server
+    yield "api key", server.check_key
 
 
 def _examine(check: Callable[[], Finding]) -> Finding:
