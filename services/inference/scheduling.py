@@ -134,8 +134,11 @@ class WindowScheduler:
     it does not name.
     """
 
-    def __init__(self, turns: Callable[[], int], weights: Mapping[str, float] = _NO_WEIGHTS) -> None:
+    def __init__(
+        self, turns: Callable[[], int], weights: Mapping[str, float] = _NO_WEIGHTS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._turns = turns
+        self._clock = clock
         self._weights = weights
         self._waiting = _Rota()
         self._taken = 0
@@ -187,7 +190,7 @@ class WindowScheduler:
 
     def _count(self, change: int) -> None:
         """Give or take back a turn; the time since the last change was busy if anybody had one."""
-        now = time.monotonic()
+        now = self._clock()
         if self._taken:
             semconv.WINDOW_BUSY_SECONDS.inc(now - self._counted_at)
         self._counted_at = now

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from services.inference.scheduling import Party, Priority, WindowScheduler, priority_after
 
@@ -252,3 +253,31 @@ async def test_every_window_that_is_not_cancelled_has_its_turn_once_and_in_order
         for line in {(workspace, job, priority) for workspace, job, priority, _ in windows}:
             numbers = [int(label) for label in asked.given if windows[int(label)][:3] == line]
             assert numbers == sorted(numbers)
+
+
+def told(name: str, **labels: str) -> float:
+    """The series' value, 0 before it exists."""
+    return REGISTRY.get_sample_value(f"steno_window{name}", labels) or 0.0
+
+
+async def test_windows_in_flight_and_waiting_are_told() -> None:
+    scheduler = WindowScheduler(lambda: 1)
+    async with scheduler.turn(Party("w", "a")):
+        assert told("s_in_flight") == 1
+        waiting = asyncio.create_task(scheduler.turn(Party("w", "b"), Priority.LATE).__aenter__())
+        await settle()
+        assert told("s_waiting", priority="late") == 1
+    await waiting
+    assert told("s_waiting", priority="late") == 0
+    assert told("s_in_flight") == 1
+
+
+async def test_only_the_time_with_windows_is_busy_and_two_at_once_count_once() -> None:
+    moments = iter([100.0, 101.0, 103.0, 104.0, 200.0, 201.0])
+    scheduler = WindowScheduler(lambda: 2, clock=lambda: next(moments))
+    before = told("_busy_seconds_total")
+    async with scheduler.turn(Party("w", "a")), scheduler.turn(Party("w", "b")):
+        pass
+    async with scheduler.turn(Party("w", "a")):
+        pass
+    assert told("_busy_seconds_total") - before == pytest.approx(4 + 1)

@@ -1,0 +1,64 @@
+"""The dashboard is what its code says, and asks only for what exists."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.metric_names import declared_metrics, problems_of, rules
+from tools.dashboard.__main__ import FILE, text
+from tools.settings_table import SERVICES
+
+FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "observability"
+DOCUMENT = json.loads(FILE.read_text())
+PANELS = [panel for panel in DOCUMENT["panels"] if panel["type"] != "row"]
+
+
+def expressions() -> list[str]:
+    """Every expression of the panels, with something chosen."""
+    asked = [target["expr"] for panel in PANELS for target in panel["targets"]]
+    asked += [annotation["expr"] for annotation in DOCUMENT["annotations"]["list"]]
+    return [expression.replace("$service", ".+").replace("$instance", ".+") for expression in asked]
+
+
+def test_file_is_what_the_code_says() -> None:
+    assert FILE.read_text() == text(), "run python -m tools.dashboard"
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
+def test_panel_asks_for_what_exists_and_says_what_it_shows(panel: dict[str, Any]) -> None:
+    assert panel["description"].endswith(".")
+    asked = [target["expr"].replace("$service", ".+").replace("$instance", ".+") for target in panel["targets"]]
+    assert asked
+    assert [problem for expression in asked for problem in problems_of(expression)] == []
+
+
+def test_panels_lie_side_by_side() -> None:
+    assert len({panel["id"] for panel in DOCUMENT["panels"]}) == len(DOCUMENT["panels"])
+    taken: set[tuple[int, int]] = set()
+    for place in (panel["gridPos"] for panel in DOCUMENT["panels"]):
+        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        assert max(x for x, _ in cells) < 24
+        assert not taken & cells
+        taken |= cells
+
+
+def test_nothing_is_measured_for_nobody() -> None:
+    asked = " ".join([*expressions(), *(rule["expr"] for rule in rules())])
+    assert [metric._name for _, metric in declared_metrics() if metric._name not in asked] == []
+
+
+def test_prometheus_scrapes_every_service_with_the_labels_that_rules_ask_for() -> None:
+    [steno] = [job for job in yaml.safe_load((FOLDER / "prometheus.yaml").read_text())["scrape_configs"] if job["job_name"] == "steno"]
+    targets = {config["labels"]["service"]: config["targets"] for config in steno["static_configs"]}
+    assert targets == {service: [f"{service}:9090"] for service in SERVICES}
+    assert steno["honor_labels"]
+
+
+def test_grafana_finds_its_source_and_its_dashboards() -> None:
+    [source] = yaml.safe_load((FOLDER / "grafana/provisioning/datasources/prometheus.yaml").read_text())["datasources"]
+    assert (source["type"], source["isDefault"]) == ("prometheus", True)
+    [provider] = yaml.safe_load((FOLDER / "grafana/provisioning/dashboards/steno.yaml").read_text())["providers"]
+    assert provider["options"]["path"] == "/var/lib/grafana/dashboards"
