@@ -55,7 +55,7 @@ def open_fleet(folder: Path) -> Iterator[Fleet]:
     with ExitStack() as stack:
         server, s3_url = stack.enter_context(postgres_server()), stack.enter_context(s3_server())
         database = new_postgres_database(server)
-        ports = [choose_ports(0), choose_ports(0)]
+        ports = _ports()
         nats = stack.enter_context(_nats(data, ports[0].nats))
         door_port = free_port()
         shared = {**HURRIED, **distributed_environment(database, s3_url), **_wiring(ports, door_port)}
@@ -66,6 +66,15 @@ def open_fleet(folder: Path) -> Iterator[Fleet]:
         mesh = BalancedMesh(folder, nats, _ready(data, ports), rota, outcomes)
         stack.enter_context(mesh.client)
         yield Fleet(World(mesh, Stores(dict.fromkeys(WITH_DATABASE, database), s3_url)), replicas, outcomes)
+
+
+def _ports() -> Sequence[Ports]:
+    """Of each replica, none of them twice."""
+    while True:
+        both = [choose_ports(0), choose_ports(0)]
+        taken = [port for one in both for port in (*one.services.values(), one.storage_data, one.nats)]
+        if len(set(taken)) == len(taken):
+            return both
 
 
 @contextmanager

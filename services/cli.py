@@ -74,6 +74,10 @@ BillingOption = Annotated[
 IdentityOption = Annotated[
     Path | None, typer.Option(help="The mesh's identity key; left out, STENO_OPERATOR_IDENTITY_KEY_FILE or that in --data.", dir_okay=False)
 ]
+BackupArgument = Annotated[Path, typer.Argument(metavar="BACKUP", help="Folder or archive of a backup.", exists=True)]
+CertificatesOption = Annotated[
+    Path | None, typer.Option(help="Folder of `steno certs dev`; left out, that of the `steno up --tls` on --data.", file_okay=False)
+]
 JobArgument = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
 
 
@@ -84,11 +88,12 @@ def up(
     engine: Annotated[Engine, typer.Option(help="Where the models run.")] = Engine.LOCAL,
     model: Annotated[str, typer.Option(help="Speech model to run, of those that `steno models list` shows.")] = "",
     verbose: Annotated[bool, typer.Option(help="Show what the services log.")] = False,
+    tls: Annotated[bool, typer.Option("--tls", help="Encrypt what the parts say to each other, with certificates of its own.")] = False,
 ) -> None:
     """Run Steno on this machine until Ctrl-C."""
     from services.stack.command import run_up
 
-    raise typer.Exit(run_up(data.absolute(), port, ready_file and ready_file.absolute(), engine.value, model, verbose))
+    raise typer.Exit(run_up(data.absolute(), port, ready_file and ready_file.absolute(), engine.value, model, verbose, tls=tls))
 
 
 def transcribe(
@@ -192,13 +197,14 @@ def create_workspace(
     data: DataOption = Path(".steno"),
     billing_address: BillingOption = "",
     identity_key_file: IdentityOption = None,
+    certificates: CertificatesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a workspace and its first API key, whose secret is shown once."""
     from services.stack.operating import Access
     from services.stack.workspaces import run_create_workspace
 
-    run_create_workspace(Access(data, billing_address, identity_key_file), name, plan, key_name, as_json=as_json)
+    run_create_workspace(Access(data, billing_address, identity_key_file, certificates), name, plan, key_name, as_json=as_json)
 
 
 def add_workspace_key(
@@ -207,13 +213,14 @@ def add_workspace_key(
     data: DataOption = Path(".steno"),
     billing_address: BillingOption = "",
     identity_key_file: IdentityOption = None,
+    certificates: CertificatesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Give a workspace another API key, for instance because all of its own are lost; its secret is shown once."""
     from services.stack.operating import Access
     from services.stack.workspaces import run_add_key
 
-    run_add_key(Access(data, billing_address, identity_key_file), workspace_id, name, as_json=as_json)
+    run_add_key(Access(data, billing_address, identity_key_file, certificates), workspace_id, name, as_json=as_json)
 
 
 def assign_plan(
@@ -223,11 +230,12 @@ def assign_plan(
     data: DataOption = Path(".steno"),
     billing_address: BillingOption = "",
     identity_key_file: IdentityOption = None,
+    certificates: CertificatesOption = None,
 ) -> None:
     """Put a workspace, or one user of it, on a plan; one that includes more adds the difference at once."""
     from services.stack.operating import Access, run_assign_plan
 
-    run_assign_plan(Access(data, billing_address, identity_key_file), workspace_id, plan, email)
+    run_assign_plan(Access(data, billing_address, identity_key_file, certificates), workspace_id, plan, email)
 
 
 def grant_credit(
@@ -237,11 +245,12 @@ def grant_credit(
     data: DataOption = Path(".steno"),
     billing_address: BillingOption = "",
     identity_key_file: IdentityOption = None,
+    certificates: CertificatesOption = None,
 ) -> None:
     """Add credit."""
     from services.stack.operating import Access, run_grant_credit
 
-    run_grant_credit(Access(data, billing_address, identity_key_file), wallet_id, minutes, reference)
+    run_grant_credit(Access(data, billing_address, identity_key_file, certificates), wallet_id, minutes, reference)
 
 
 def migrate(
@@ -275,6 +284,58 @@ def check_config(
     raise typer.Exit(run_config_check(chosen, production=production, ask=not offline, as_json=as_json))
 
 
+def back_up(
+    context: typer.Context,
+    out: Annotated[Path | None, typer.Option(help="Folder to make, or an archive where its name ends with .tar.")] = None,
+    with_keys: Annotated[bool, typer.Option("--with-keys", help="Also the secrets: whoever has the backup then has everything.")] = False,
+    data: DataOption = Path(".steno"),
+) -> None:
+    """Write down everything that is kept, of one instant, while the mesh runs."""
+    if context.invoked_subcommand is not None:
+        return
+    if out is None:
+        raise CommandFailed("Say where to: steno backup --out FOLDER")
+    from services.stack.backup.commands import run_backup
+
+    run_backup(data.absolute(), out.absolute(), with_keys=with_keys)
+
+
+def verify_backup(
+    backup: BackupArgument,
+    bucket: Annotated[bool, typer.Option("--bucket", help="Also whether storage's bucket has every blob.")] = False,
+    data: DataOption = Path(".steno"),
+) -> None:
+    """Check every file of a backup."""
+    from services.stack.backup.commands import run_verify
+
+    run_verify(data.absolute(), backup.absolute(), bucket=bucket)
+
+
+def restore(
+    backup: BackupArgument,
+    force: Annotated[bool, typer.Option("--force", help="Put aside what is there; schemas of Postgres are dropped.")] = False,
+    data: DataOption = Path(".steno"),
+) -> None:
+    """Put a backup in place of what is kept, while nothing runs."""
+    from services.stack.backup.commands import run_restore
+
+    run_restore(data.absolute(), backup.absolute(), force=force)
+
+
+def make_development_certificates(
+    out: Annotated[Path, typer.Option(help="Folder for the authority and DIR/<service>/{tls.crt,tls.key,ca.crt}.", file_okay=False)],
+    host: Annotated[list[str] | None, typer.Option(help="Name or address of servers, beside localhost; may be repeated.")] = None,
+    client: Annotated[list[str] | None, typer.Option(help="Program of another team that calls over gRPC; may be repeated.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Days that a certificate lasts; the authority lasts ten years.")] = 30,
+    trust_domain: Annotated[str, typer.Option(help="What the URIs in the certificates begin with.")] = "steno",
+    anew: Annotated[bool, typer.Option("--anew", help="Make all anew, due or not; the authority stays.")] = False,
+) -> None:
+    """Make certificates for development, and renew those that are due; services take them up while they run."""
+    from services.stack.certificates.command import run_certs_dev
+
+    run_certs_dev(out, hosts=host or [], clients=client or [], days=days, trust_domain=trust_domain, anew=anew)
+
+
 def doctor(
     data: DataOption = Path(".steno"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port that the API would take.")] = 8080,
@@ -303,8 +364,12 @@ def make_app() -> typer.Typer:
     """The command tree."""
     app = _group(
         "Self-hosted speech platform: recordings in, transcripts with speakers and word times out.",
-        {"up": up, "transcribe": transcribe, "me": me, "migrate": migrate, "doctor": doctor, "version": version},
+        {"up": up, "transcribe": transcribe, "me": me, "migrate": migrate, "restore": restore, "doctor": doctor, "version": version},
     )
+    backups = _group("Backups of everything that is kept.", {"verify": verify_backup})
+    backups.info.no_args_is_help = False
+    backups.callback(invoke_without_command=True)(back_up)
+    app.add_typer(backups, name="backup")
     jobs = {"list": list_jobs, "show": show_job, "result": save_result, "delete": delete_job, "watch": watch_job}
     app.add_typer(_group("Jobs: what became of the recordings that were sent.", jobs), name="jobs")
     keys = {"create": create_key, "list": list_keys, "revoke": revoke_key}
@@ -315,6 +380,7 @@ def make_app() -> typer.Typer:
     app.add_typer(_group("Workspaces: made by the operator's hand.", workspaces), name="workspaces")
     app.add_typer(_group("Plans: what a workspace or user is granted.", {"assign": assign_plan}), name="plans")
     app.add_typer(_group("Credit: minutes added by the operator's hand.", {"grant": grant_credit}), name="credit")
+    app.add_typer(_group("Certificates: who is who between services.", {"dev": make_development_certificates}), name="certs")
     app.add_typer(_group("Secrets: the keys of a mesh on several machines.", {"init": init_secrets}), name="secrets")
     app.add_typer(_group("Settings: what the services would read, and what is wrong with it.", {"check": check_config}), name="config")
     return app

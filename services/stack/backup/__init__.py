@@ -1,0 +1,1 @@
+"""`steno backup` and `steno restore`."""
