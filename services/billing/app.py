@@ -26,7 +26,7 @@ from services.mesh.database import open_database
 from services.mesh.health import watch_health
 from services.mesh.identity import Caller, TokenVerifier, load_key
 from services.mesh.lifecycle import Lifecycle
-from services.mesh.migrations import migrate
+from services.mesh.migrations import prepare_schema
 from services.mesh.outbox import OutboxRelay
 from services.mesh.server import Registration, open_server
 from services.mesh.tls.certificates import open_certificates
@@ -64,8 +64,7 @@ async def app(settings: BillingSettings, lifecycle: Lifecycle) -> AsyncIterator[
     """Billing while it serves. Raises SecretUnusable, PlansInvalid, OSError."""
     plans, pepper, provider = read_plans(settings.plans_file), read_pepper(settings.pepper_file), payment_provider(settings)
     verifier = TokenVerifier(load_key(settings.identity_key_file), audience=SCHEMA)
-    if settings.profile == "embedded":
-        await migrate(settings.database_url, schema=SCHEMA, script_location=str(MIGRATIONS))
+    await prepare_schema(settings.database_url, schema=SCHEMA, script_location=str(MIGRATIONS), profile=settings.profile)
     async with AsyncExitStack() as stack:
         tls = await stack.enter_async_context(open_certificates(settings))
         database = await stack.enter_async_context(open_database(settings.database_url, schema=SCHEMA))

@@ -30,7 +30,7 @@ from services.mesh.database import Database, open_database
 from services.mesh.health import watch_health
 from services.mesh.identity import TokenSigner, TokenVerifier, load_key
 from services.mesh.lifecycle import Lifecycle
-from services.mesh.migrations import migrate
+from services.mesh.migrations import prepare_schema
 from services.mesh.outbox import OutboxRelay
 from services.mesh.server import Registration, open_server
 from services.mesh.tls.certificates import Certificates, open_certificates
@@ -52,8 +52,7 @@ MIGRATIONS = str(Path(__file__).with_name("migrations"))
 @asynccontextmanager
 async def app(settings: JobsSettings, lifecycle: Lifecycle) -> AsyncIterator[None]:
     """Jobs, serving until left."""
-    if settings.profile == "embedded":
-        await migrate(settings.database_url, schema=SCHEMA, script_location=MIGRATIONS)
+    await prepare_schema(settings.database_url, schema=SCHEMA, script_location=MIGRATIONS, profile=settings.profile)
     key = load_key(settings.identity_key_file)
     async with AsyncExitStack() as stack:
         tls = await stack.enter_async_context(open_certificates(settings))

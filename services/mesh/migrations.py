@@ -1,9 +1,15 @@
-"""Schema migrations: Alembic's upgrade to head, in one transaction, by one migrator at a time."""
+"""Schema migrations: Alembic's upgrade to head, in one transaction, by one migrator at a time.
+
+A revision only adds, so that the version before goes on beside it. One that takes something away says `contract = True` and names with
+`contract_release` the release from which on nobody needs it. The database keeps the oldest revision whose code may use it, so that
+an older version knows whether it still may.
+"""
 
 import ast
 import asyncio
 import threading
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +19,38 @@ from sqlalchemy.pool import NullPool
 
 from services.mesh import fault
 from services.mesh.engines import apply_pragmas, parse_url, postgres_arguments
+from services.mesh.settings import UnusableSettings
 from services.mesh.sqlite_file import prepare_file
 
 _LOCK_SECONDS = 60
 _POSTGRES_SESSION = {"lock_timeout": f"{_LOCK_SECONDS}s", "statement_timeout": "15min"}
 # Alembic's `context` and `op` are proxies of the process: two upgrades in two threads would share them.
 _ALEMBIC = threading.Lock()
+# Beside Alembic's own: it leaves further columns of its table alone.
+_OLDEST = "oldest_code"
+
+
+class UnfitSchema(UnusableSettings):
+    """The database is at a revision that this version cannot use; the message says which, and what to do."""
+
+
+async def prepare_schema(url: str, *, schema: str, script_location: str, profile: str) -> None:
+    """Migrate in the embedded profile; elsewhere only look, since `steno migrate` does it. Raises UnfitSchema."""
+    await (migrate if profile == "embedded" else require_schema)(url, schema=schema, script_location=script_location)
 
 
 async def migrate(url: str, *, schema: str, script_location: str) -> None:
     """Bring the database at url to the newest revision; harmless when it is there already.
 
-    script_location: the folder with env.py and versions/. Raises alembic's CommandError when the database
-    is at a revision that these scripts do not know.
+    script_location: the folder with env.py and versions/. A database that a newer version has migrated is left as it is where that
+    version says that it may be used. Raises UnfitSchema where it does not.
     """
     await asyncio.to_thread(_migrate, parse_url(url), schema, script_location)
+
+
+async def require_schema(url: str, *, schema: str, script_location: str) -> None:
+    """Raises UnfitSchema unless the database is at this version's revision, or at a later one that leaves this version its place."""
+    await asyncio.to_thread(_require, parse_url(url), schema, _read_history(Path(script_location)))
 
 
 def run_env(metadata: MetaData) -> None:
@@ -47,16 +70,39 @@ def run_env(metadata: MetaData) -> None:
 
 
 def _migrate(url: URL, schema: str, script_location: str) -> None:
-    engine = _engine(url, schema)
+    engine, history = _engine(url, schema), _read_history(Path(script_location))
     with engine.connect() as connection:
-        if _revisions(connection) == _heads(Path(script_location)):
+        if _is_fit(connection, schema, history):
             return
     with _ALEMBIC, engine.begin() as connection:
         if url.get_backend_name() == "postgresql":
             _lock_schema(connection, schema)
         _upgrade(connection, script_location)
+        _note_oldest(connection, history)
         fault.point("migration.upgrade.before_commit")
     fault.point("migration.upgrade.after_commit")
+
+
+def _require(url: URL, schema: str, history: "_History") -> None:
+    with _engine(url, schema).connect() as connection:
+        if not _is_fit(connection, schema, history):
+            found = ", ".join(sorted(_revisions(connection))) or "no revision"
+            raise UnfitSchema(f"the database of {schema} is at {found}, this version needs {history.head}: run `steno migrate` first")
+
+
+def _is_fit(connection: Connection, schema: str, history: "_History") -> bool:
+    """False for one that is behind. Raises UnfitSchema for one that is ahead and has left this version behind."""
+    revisions = _revisions(connection)
+    if revisions <= history.known:
+        return revisions == {history.head}
+    oldest = _oldest(connection)
+    if oldest in history.known:
+        return True
+    needed = f"needs code of {oldest} or newer" if oldest else "does not say which older code it bears"
+    raise UnfitSchema(
+        f"the database of {schema} is at {', '.join(sorted(revisions))}, which {needed}; this version knows up to {history.head}:"
+        " run the newer version, or restore a backup of this one"
+    )
 
 
 def _upgrade(connection: Connection, script_location: str) -> None:
@@ -77,10 +123,36 @@ def _revisions(connection: Connection) -> set[str]:
     return set(connection.execute(text("SELECT version_num FROM alembic_version")).scalars())
 
 
-def _heads(scripts: Path) -> set[str]:
-    """Revisions that no other script of the folder follows."""
-    assigned = [_assigned(path) for path in (scripts / "versions").glob("*.py")]
-    return {found["revision"] for found in assigned} - {found.get("down_revision") for found in assigned}
+def _oldest(connection: Connection) -> str:
+    """The oldest revision whose code may use the database; empty where nobody said."""
+    if _OLDEST not in {column["name"] for column in inspect(connection).get_columns("alembic_version")}:
+        return ""
+    return str(connection.execute(text(f"SELECT {_OLDEST} FROM alembic_version")).scalar() or "")  # noqa: S608 (our own name)
+
+
+def _note_oldest(connection: Connection, history: "_History") -> None:
+    if _OLDEST not in {column["name"] for column in inspect(connection).get_columns("alembic_version")}:
+        connection.execute(text(f"ALTER TABLE alembic_version ADD COLUMN {_OLDEST} VARCHAR(32)"))
+    connection.execute(text(f"UPDATE alembic_version SET {_OLDEST} = :oldest"), {"oldest": history.oldest})  # noqa: S608 (as above)
+
+
+@dataclass(frozen=True)
+class _History:
+    """What the scripts of one service tell. known: all revisions. oldest: the last that took something away, else the first."""
+
+    known: frozenset[str]
+    head: str
+    oldest: str
+
+
+def _read_history(scripts: Path) -> _History:
+    """Of one line of revisions; what they do is read, not run."""
+    found = {one["revision"]: one for one in map(_assigned, (scripts / "versions").glob("*.py"))}
+    [head] = found.keys() - {one.get("down_revision") for one in found.values()}
+    oldest = head
+    while not found[oldest].get("contract") and (before := found[oldest].get("down_revision")):
+        oldest = before
+    return _History(frozenset(found), head, oldest)
 
 
 def _assigned(script: Path) -> dict[str, Any]:

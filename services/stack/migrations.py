@@ -16,7 +16,7 @@ from services.client.failures import CommandFailed
 from services.mesh.database import open_database
 from services.mesh.errors import MeshError
 from services.mesh.migrations import migrate
-from services.mesh.settings import DatabaseSettings, read_settings
+from services.mesh.settings import DatabaseSettings, UnusableSettings, read_settings
 
 
 class Step(NamedTuple):
@@ -35,7 +35,7 @@ def run_migrate(names: Sequence[str]) -> None:
         shown = make_url(settings.database_url).render_as_string(hide_password=True)
         try:
             step = asyncio.run(_migrate(name, settings.database_url, shown))
-        except (SQLAlchemyError, CommandError, MeshError, OSError, ValueError, ExceptionGroup) as error:
+        except (SQLAlchemyError, CommandError, UnusableSettings, MeshError, OSError, ValueError, ExceptionGroup) as error:
             raise CommandFailed(f"{name}: {shown} was not migrated: {_first(error)}") from error
         print(_describe(step), flush=True)
 

@@ -19,7 +19,7 @@ from services.mesh.egress.limits import FetchLimits
 from services.mesh.health import watch_health
 from services.mesh.identity import TokenSigner, TokenVerifier, load_key
 from services.mesh.lifecycle import Lifecycle
-from services.mesh.migrations import migrate
+from services.mesh.migrations import prepare_schema
 from services.mesh.outbox import OutboxRelay
 from services.mesh.server import Registration, open_server
 from services.mesh.tls.certificates import open_certificates
@@ -52,8 +52,7 @@ async def app(settings: StorageSettings, lifecycle: Lifecycle) -> AsyncIterator[
     """Storage while it serves. Raises OSError, ValueError (keys), SandboxUnavailable."""
     key = load_key(settings.identity_key_file)
     verifier = TokenVerifier(key, audience=SCHEMA)
-    if settings.profile == "embedded":
-        await migrate(settings.database_url, schema=SCHEMA, script_location=str(MIGRATIONS))
+    await prepare_schema(settings.database_url, schema=SCHEMA, script_location=str(MIGRATIONS), profile=settings.profile)
     reaping, preparing = asyncio.Event(), asyncio.Event()
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(listen(settings.host, settings.data_port))

@@ -2,17 +2,17 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from alembic.util import CommandError
 from sqlalchemy import text
 
 from services.mesh.database import open_database
-from services.mesh.migrations import migrate
+from services.mesh.migrations import UnfitSchema, migrate, prepare_schema, require_schema
 
 _ENV = """
 from sqlalchemy import MetaData
@@ -78,6 +78,15 @@ def scripts(tmp_path: Path) -> Path:
     (folder / "env.py").write_text(_ENV)
     (folder / "versions" / "0001_first.py").write_text(_FIRST)
     (folder / "versions" / "0002_second.py").write_text(_SECOND)
+    return folder
+
+
+@pytest.fixture
+def older(scripts: Path, tmp_path: Path) -> Path:
+    """The same folder as the version before has it."""
+    folder = tmp_path / "older"
+    shutil.copytree(scripts, folder)
+    (folder / "versions" / "0002_second.py").unlink()
     return folder
 
 
@@ -161,8 +170,40 @@ async def test_a_killed_migrator_leaves_nothing_half_done(database_url: str, scr
     assert await revision(database_url) == "0002"
 
 
-async def test_a_database_newer_than_the_scripts_is_refused(database_url: str, scripts: Path) -> None:
+async def test_an_older_version_uses_a_database_to_which_a_newer_one_only_added(database_url: str, scripts: Path, older: Path) -> None:
     await run(database_url, scripts)
-    (scripts / "versions" / "0002_second.py").unlink()
-    with pytest.raises(CommandError, match="0002"):
-        await run(database_url, scripts)
+    await run(database_url, older)
+    await require_schema(database_url, schema="jobs", script_location=str(older))
+    assert await revision(database_url) == "0002"
+
+
+async def test_an_older_version_leaves_a_database_from_which_a_newer_one_took_something(
+    database_url: str, scripts: Path, older: Path
+) -> None:
+    second = scripts / "versions" / "0002_second.py"
+    second.write_text(second.read_text() + '\ncontract = True\ncontract_release = "0.1.0"\n')
+    await run(database_url, scripts)
+    for refused in (run(database_url, older), require_schema(database_url, schema="jobs", script_location=str(older))):
+        with pytest.raises(UnfitSchema, match="at 0002, which needs code of 0002 or newer; this version knows up to 0001"):
+            await refused
+
+
+async def test_a_database_that_does_not_say_whom_it_bears_is_left_to_the_newer_version(
+    database_url: str, scripts: Path, older: Path
+) -> None:
+    await run(database_url, scripts)
+    async with open_database(database_url, schema="jobs") as database, database.transaction() as session:
+        await (await session.connection()).execute(text("UPDATE alembic_version SET oldest_code = NULL"))
+    with pytest.raises(UnfitSchema, match="does not say which older code it bears"):
+        await run(database_url, older)
+
+
+async def test_a_database_that_is_behind_is_only_looked_at_in_production(database_url: str, scripts: Path, older: Path) -> None:
+    for migrated, found in ((None, "no revision"), (older, "0001")):
+        if migrated is not None:
+            await run(database_url, migrated)
+        with pytest.raises(UnfitSchema, match=f"at {found}, this version needs 0002: run `steno migrate` first"):
+            await prepare_schema(database_url, schema="jobs", script_location=str(scripts), profile="production")
+    await prepare_schema(database_url, schema="jobs", script_location=str(scripts), profile="embedded")
+    await prepare_schema(database_url, schema="jobs", script_location=str(scripts), profile="production")
+    assert await revision(database_url) == "0002"
