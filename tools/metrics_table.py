@@ -16,7 +16,7 @@ def rows() -> Iterator[str]:
     """One table row per metric, in the order of the module."""
     for metric in vars(semconv).values():
         if isinstance(metric, MetricWrapperBase):
-            name = metric._name + SUFFIXES.get(metric._type, "")
+            name = metric._name + SUFFIXES.get(str(metric._type), "")
             labels = ", ".join(f"`{label}`" for label in metric._labelnames)
             yield f"| `{name}` | {metric._type} | {labels} | {owners(metric)} | {metric._documentation} |"
 

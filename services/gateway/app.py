@@ -89,7 +89,15 @@ async def app(settings: GatewaySettings, lifecycle: Lifecycle) -> AsyncIterator[
 
         rates = Rates(lambda: revocations.bus, proxies, shared=settings.shared_rates)
         contracts = make_contracts(parts)
-        application = make_asgi_app(contracts, readiness, identify, rates.take, read_contract_hosts(settings.contract_hosts))
+        application = make_asgi_app(
+            contracts,
+            readiness,
+            identify,
+            rates.take,
+            read_contract_hosts(settings.contract_hosts),
+            # In production the public port tells nothing of the inside: Prometheus has a port of its own.
+            tells_metrics=settings.profile != "production",
+        )
         port = await stack.enter_async_context(open_http_server(application, settings, lifecycle, edge_body(contracts)))
         get_logger("gateway.app").info("listening", host=settings.host, port=port)
         yield
@@ -102,7 +110,13 @@ def _open_http_client(tls: Certificates | None) -> httpx2.AsyncClient:
 
 
 def make_asgi_app(
-    contracts: Sequence[Contract], readiness: Readiness, identify: Identify, take_rate: TakeRate, hosts: Mapping[str, str]
+    contracts: Sequence[Contract],
+    readiness: Readiness,
+    identify: Identify,
+    take_rate: TakeRate,
+    hosts: Mapping[str, str],
+    *,
+    tells_metrics: bool,
 ) -> ASGIApp:
     """Every route behind the middlewares, outermost first. The first contract refuses what belongs to none."""
 
@@ -117,7 +131,7 @@ def make_asgi_app(
         routes=[
             open_route("/healthz", _healthy),
             open_route("/readyz", ready),
-            open_route("/metrics", _metrics),
+            *([open_route("/metrics", _metrics)] if tells_metrics else []),
             *page_routes(contracts),
             *(route for contract in contracts for route in contract_routes(contract, identify, take_rate)),
         ],

@@ -1,9 +1,10 @@
 """Channels to other services: deadlines, retries, caller tokens, errors as RemoteError."""
 
+import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self, TypeAlias
 
 import grpc
@@ -11,6 +12,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.mesh import semconv
 from services.mesh.identity import TOKEN_METADATA_KEY, TokenSigner, caller_or_none
 from services.mesh.interceptors import REQUEST_ID_METADATA_KEY, deadline, request_id
 from services.mesh.server import MAX_MESSAGE_BYTES, TRAFFIC
@@ -81,7 +83,8 @@ class Channel(grpc.aio.Channel):
 
         async def call(request: Any, *, timeout: float | None = None, metadata: Metadata = ()) -> Any:
             try:
-                return await send(request, timeout=_remaining(timeout or self._timeout_seconds), metadata=self._metadata(metadata))
+                with _timed(self._audience, method):
+                    return await send(request, timeout=_remaining(timeout or self._timeout_seconds), metadata=self._metadata(metadata))
             except grpc.aio.AioRpcError as error:
                 raise from_rpc_error(error) from None
 
@@ -94,7 +97,7 @@ class Channel(grpc.aio.Channel):
         # Not a generator itself: the caller and the deadline are those of the call, not of the first iteration.
         def call(request: Any, *, timeout: float | None = None, metadata: Metadata = ()) -> AsyncIterator[Any]:
             stream = send(request, timeout=_remaining(timeout or STREAM_TIMEOUT_SECONDS), metadata=self._metadata(metadata))
-            return _translated(stream)
+            return _translated(stream, self._audience, method)
 
         return traced_stream(call, method, self._audience)
 
@@ -136,14 +139,34 @@ class Channel(grpc.aio.Channel):
         await self.close()
 
 
-async def _translated(stream: Any) -> AsyncIterator[Any]:
+async def _translated(stream: Any, peer: str, method: str) -> AsyncIterator[Any]:
     try:
-        async for response in stream:
-            yield response
+        with _timed(peer, method):
+            async for response in stream:
+                yield response
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from None
     finally:
         stream.cancel()
+
+
+@contextmanager
+def _timed(peer: str, method: str) -> Iterator[None]:
+    """Note how long a call took and how it ended, as its caller saw it. A stream that is left early counts as cancelled."""
+    started, code = time.perf_counter(), grpc.StatusCode.OK
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        code = error.code()
+        raise
+    except (asyncio.CancelledError, GeneratorExit):
+        code = grpc.StatusCode.CANCELLED
+        raise
+    except Exception:
+        code = grpc.StatusCode.UNKNOWN
+        raise
+    finally:
+        semconv.RPC_CLIENT_SECONDS.labels(peer, method, code.name).observe(time.perf_counter() - started)
 
 
 def _remaining(seconds: float) -> float:

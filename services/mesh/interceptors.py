@@ -1,5 +1,6 @@
 """What happens around every RPC: who calls, may they, one log line, errors as statuses."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -155,6 +156,9 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
                     caller = call.caller = await self._identify(rule, call.metadata, context)
                     with calling_as(caller):
                         response = await behaviour(request, context)
+                except asyncio.CancelledError:
+                    call.finish(grpc.StatusCode.CANCELLED)
+                    raise
                 except Exception as error:
                     await call.refuse(error)
                 call.finish(grpc.StatusCode.OK)
@@ -175,6 +179,9 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
                         async with aclosing(behaviour(request, context)) as responses:
                             async for response in responses:
                                 await context.write(response)
+                except asyncio.CancelledError:
+                    call.finish(grpc.StatusCode.CANCELLED)
+                    raise
                 except Exception as error:
                     await call.refuse(error)
                 call.finish(grpc.StatusCode.OK)

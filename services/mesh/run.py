@@ -1,6 +1,7 @@
 """Run one service: settings, logging, signals, the app, an exit status."""
 
 import asyncio
+import importlib.metadata
 import resource
 import signal
 import sys
@@ -9,13 +10,17 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import TypeVar
 
 import uvloop
-from prometheus_client import start_http_server
+from prometheus_client import REGISTRY, disable_created_metrics, start_http_server
 
+from services.mesh import semconv
 from services.mesh.lifecycle import Lifecycle
 from services.mesh.settings import ServiceSettings, UnusableSettings, read_settings
 from services.mesh.telemetry import configure_logging, get_logger
+from services.mesh.tracing.export import open_tracing
 
 _DESCRIPTORS = 65_536
+# Of the grace period, after it: what stops a service from outside waits for longer than that.
+_FLUSH_SHARE = 0.25
 S = TypeVar("S", bound=ServiceSettings)
 App = Callable[[S, Lifecycle], AbstractAsyncContextManager[None]]
 
@@ -26,9 +31,19 @@ def run(app: App[S], settings_class: type[S]) -> None:
     name = settings_class.model_config.get("env_prefix", "").removeprefix("STENO_").rstrip("_").lower()
     configure_logging(name, settings.log_level, settings.log_format)
     take_descriptors()
+    prepare_metrics(name)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        status = runner.run(_serve(app, settings))
+        status = runner.run(_serve_traced(name, app, settings))
     sys.exit(status)
+
+
+async def _serve_traced(name: str, app: App[S], settings: S) -> int:
+    try:
+        async with open_tracing(name, settings.shutdown_grace_seconds * _FLUSH_SHARE):
+            return await _serve(app, settings)
+    except UnusableSettings as error:
+        get_logger("mesh.run").error("settings cannot be used", reason=str(error))
+        return 2
 
 
 async def _serve(app: App[S], settings: S) -> int:
@@ -81,6 +96,13 @@ async def _unless(leaving: asyncio.Event) -> AsyncIterator[None]:
     except TimeoutError:
         if not deadline.expired():
             raise
+
+
+def prepare_metrics(service: str) -> None:
+    """Leave in this process the metrics of this service alone, and say which version runs."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    semconv.withhold_others(service, REGISTRY)
+    semconv.BUILD_INFO.labels(service, importlib.metadata.version("steno")).set(1)
 
 
 def take_descriptors() -> None:
