@@ -34,9 +34,10 @@ REGISTRY ?=
 RELEASE ?=
 STATE ?= deploy/compose/state
 LAYERS ?=
+ARGS ?= --help
 AUDIT_SERVICE ?= pypi
 
-.PHONY: help setup setup-triton demo up test test-faults check format lock bench bench-asr images pin-images compose-setup compose-up compose-down audit sbom licences clean $(addprefix test-,$(AREAS))
+.PHONY: help setup setup-triton demo up test test-faults check format lock bench bench-asr images pin-images compose-setup compose-up compose-run compose-down audit sbom licences clean $(addprefix test-,$(AREAS))
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -122,6 +123,9 @@ COMPOSE = docker compose --env-file deploy/images.env --env-file $(STATE)/compos
 
 compose-up: compose-setup ## Run Steno in containers (LAYERS="observability gpu")
 	@$(COMPOSE) up --build --detach --wait
+
+compose-run: ## Run a command of the operator in a container (ARGS="workspaces create Example")
+	@$(COMPOSE) run --rm operator $(ARGS)
 
 compose-down: ## Stop the containers, not what they stored
 	@$(COMPOSE) down

@@ -28,6 +28,8 @@ FOLDERS = (
 )
 HOSTS = ("billing", "storage", "jobs", "inference", "nats", "triton", "postgres")
 WITH_DATABASE = ("billing", "storage", "jobs")
+# Of inference, which runs a copy of the model on each; compose refuses more than the machine has.
+_CPUS = 4
 _DATABASE = "postgresql+psycopg://steno:{password}@postgres/steno?sslmode=verify-full&sslrootcert=/etc/steno/certificates/ca.crt"
 
 
@@ -40,7 +42,9 @@ def set_up(state: Path, user: int, group: int) -> None:
     for name in FOLDERS:
         (state / "data" / name).mkdir(parents=True, exist_ok=True, mode=0o700)
     make_certificates(CertificateFolder(state / "certificates"), [*IDENTITIES, "client/postgres"], hosts=HOSTS)
-    write_private(state / "compose.env", f"STENO_STATE={state}\nSTENO_UID={user}\nSTENO_GID={group}\n")
+    write_private(
+        state / "compose.env", f"STENO_STATE={state}\nSTENO_UID={user}\nSTENO_GID={group}\nSTENO_CPUS={min(_CPUS, os.cpu_count() or 1)}\n"
+    )
 
 
 def _write_passwords(folder: Path, objects: Path) -> None:

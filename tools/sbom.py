@@ -33,7 +33,7 @@ def describe_environment() -> Json:
 def bill(image: str, environment: Json) -> Json:
     """The part of the environment that the image's lock has, with the lock's hashes."""
     entries = read_entries(FOLDER / f"{image}.lock")
-    known = {canonicalize_name(found["name"]): found for found in environment["components"]}
+    known: dict[str, Json] = {canonicalize_name(found["name"]): found for found in environment["components"]}
     components = [_component(name, entry, known) for name, entry in sorted(entries.items())]
     references = {found["bom-ref"] for found in components}
     root = {**environment["metadata"]["component"], "name": f"steno-{image}"}
@@ -49,8 +49,8 @@ def _component(name: str, entry: str, known: Mapping[str, Json]) -> Json:
     version = _VERSION.findall(entry)[0]
     purl = f"pkg:pypi/{name}@{version}"
     here = known.get(name)
-    described = here if here is not None and here.get("version") == version else {"type": "library", "name": name, "version": version}
-    told = {key: described[key] for key in ("type", "name", "version", "description", "licenses") if key in described}
+    described: Json = here if here is not None and here.get("version") == version else {"type": "library", "name": name, "version": version}
+    told: Json = {key: described[key] for key in ("type", "name", "version", "description", "licenses") if key in described}
     # Any of the lock's files may be the one that a platform installs.
     files = [{"name": "sha256 of a file in the lock", "value": digest} for digest in sorted(_HASH.findall(entry))]
     return {**told, "bom-ref": described.get("bom-ref", purl), "purl": purl, "properties": files}

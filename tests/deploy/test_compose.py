@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
+from services.mesh.identity import load_key
 from services.mesh.production import standing_weaknesses
 from services.mesh.settings import ServiceSettings
+from services.mesh.tls.certificates import read_certificates
 from services.mesh.tls.identity import identity_of_uris
+from services.stack.operator_settings import OperatorSettings
 from tests.deploy.settings_in_use import (
     LAYERS,
     ROOT,
@@ -29,8 +32,8 @@ from tools.settings_table import find_settings
 
 DEPLOY = ROOT / "deploy"
 COMBINATIONS = [LAYERS[:1], LAYERS[:2], (LAYERS[0], LAYERS[2]), LAYERS]
-# Their images have no program inside that could ask; migrate ends.
-UNASKED = {"collector", "jaeger", "migrate"}
+# Their images have no program inside that could ask; migrate and the operator's commands end.
+UNASKED = {"collector", "jaeger", "migrate", "operator"}
 Json = dict[str, Any]
 
 
@@ -154,12 +157,28 @@ def test_only_the_gateway_and_storage_reach_the_internet_and_nothing_is_publishe
     assert ports in ({}, {"grafana": ["127.0.0.1:3000:3000"]})
 
 
+def test_operator_reaches_billing_with_a_certificate_of_its_own(composed: Json, monkeypatch: pytest.MonkeyPatch) -> None:
+    container = composed["services"]["operator"]
+    places = on_this_machine(composed, container)
+    for name, value in container["environment"].items():
+        inside = next((place for place in places if value.startswith(place)), None)
+        monkeypatch.setenv(name, value.replace(inside, str(places[inside]), 1) if inside else value)
+    read = OperatorSettings()
+    assert read.identity_key_file is not None
+    assert load_key(read.identity_key_file).is_private
+    certificates = read_certificates(read)
+    assert certificates is not None
+    assert certificates.current.identity == "operator"
+    assert read.billing_address == composed["services"]["jobs"]["environment"]["STENO_JOBS_BILLING_ADDRESS"]
+    assert "mesh" in container["networks"]
+
+
 def test_secrets_are_files_and_each_service_has_its_own_alone(composed: Json) -> None:
     owners: dict[str, set[str]] = {}
     for name, container in composed["services"].items():
         for source in secret_targets(container).values():
             owners.setdefault(source, set()).add(name)
-    assert owners["identity"] == set(SERVICES)
+    assert owners["identity"] == {*SERVICES, "operator"}
     assert (owners["pepper"], owners["claim-key"], owners["signing-key"]) == ({"billing"}, {"jobs"}, {"storage"})
     assert owners.keys() == composed["secrets"].keys()
     for name, container in composed["services"].items():
