@@ -48,7 +48,7 @@ DEFINITIONS: Mapping[str, Any] = {
         "additionalProperties": False,
         "properties": {
             name: {"description": f"Digest of {name}.", "type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
-            for name in ("gateway", "billing", "storage", "jobs", "inference", "trainer", "operator", "triton")
+            for name in ("gateway", "billing", "storage", "jobs", "inference", "trainer", "operator", "all", "triton")
         },
     },
     "resources": {

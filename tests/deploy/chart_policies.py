@@ -10,7 +10,7 @@ from tests.deploy.charts import Document, component, containers, named, selects,
 
 Policy = Callable[[Sequence[Document]], Iterator[str]]
 _AMOUNTS = {"cpu", "memory", "ephemeral-storage"}
-_MAY_REACH_THE_INTERNET = {"gateway", "billing", "storage"}
+_MAY_REACH_THE_INTERNET = {"gateway", "billing", "storage", "operator"}
 _IMAGE = re.compile(r"[a-z0-9./_:-]+(@sha256:[0-9a-f]{64}|:(?!latest$)[A-Za-z0-9_.-]+)")
 _PASSWORD = re.compile(r"://[^/@]*:[^/@]+@")
 # More addresses than any network of one's own has.

@@ -117,7 +117,7 @@ def test_the_operator_image_migrates_and_each_service_runs_its_own(renderings: M
     assert images["Deployment/steno-gateway gateway"]["image"] == "registry.example.com/speech/steno-gateway@sha256:" + "1" * 64
     assert dict(containers(renderings["gpu"].documents))["Deployment/steno-inference inference"]["image"] == "steno-trainer:0.1.0"
     dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
-    for target in (*SERVICES, "operator", "trainer"):
+    for target in (*SERVICES, "operator", "trainer", "all"):
         assert re.search(rf"^FROM \S+ AS {target}$", dockerfile, re.MULTILINE)
 
 

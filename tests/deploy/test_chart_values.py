@@ -8,7 +8,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from services.mesh.egress.addresses import FORBIDDEN_IPV4
-from tests.deploy.charts import Rendering, template
+from tests.deploy.charts import Rendering, component, template
 from tools.chart_files import chart_files, stale_copies
 from tools.chart_settings import SET_BY_CHART
 from tools.chart_values import CHART, Value, read_values, walk
@@ -123,3 +123,11 @@ def test_networks_of_ones_own_are_left_out_of_the_internet(renderings: Mapping[s
     blocks = {peer["ipBlock"]["cidr"]: peer["ipBlock"].get("except") for rule in rules for peer in rule["to"] if "ipBlock" in peer}
     assert blocks["0.0.0.0/0"] == [*map(str, FORBIDDEN_IPV4), "198.99.0.0/16"]
     assert "2a00:1234::/32" in blocks["2000::/3"]
+
+
+def test_the_internet_is_open_to_those_that_were_told_so(renderings: Mapping[str, Rendering]) -> None:
+    reaching = {
+        name: {component(policy) for policy in rendering.of_kind("NetworkPolicy") if "0.0.0.0/0" in json.dumps(policy)}
+        for name, rendering in renderings.items()
+    }
+    assert reaching == {"minimal": {"storage"}, "full": {"gateway", "billing", "storage"}, "gpu": {"storage", "operator"}}

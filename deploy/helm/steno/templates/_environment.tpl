@@ -101,9 +101,6 @@ TRITON_TLS: "true"
 TRITON_ADDRESS: {{ .Values.triton.external.address }}
 TRITON_TLS: {{ .Values.triton.external.tls | quote }}
 {{- end }}
-{{- if or (eq .Values.triton.mode "chart") (and (eq .Values.triton.mode "external") .Values.triton.external.tls) }}
-TRITON_TLS_CA_FILE: /etc/steno/certificates/ca.crt
-{{- end }}
 {{- if and (ne .Values.triton.mode "none") .Values.triton.controlSecret }}
 TRITON_MODEL_CONTROL: "true"
 {{- end }}
