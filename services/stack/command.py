@@ -7,6 +7,7 @@ from pathlib import Path
 
 from services.client.failures import CommandFailed
 from services.mesh.errors import MeshError
+from services.mesh.settings import UnusableSettings
 from services.mesh.telemetry import configure_logging
 from services.stack.announcement import announce
 from services.stack.chosen_model import choose_model
@@ -16,7 +17,7 @@ from services.stack.triton.embedded import prepare_triton
 from services.stack.triton.failures import TritonUnavailable
 
 
-def run_up(root: Path, port: int, ready_file: Path | None, engine: str, model: str, verbose: bool) -> int:
+def run_up(root: Path, port: int, ready_file: Path | None, engine: str, model: str, verbose: bool, *, tls: bool = False) -> int:
     """Run the mesh until it is stopped; returns the exit status. Raises CommandFailed when it cannot start."""
     configure_logging("stack", "warning", "auto")
     data = DataDirectory(root)
@@ -32,9 +33,10 @@ def run_up(root: Path, port: int, ready_file: Path | None, engine: str, model: s
             announce=lambda mesh: print(announce(mesh), flush=True),
             triton=triton,
             show_line=_show_line if verbose else None,
+            tls=tls,
         )
         return asyncio.run(run)
-    except (DataDirectoryError, StartFailed, TritonUnavailable, FileNotFoundError) as error:
+    except (DataDirectoryError, StartFailed, TritonUnavailable, UnusableSettings, FileNotFoundError) as error:
         raise CommandFailed(f"Steno did not start: {error}") from error
     except MeshError as error:
         raise CommandFailed(f"Steno did not start: {error.message}; the logs are in {data.logs}") from error

@@ -86,6 +86,10 @@ class DataDirectory:
         return self.triton / "interpreter"
 
     @property
+    def certificates(self) -> Path:
+        return self.root / "certificates"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

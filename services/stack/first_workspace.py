@@ -4,6 +4,7 @@ from services.mesh import fault
 from services.mesh.channel import open_channel
 from services.mesh.identity import Caller, CallerKind, TokenSigner, calling_as
 from services.mesh.status import RemoteError, is_remote
+from services.mesh.tls.certificates import Certificates
 from services.stack.data_directory import DataDirectory, FirstWorkspace
 from steno.billing.v1.accounts_service_pb2 import DESCRIPTOR, AuthenticateRequest, CreateApiKeyRequest, CreateWorkspaceRequest
 from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceAsyncStub
@@ -11,12 +12,14 @@ from steno.billing.v1.accounts_service_pb2_grpc import AccountsServiceAsyncStub
 _TIMEOUT_SECONDS = 15.0
 
 
-async def ensure_first_workspace(data: DataDirectory, billing_address: str, signer: TokenSigner) -> FirstWorkspace:
+async def ensure_first_workspace(
+    data: DataDirectory, billing_address: str, signer: TokenSigner, tls: Certificates | None = None
+) -> FirstWorkspace:
     """The workspace of an earlier start with a key that works, or a new one. Raises RemoteError."""
     services = [DESCRIPTOR.services_by_name["AccountsService"]]
     known = data.read_first_workspace()
     async with open_channel(
-        billing_address, audience="billing", signer=signer, services=services, timeout_seconds=_TIMEOUT_SECONDS
+        billing_address, audience="billing", signer=signer, services=services, timeout_seconds=_TIMEOUT_SECONDS, tls=tls
     ) as channel:
         accounts = AccountsServiceAsyncStub(channel)
         if known is not None and await _works(accounts, known.api_key):

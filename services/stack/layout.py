@@ -12,6 +12,7 @@ from pathlib import Path
 
 import services
 import steno
+from services.stack.certificates.folder import CertificateFolder
 from services.stack.children import ChildSpec
 from services.stack.data_directory import DataDirectory
 
@@ -104,10 +105,12 @@ def nats_child(config: Path) -> ChildSpec:
     return ChildSpec("nats", [str(nats_program()), "-c", str(config)], os.environ, _STOP_SECONDS["nats"])
 
 
-def service_children(data: DataDirectory, ports: Ports, overrides: Mapping[str, str]) -> Iterable[ChildSpec]:
+def service_children(
+    data: DataDirectory, ports: Ports, overrides: Mapping[str, str], certificates: CertificateFolder | None = None
+) -> Iterable[ChildSpec]:
     """One child per service. The process's own environment wins over the defaults made here, the wiring over both."""
     for service in SERVICES:
-        defaults, wiring = dict(_defaults(service, data)), dict(_wiring(service, data, ports))
+        defaults, wiring = dict(_defaults(service, data)), dict(_wiring(service, data, ports, certificates))
         environment = {**defaults, **os.environ, **wiring, "PYTHONPATH": _python_path(), **overrides}
         yield ChildSpec(service, [sys.executable, "-P", "-m", f"services.{service}"], environment, _STOP_SECONDS[service])
 
@@ -139,8 +142,12 @@ def _defaults(service: str, data: DataDirectory) -> Iterable[tuple[str, str]]:
         yield f"{prefix}BLOB_DIRECTORY", str(data.blobs)
 
 
-def _wiring(service: str, data: DataDirectory, ports: Ports) -> Iterable[tuple[str, str]]:
+def _wiring(service: str, data: DataDirectory, ports: Ports, certificates: CertificateFolder | None) -> Iterable[tuple[str, str]]:
     prefix = f"STENO_{service.upper()}_"
+    scheme = "https" if certificates else "http"
+    found = certificates or CertificateFolder(data.certificates)
+    for name, path in found.of(service).environment(prefix).items():
+        yield name, path if certificates else ""
     yield f"{prefix}PORT", str(ports.services[service])
     yield f"{prefix}IDENTITY_KEY_FILE", str(data.identity_key)
     yield f"{prefix}NATS_URL", f"nats://{HOST}:{ports.nats}"
@@ -151,6 +158,6 @@ def _wiring(service: str, data: DataDirectory, ports: Ports) -> Iterable[tuple[s
         yield f"{prefix}{other.upper()}_ADDRESS", ports.address(other)
     if service == "storage":
         yield f"{prefix}DATA_PORT", str(ports.storage_data)
-        yield f"{prefix}DATA_URL", f"http://{HOST}:{ports.storage_data}"
+        yield f"{prefix}DATA_URL", f"{scheme}://{HOST}:{ports.storage_data}"
     if service == "gateway":
-        yield f"{prefix}STORAGE_DATA_URL", f"http://{HOST}:{ports.storage_data}"
+        yield f"{prefix}STORAGE_DATA_URL", f"{scheme}://{HOST}:{ports.storage_data}"

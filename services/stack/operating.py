@@ -13,7 +13,8 @@ from services.mesh.channel import Channel, open_channel
 from services.mesh.identity import Caller, CallerKind, TokenSigner, calling_as, load_key
 from services.mesh.settings import UnusableSettings, read_settings
 from services.mesh.status import RemoteError
-from services.mesh.tls.certificates import read_certificates
+from services.mesh.tls.certificates import Certificates, read_certificates
+from services.stack.certificates.folder import CertificateFolder
 from services.stack.data_directory import DataDirectory
 from services.stack.operator_settings import OperatorSettings
 from steno.billing.v1.accounts_service_pb2 import AssignPlanRequest
@@ -34,6 +35,7 @@ class Access:
     data: Path
     billing_address: str = ""
     identity_key_file: Path | None = None
+    certificates: Path | None = None
 
 
 def run_assign_plan(access: Access, workspace_id: str, plan: str, email: str) -> None:
@@ -75,10 +77,18 @@ async def open_billing(access: Access) -> AsyncIterator[Channel]:
     data, settings = DataDirectory(access.data), read_settings(OperatorSettings)
     address = access.billing_address or settings.billing_address or _running_address(data)
     signer = TokenSigner(load_key(access.identity_key_file or settings.identity_key_file or data.identity_key), "operator")
-    opening = open_channel(address, audience="billing", signer=signer, timeout_seconds=_TIMEOUT_SECONDS, tls=read_certificates(settings))
-    async with opening as channel:
+    tls = _certificates(access, data) or read_certificates(settings)
+    async with open_channel(address, audience="billing", signer=signer, timeout_seconds=_TIMEOUT_SECONDS, tls=tls) as channel:
         with calling_as(Caller(CallerKind.OPERATOR, "operator")):
             yield channel
+
+
+def _certificates(access: Access, data: DataDirectory) -> Certificates | None:
+    """Those that the command line names, else those of the `steno up --tls` that uses the data directory. Raises CertificateUnusable."""
+    if access.certificates is not None:
+        return CertificateFolder(access.certificates).open("operator")
+    running = json.loads(data.addresses.read_text()) if data.addresses.exists() and not access.billing_address else {}
+    return CertificateFolder(data.certificates).open("operator") if running.get("tls") else None
 
 
 def _running_address(data: DataDirectory) -> str:

@@ -16,14 +16,16 @@ from services.mesh.channel import check_health, open_channel
 from services.mesh.errors import MeshError
 from services.mesh.identity import TokenSigner, load_key
 from services.mesh.lifecycle import Lifecycle, wait_or_stop
-from services.mesh.nats_config import write_config
+from services.mesh.nats_config import NatsTls, write_config
+from services.stack.certificates.folder import TRUST_DOMAIN, CertificateFolder, make_certificates
+from services.stack.certificates.renewal import keep_certificates
 from services.stack.children import Child, ChildSpec
 from services.stack.data_directory import DataDirectory, FirstWorkspace, write_private
 from services.stack.echo import ShowLine, echo
 from services.stack.event_store import keep_writable
 from services.stack.first_workspace import ensure_first_workspace
 from services.stack.last_words import last_words
-from services.stack.layout import HOST, Ports, choose_ports, nats_child, service_children
+from services.stack.layout import HOST, SERVICES, Ports, choose_ports, nats_child, service_children
 from services.stack.models import RunningModel, list_models
 from services.stack.triton.embedded import ADDRESS, EmbeddedTriton
 from services.stack.triton.health import is_ready
@@ -57,6 +59,7 @@ class Mesh:
     children: Mapping[str, Child]
     models: Sequence[RunningModel]
     triton: EmbeddedTriton | None
+    tls: bool
 
 
 @asynccontextmanager
@@ -69,50 +72,73 @@ async def open_mesh(
     progress: Callable[[str], None],
     triton: EmbeddedTriton | None = None,
     show_line: ShowLine | None = None,
+    tls: bool = False,
 ) -> AsyncIterator[Mesh]:
     """Run the whole mesh until left; ready when yielded.
 
-    overrides: environment of the services that wins over the caller's. Raises StartFailed, StoppedEarly, DataDirectoryError,
-    TritonUnavailable, FileNotFoundError without nats-server, and OSError when the gateway's port is taken.
+    overrides: environment of the services that wins over the caller's. tls: encrypt all that the parts say to each other.
+    Raises StartFailed, StoppedEarly, DataDirectoryError, TritonUnavailable, FileNotFoundError without nats-server, ValueError for an
+    authority that cannot be read, and OSError when the gateway's port is taken.
     """
     with ExitStack() as stack:
         lock = await asyncio.to_thread(stack.enter_context, data.locked(progress))
         data.prepare()
         ports = choose_ports(port)
-        children = _make_children(data, ports, overrides, lock, triton)
+        certificates = await asyncio.to_thread(_make_certificates, data) if tls else None
+        children = _make_children(data, ports, overrides, lock, triton, certificates)
         async with lifecycle.working():
             for name, child in children.items():
                 if show_line is not None:
                     lifecycle.spawn(echo(name, child.log_file, show_line, lifecycle.stopping), f"echo {name}")
                 lifecycle.spawn(child.keep_running(lifecycle.stopping), f"child {name}")
             lifecycle.spawn(keep_writable(children["nats"], ports.nats_health_url, data.events, lifecycle.stopping), "event store")
+            if certificates is not None:
+                lifecycle.spawn(keep_certificates(certificates, children["nats"], lifecycle.stopping), "certificates")
             try:
-                yield await _ready(data, ports, children, triton, lifecycle, progress)
+                yield await _ready(data, ports, children, triton, lifecycle, progress, certificates)
             finally:
                 lifecycle.stop()
                 await stop_in_order(children)
 
 
+def _make_certificates(data: DataDirectory) -> CertificateFolder:
+    folder = CertificateFolder(data.certificates)
+    make_certificates(folder)
+    return folder
+
+
 def _make_children(
-    data: DataDirectory, ports: Ports, overrides: Mapping[str, str], lock: int, triton: EmbeddedTriton | None
+    data: DataDirectory,
+    ports: Ports,
+    overrides: Mapping[str, str],
+    lock: int,
+    triton: EmbeddedTriton | None,
+    certificates: CertificateFolder | None,
 ) -> Mapping[str, Child]:
     config = data.root / "nats.conf"
-    write_config(config, ports.nats, data.events, health_port=ports.nats_health)
+    write_config(config, ports.nats, data.events, health_port=ports.nats_health, tls=_nats_tls(certificates))
     specs: list[ChildSpec] = [nats_child(config)]
     if triton is not None:
-        server = triton.server(ports.triton_metrics)
+        server = triton.server(ports.triton_metrics, certificates.of("triton") if certificates else None)
         server.prepare()
         specs.append(server.child())
         overrides = {**overrides, **_to(server)}
-    specs.extend(service_children(data, ports, overrides))
+    specs.extend(service_children(data, ports, overrides, certificates))
     return {spec.name: Child(spec, data.logs / f"{spec.name}.log", inherited=[lock]) for spec in specs}
+
+
+def _nats_tls(certificates: CertificateFolder | None) -> NatsTls | None:
+    if certificates is None:
+        return None
+    own = certificates.of("nats")
+    return NatsTls(own.certificate, own.key, own.authority, [f"spiffe://{TRUST_DOMAIN}/{service}" for service in SERVICES])
 
 
 def _to(triton: TritonServer) -> Mapping[str, str]:
     """How inference reaches its own Triton."""
     return {
         ADDRESS: triton.address,
-        "STENO_INFERENCE_TRITON_TLS": "false",
+        "STENO_INFERENCE_TRITON_TLS": "true" if triton.tls else "false",
         "STENO_INFERENCE_TRITON_MODEL_CONTROL": "true",
         "STENO_INFERENCE_TRITON_REPOSITORY": str(triton.detectors or ""),
     }
@@ -125,7 +151,9 @@ async def _ready(
     triton: EmbeddedTriton | None,
     lifecycle: Lifecycle,
     progress: Callable[[str], None],
+    certificates: CertificateFolder | None,
 ) -> Mesh:
+    tls = await asyncio.to_thread(certificates.open, "operator") if certificates else None
     signer = TokenSigner(load_key(data.identity_key), "operator")
     until = time.monotonic() + READY_SECONDS
     progress("waiting for nats")
@@ -133,19 +161,19 @@ async def _ready(
     if triton is not None:
         progress("waiting for triton")
         until = time.monotonic() + TRITON_READY_SECONDS
-        await _wait(lambda: is_ready(triton.address), children, "triton", lifecycle, until)
+        await _wait(lambda: is_ready(triton.address, tls), children, "triton", lifecycle, until)
         until = time.monotonic() + READY_SECONDS
     for name in ("billing", "storage", "jobs", "inference"):
         progress(f"waiting for {name}")
-        async with open_channel(ports.address(name), audience=name, signer=signer) as channel:
+        async with open_channel(ports.address(name), audience=name, signer=signer, tls=tls) as channel:
             await _wait(lambda channel=channel: check_health(channel), children, name, lifecycle, until)
-    workspace = await ensure_first_workspace(data, ports.address("billing"), signer)
+    workspace = await ensure_first_workspace(data, ports.address("billing"), signer, tls)
     progress("waiting for gateway")
     url = f"http://{HOST}:{ports.services['gateway']}"
     async with httpx2.AsyncClient(timeout=2.0, trust_env=False) as client:
         await _wait(lambda: _gateway_ready(client, url), children, "gateway", lifecycle, until)
-    models = await list_models(ports.address("inference"), signer, workspace.workspace_id)
-    return Mesh(url, ports, workspace, children, models, triton)
+    models = await list_models(ports.address("inference"), signer, workspace.workspace_id, tls)
+    return Mesh(url, ports, workspace, children, models, triton, tls=tls is not None)
 
 
 async def _listens(port: int) -> bool:
@@ -204,6 +232,7 @@ async def up(
     announce: Callable[[Mesh], None],
     triton: EmbeddedTriton | None = None,
     show_line: ShowLine | None = None,
+    tls: bool = False,
 ) -> int:
     """Run the mesh until SIGTERM or SIGINT. Returns the exit status; raises what `open_mesh` does."""
     lifecycle = Lifecycle()
@@ -212,10 +241,10 @@ async def up(
         loop.add_signal_handler(number, lifecycle.stop)
     try:
         mesh_run = open_mesh(
-            data, port=port, lifecycle=lifecycle, overrides=overrides, progress=progress, triton=triton, show_line=show_line
+            data, port=port, lifecycle=lifecycle, overrides=overrides, progress=progress, triton=triton, show_line=show_line, tls=tls
         )
         async with mesh_run as mesh:
-            with _there(data.addresses, _addresses(mesh)), _there(ready_file, _ready_document(mesh)):
+            with _there(data.addresses, {**_addresses(mesh), "tls": mesh.tls}), _there(ready_file, _ready_document(mesh)):
                 announce(mesh)
                 await lifecycle.stopping.wait()
             progress("stopping")
@@ -246,6 +275,7 @@ def _ready_document(mesh: Mesh) -> dict[str, object]:
         "grpc": _addresses(mesh),
         "models": [model._asdict() for model in mesh.models],
         "triton": _triton(mesh),
+        "tls": mesh.tls,
     }
 
 

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Self
 
 import grpc
 
@@ -25,9 +26,16 @@ class Certificates:
     def __init__(self, files: Files, current: Material) -> None:
         self._files = files
         self._refused = ""
+        self._said = False
+        self._downloads = False
         self._logger = get_logger("mesh.tls")
         self.current = current
         semconv.CERTIFICATE_END_TIME_SECONDS.labels(current.identity).set(current.ends.timestamp())
+
+    @classmethod
+    def read(cls, files: Files) -> Self:
+        """Those in the files. Raises CertificateUnusable."""
+        return cls(files, read_material(files))
 
     @property
     def trust_domain(self) -> str:
@@ -43,8 +51,11 @@ class Certificates:
         return NewestContext.of(lambda: self.current.client, ssl.PROTOCOL_TLS_CLIENT)
 
     def downloads_context(self) -> ssl.SSLContext:
-        """As `client_context`, for servers of others too, such as a bucket's."""
-        return NewestContext.of(lambda: self.current.downloads, ssl.PROTOCOL_TLS_CLIENT)
+        """As `client_context`, for servers of others too, such as a bucket's. Raises CertificateUnusable."""
+        if not self._downloads:
+            self._downloads = True
+            self.current = self._read()
+        return NewestContext.of(lambda: self.current.downloads or self.current.client, ssl.PROTOCOL_TLS_CLIENT)
 
     def server_credentials(self) -> grpc.ServerCredentials:
         """For a gRPC server whose clients must show a certificate; the core library asks for the newest at every handshake."""
@@ -69,23 +80,31 @@ class Certificates:
         """Read the files again; what cannot be used is told and leaves everything as it is."""
         try:
             if self._files.read() == self.current.content:
-                self._refused = ""
+                self._forget_refusal()
                 return
-            self._take(read_material(self._files))
+            self.current = self._read()
         except CertificateUnusable as error:
             self._refuse(str(error))
+            return
+        self._forget_refusal()
+        semconv.CERTIFICATE_END_TIME_SECONDS.labels(self.current.identity).set(self.current.ends.timestamp())
+        self._logger.info("certificate renewed", identity=self.current.identity, ends=self.current.ends.isoformat())
 
-    def _take(self, material: Material) -> None:
+    def _read(self) -> Material:
+        """Raises CertificateUnusable, also for another identity."""
+        material = read_material(self._files, downloads=self._downloads)
         if material.identity != self.current.identity:
             raise CertificateUnusable(f"the new certificate is for {material.identity}, the old for {self.current.identity}")
-        self.current = material
-        self._refused = ""
-        semconv.CERTIFICATE_END_TIME_SECONDS.labels(material.identity).set(material.ends.timestamp())
-        self._logger.info("certificate renewed", identity=material.identity, ends=material.ends.isoformat())
+        return material
+
+    def _forget_refusal(self) -> None:
+        self._refused, self._said = "", False
 
     def _refuse(self, reason: str) -> None:
-        if reason != self._refused:
-            self._refused = reason
+        # At first sight it may be half written.
+        said, self._said = self._said, reason == self._refused
+        self._refused = reason
+        if self._said and not said:
             semconv.CERTIFICATES_REFUSED.inc()
             self._logger.error("new certificate refused, the old one stays", reason=reason, seconds_left=round(self.seconds_left()))
 
@@ -114,8 +133,7 @@ def read_certificates(settings: TlsSettings) -> Certificates | None:
     """Those that the settings name, None without TLS. Raises CertificateUnusable."""
     if settings.tls_files is None:
         return None
-    files = Files(*settings.tls_files, settings.tls_trust_domain)
-    return Certificates(files, read_material(files))
+    return Certificates.read(Files(*settings.tls_files, settings.tls_trust_domain))
 
 
 @asynccontextmanager

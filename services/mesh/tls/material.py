@@ -1,7 +1,6 @@
 """A certificate with its key and authorities, read at one moment and proven to work together."""
 
 import ssl
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -38,43 +37,47 @@ class Files:
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What was read, and what speaks with it. downloads: trusts the machine's authorities too, for stores of others."""
+    """What was read, and what speaks with it. downloads: trusts the machine's authorities too; None unless asked for."""
 
     content: tuple[bytes, bytes, bytes]
     identity: str
     ends: datetime
     server: ssl.SSLContext
     client: ssl.SSLContext
-    downloads: ssl.SSLContext
+    downloads: ssl.SSLContext | None
 
 
-def read_material(files: Files) -> Material:
-    """Read and prove. Raises CertificateUnusable, also when the files change meanwhile."""
+def read_material(files: Files, *, downloads: bool = False) -> Material:
+    """Read and prove. Raises CertificateUnusable, also when the files change meanwhile.
+
+    downloads: make that context too, which reads some hundred authorities.
+    """
     content = files.read()
     try:
         leaf = x509.load_pem_x509_certificate(content[0])
         identity = identity_of_certificate(leaf, files.trust_domain)
-        server, client, downloads = _contexts(files, content[2].decode("ascii"))
+        server, client = (_context(files, content[2], protocol) for protocol in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT))
         _prove(server, client)
+        wide = _context(files, content[2], ssl.PROTOCOL_TLS_CLIENT) if downloads else None
     except CertificateRefused as error:
         raise CertificateUnusable(f"{files.certificate} must name one URI, spiffe://{files.trust_domain}/SERVICE") from error
     except (ssl.SSLError, ValueError) as error:
         raise CertificateUnusable(f"{files.certificate} cannot be used with {files.key} and {files.authority}: {error}") from error
     if files.read() != content:
         raise CertificateUnusable(f"{files.certificate} is being changed")
-    return Material(content, identity, leaf.not_valid_after_utc, server, client, downloads)
+    if wide is not None:
+        wide.load_default_certs()
+    return Material(content, identity, leaf.not_valid_after_utc, server, client, wide)
 
 
-def _contexts(files: Files, authority: str) -> Sequence[ssl.SSLContext]:
-    """For serving, for calling, and for calling what others serve too. Raises ssl.SSLError."""
-    made = [ssl.SSLContext(protocol) for protocol in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT, ssl.PROTOCOL_TLS_CLIENT)]
-    for context in made:
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_cert_chain(files.certificate, files.key)
-        context.load_verify_locations(cadata=authority)
-    made[2].load_default_certs()
-    return made
+def _context(files: Files, authority: bytes, protocol: int) -> ssl.SSLContext:
+    """For serving or calling. Raises ssl.SSLError, ValueError."""
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(files.certificate, files.key)
+    context.load_verify_locations(cadata=authority.decode("ascii"))
+    return context
 
 
 def _prove(server: ssl.SSLContext, client: ssl.SSLContext) -> None:

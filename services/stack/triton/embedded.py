@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.stack.certificates.folder import CertificatePaths
 from services.stack.data_directory import DataDirectory
 from services.stack.triton.deployment import find_deployment
 from services.stack.triton.failures import TritonUnavailable
@@ -32,8 +33,8 @@ class EmbeddedTriton:
     precision: str
     beams: str
 
-    def server(self, metrics_port: int) -> TritonServer:
-        """The server, which tells its metrics on the port."""
+    def server(self, metrics_port: int, tls: CertificatePaths | None = None) -> TritonServer:
+        """The server, which tells its metrics on the port. tls: for clients with certificates alone."""
         variables = {
             "STENO_TRITON_MODELS_DIRECTORY": str(self.models_directory),
             "STENO_TRITON_WHISPER_MODEL": self.model,
@@ -42,7 +43,14 @@ class EmbeddedTriton:
         }
         repository = find_deployment() / "model_repository"
         return TritonServer(
-            self.folder, self.python, repository, self.address, metrics_port, variables=variables, detectors=self.folder / "detectors"
+            self.folder,
+            self.python,
+            repository,
+            self.address,
+            metrics_port,
+            variables=variables,
+            detectors=self.folder / "detectors",
+            tls=tls,
         )
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import services
+from services.stack.certificates.folder import CertificatePaths
 from services.stack.children import ChildSpec
 from services.stack.triton import shared_memory
 from services.stack.triton.failures import TritonUnavailable
@@ -40,7 +41,7 @@ def open_to_its_user(folder: Path) -> str:
 class TritonServer:
     """What to run. folder: its own, for links and no other user. address: of its gRPC, see `open_to_its_user`. variables: of the models.
 
-    detectors: a second repository, whose models are written, loaded and unloaded while it runs.
+    detectors: a second repository, whose models are written, loaded and unloaded while it runs. tls: for clients with certificates alone.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class TritonServer:
     models: Sequence[str] = MODELS
     variables: Mapping[str, str] = field(default_factory=dict)
     detectors: Path | None = None
+    tls: CertificatePaths | None = None
 
     @property
     def _distribution(self) -> Path:
@@ -101,6 +103,9 @@ class TritonServer:
         yield from (f"--load-model={model}" for model in self.models)
         host, _, port = self.address.rpartition(":")
         yield from ("--allow-http=false", f"--grpc-address={host}", f"--grpc-port={port}")
+        if self.tls:
+            yield from ("--grpc-use-ssl=true", "--grpc-use-ssl-mutual=true", f"--grpc-server-cert={self.tls.certificate}")
+            yield from (f"--grpc-server-key={self.tls.key}", f"--grpc-root-cert={self.tls.authority}")
         yield from (f"--metrics-address={HOST}", f"--metrics-port={self.metrics_port}", "--allow-gpu-metrics=false")
         yield from ("--grpc-keepalive-permit-without-calls=1", f"--grpc-http2-min-recv-ping-interval-without-data={_LEAST_PING_MS}")
         yield f"--backend-config=python,shm-region-prefix-name={shared_memory.name_prefix(self.folder)}"
