@@ -121,10 +121,7 @@ _SCALED_OBJECT = _object(
     },
     ["scaleTargetRef", "triggers"],
 )
-_PATH_MATCH = _object({"path": _object({"type": {"enum": ["Exact", "PathPrefix"]}, "value": {"type": "string", "pattern": "^/"}})})
-_REDIRECT = _object(
-    {"path": _object({"type": {"const": "ReplaceFullPath"}, "replaceFullPath": _TEXT}), "statusCode": {"enum": [301, 302, 303, 307, 308]}}
-)
+_PATH_MATCH = _object({"path": _object({"type": {"const": "PathPrefix"}, "value": {"type": "string", "pattern": "^/"}})})
 _HTTP_ROUTE = _object(
     {
         "parentRefs": _list(
@@ -135,7 +132,6 @@ _HTTP_ROUTE = _object(
             _object(
                 {
                     "matches": _list(_PATH_MATCH),
-                    "filters": _list(_object({"type": {"const": "RequestRedirect"}, "requestRedirect": _REDIRECT}, ["type"])),
                     "backendRefs": _list(_object({"name": _TEXT, "port": _COUNT}, ["name", "port"])),
                 }
             )

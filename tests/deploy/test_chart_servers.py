@@ -1,24 +1,30 @@
 """What the chart gives to servers of others, and how it lets itself be installed and scaled."""
 
+import asyncio
 import base64
 import re
 import subprocess
 import tomllib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import nats
 import pytest
+from nats.errors import Error as NatsError
 from sqlalchemy.engine import make_url
 
 from services.billing.keys import read_pepper
 from services.billing.plans_file import PlansFile
 from services.inference.events import DETECTION, TRAINING, TRANSCRIPTION
 from services.jobs.claim_key import read_claim_key
+from services.mesh.durability import ask_nats
 from services.mesh.identity import load_key
+from services.mesh.nats_link import open_link
+from services.stack.certificates.folder import CertificateFolder, make_certificates
 from services.storage.signing import UrlSigner
-from tests.certificates import write_identity
 from tests.deploy.charts import NAMESPACE, SERVICES, Rendering, container_of, containers, render
-from tests.servers import nats_binary
+from tests.servers import free_port, nats_binary, wait_for_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,17 +49,49 @@ def test_the_password_of_postgres_is_that_in_its_url(renderings: Mapping[str, Re
     assert url.host in server["dnsNames"]
 
 
-def test_nats_takes_its_configuration_and_syncs_always(renderings: Mapping[str, Rendering], tmp_path: Path) -> None:
-    text = renderings["minimal"].one("ConfigMap", "nats")["data"]["nats.conf"]
-    identity = write_identity(tmp_path, ["nats"])
-    files = {"tls.crt": identity.certificate, "tls.key": identity.key, "ca.crt": identity.certificate}
-    for name, path in files.items():
-        text = text.replace(f"/etc/steno/certificates/{name}", str(path))
-    (tmp_path / "nats.conf").write_text(text)
-    subprocess.run([nats_binary(), "-t", "-c", str(tmp_path / "nats.conf")], check=True, capture_output=True, timeout=30)
-    assert "sync_interval: always" in text
-    # Clients of the mesh begin with TLS, and everybody has to show a certificate.
-    assert re.search(r"tls \{[^}]*verify: true[^}]*handshake_first: true", text)
+@asynccontextmanager
+async def running_nats(configuration: str, folder: Path, certificates: CertificateFolder) -> AsyncIterator[tuple[int, int]]:
+    """nats-server with what the chart configures, but for the places of this machine; yields its port and its monitor's."""
+    port, monitor = free_port(), free_port()
+    places = {
+        "/etc/steno/certificates": str(certificates.root / "nats"),
+        '"/data"': f'"{folder / "store"}"',
+        "0.0.0.0:4222": f"127.0.0.1:{port}",
+        "0.0.0.0:8222": f"127.0.0.1:{monitor}",
+    }
+    for there, here in places.items():
+        assert there in configuration
+        configuration = configuration.replace(there, here)
+    (folder / "nats.conf").write_text(configuration)
+    process = await asyncio.create_subprocess_exec(nats_binary(), "-c", str(folder / "nats.conf"), stderr=subprocess.DEVNULL)
+    try:
+        async with asyncio.timeout(20):
+            await wait_for_port(port)
+            await wait_for_port(monitor)
+        yield port, monitor
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def test_nats_lets_the_services_in_alone_and_syncs_every_write(renderings: Mapping[str, Rendering], tmp_path: Path) -> None:
+    certificates = CertificateFolder(tmp_path / "certificates")
+    make_certificates(certificates, hosts=["steno-nats"])
+    configuration = renderings["minimal"].one("ConfigMap", "nats")["data"]["nats.conf"]
+    async with running_nats(configuration, tmp_path, certificates) as (port, monitor):
+        for identity in SERVICES:
+            async with open_link(f"tls://localhost:{port}", name=identity, tls=certificates.open(identity)) as link:
+                assert (await link.client.jetstream().account_info()).streams == 0
+        with pytest.raises((NatsError, OSError)):
+            await nats.connect(
+                f"tls://localhost:{port}",
+                tls=certificates.open("operator").client_context(),
+                tls_handshake_first=True,
+                allow_reconnect=False,
+                max_reconnect_attempts=0,
+                connect_timeout=5,
+            )
+        assert await ask_nats("STENO_JOBS_NATS_MONITOR_URL", f"http://127.0.0.1:{monitor}") == []
 
 
 def test_plans_are_ones_that_billing_takes(renderings: Mapping[str, Rendering], tmp_path: Path) -> None:
@@ -139,10 +177,14 @@ def test_triton_is_reached_with_certificates_and_controlled_by_a_secret(renderin
     assert limits["nvidia.com/gpu"] == 1
 
 
-def test_the_route_keeps_metrics_inside(renderings: Mapping[str, Rendering]) -> None:
-    rules = renderings["full"].of_kind("HTTPRoute")[0]["spec"]["rules"]
-    assert rules[0]["matches"] == [{"path": {"type": "Exact", "value": "/metrics"}}]
-    assert "backendRefs" not in rules[0]
+def test_the_ways_in_lead_to_the_gateway_s_public_port(renderings: Mapping[str, Rendering]) -> None:
+    offered = {port["name"]: port["port"] for port in renderings["full"].one("Service", "gateway")["spec"]["ports"]}
+    backend = renderings["full"].of_kind("HTTPRoute")[0]["spec"]["rules"][0]["backendRefs"]
+    assert backend == [{"name": "steno-gateway", "port": offered["http"]}]
+    rules = renderings["full"].of_kind("Ingress")[0]["spec"]["rules"]
+    assert [rule["host"] for rule in rules] == ["api.example.com", "icana.example.com"]
+    services = [path["backend"]["service"] for rule in rules for path in rule["http"]["paths"]]
+    assert services == [{"name": "steno-gateway", "port": {"name": "http"}}] * 2
 
 
 def test_storage_on_a_volume_of_one_node_is_never_two_pods(renderings: Mapping[str, Rendering]) -> None:
