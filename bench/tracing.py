@@ -27,16 +27,17 @@ from tests.servers import free_port
 _CLIENTS = 16
 _START_SECONDS = 30.0
 _RATIOS = {"1 %": "0.01", "100 %": "1"}
+_PATIENT = {"STENO_GATEWAY_RPC_TIMEOUT_SECONDS": "60"}
 
 
 async def run(effort: Effort, folder: Path) -> Sequence[Row]:
     """GET /api/v1/jobs/{id}, one hop behind the gateway."""
     with ExitStack() as stack:
         url = stack.enter_context(_running_collector())
-        environments: dict[str, Mapping[str, str]] = {"off": {"OTEL_SDK_DISABLED": "true"}}
+        environments: dict[str, Mapping[str, str]] = {"off": {**_PATIENT, "OTEL_SDK_DISABLED": "true"}}
         for name, ratio in _RATIOS.items():
             sampler = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": ratio}
-            environments[name] = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, **sampler}
+            environments[name] = {**_PATIENT, "OTEL_EXPORTER_OTLP_ENDPOINT": url, **sampler}
         contenders = {}
         for number, (name, environment) in enumerate(environments.items()):
             own = folder / str(number)

@@ -15,6 +15,7 @@ from faults.doors.usage import HELLO, Usage
 from faults.meshes import BUCKET, HURRIED, s3_server
 from services.stack.data_directory import DataDirectory, write_private
 from tests.billing.stripe_player import SECRET_KEY, WEBHOOK_SECRET
+from tests.otlp import running_collector
 from tests.servers import free_port
 
 _SERVICES = ("billing", "storage", "jobs", "inference", "gateway")
@@ -27,8 +28,11 @@ def run(options: Options) -> Sequence[Figure]:
     canaries = Canaries()
     ports = {service: free_port() for service in _SERVICES}
     with ExitStack() as stack:
+        collector = stack.enter_context(running_collector())
         environment = {
             **HURRIED,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_TRACES_SAMPLER": "always_on",
             "STENO_JOBS_STALE_DISPATCH_SECONDS": "5",
             **{f"STENO_{service.upper()}_LOG_LEVEL": "debug" for service in _SERVICES},
             **{f"STENO_{service.upper()}_METRICS_PORT": str(port) for service, port in ports.items()},
@@ -47,7 +51,7 @@ def run(options: Options) -> Sequence[Figure]:
             usage.be_refused(contracts)
             usage.die()
         search = Search(canaries)
-        search.look(Sinks(mesh, overheard, ports))
+        search.look(Sinks(mesh, overheard, ports, collector))
         return list(_figures(search, len(overheard.refusals)))
 
 

@@ -1,4 +1,4 @@
-"""Every place that what a mesh knows could end up in: logs, the bus, metrics, outboxes, errors, command lines, databases."""
+"""Every place that what a mesh knows could end up in: logs, traces, the bus, metrics, outboxes, errors, command lines, databases."""
 
 import asyncio
 import json
@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 from faults.doors.canaries import Canaries
 from services.stack.data_directory import DataDirectory
 from tests.e2e.mesh import Mesh
+from tests.otlp import Collector
 
 _SERVICES = ("billing", "storage", "jobs", "inference", "gateway")
 _EVENT_TABLES = ("outbox", "inbox")
@@ -73,15 +74,17 @@ def environment_of(mesh: Mesh, service: str) -> Mapping[str, str]:
 
 @dataclass(frozen=True)
 class Sinks:
-    """The sinks of one mesh. metrics_ports: of the services that have one."""
+    """The sinks of one mesh. metrics_ports: of the services that have one. traces: where all its spans go."""
 
     mesh: Mesh
     overheard: Overheard
     metrics_ports: Mapping[str, int]
+    traces: Collector
 
     def read(self) -> Iterator[tuple[str, bytes]]:
         """Every sink that nothing may be in, by its kind, in pieces."""
         yield from self._logs()
+        yield from (("traces", body) for body in list(self.traces.bodies))
         yield from (("messages of the bus", message) for message in self.overheard.messages)
         yield from (("store of the bus", path.read_bytes()) for path in DataDirectory(self.mesh.data).events.rglob("*") if path.is_file())
         yield from (("error bodies", refusal) for refusal in self.overheard.refusals)

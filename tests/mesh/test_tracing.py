@@ -159,7 +159,7 @@ def test_samplers_are_those_of_opentelemetry(sampler: str, argument: str, share:
 
     sampling, theirs = Sampling.read(sampler, argument), TraceIdRatioBased(share)
     ids = [f"{number * 0x9E3779B97F4A7C15 % (1 << 128):032x}" for number in range(1, 400)]
-    expected = [theirs.should_sample(None, int(trace_id, 16), "").decision.is_sampled() for trace_id in ids]
+    expected = [theirs.should_sample(None, int(trace_id, 16), "").decision.is_sampled() for trace_id in ids]  # type: ignore[no-untyped-call]
     assert [sampling.takes(trace_id) for trace_id in ids] == expected
     assert sampling.inherits is inherits
 

@@ -58,3 +58,11 @@ def test_environment_tunes_services_but_does_not_rewire_them(tmp_path: Path, mon
     assert given["jobs"]["STENO_JOBS_DATABASE_URL"] == "postgresql://elsewhere/jobs"
     assert given["jobs"]["STENO_JOBS_PORT"] == str(ports.services["jobs"])
     assert given["inference"]["STENO_INFERENCE_ENGINE"] == "from the command line"
+
+
+def test_services_of_one_mesh_keep_their_own_names_in_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "ours")
+    given = {spec.name: spec.environment for spec in service_children(DataDirectory(tmp_path), choose_ports(0), {})}
+    assert {name: environment["OTEL_SERVICE_NAME"] for name, environment in given.items()} == {name: f"ours-{name}" for name in SERVICES}
+    assert {environment["OTEL_EXPORTER_OTLP_ENDPOINT"] for environment in given.values()} == {"http://collector:4318"}
