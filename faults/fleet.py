@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx2
 
 from faults.balancer import Balanced, Outcomes, Rota, door
-from faults.meshes import HURRIED, WITH_DATABASE, Stores, World, distributed_environment, s3_server
+from faults.meshes import HURRIED, WITH_DATABASE, Stores, World, compiled, distributed_environment, s3_server
 from faults.replicas import Replica
 from services.mesh.identity import TokenSigner, load_key
 from services.mesh.nats_config import write_config
@@ -58,7 +58,7 @@ def open_fleet(folder: Path) -> Iterator[Fleet]:
         ports = _ports()
         nats = stack.enter_context(_nats(data, ports[0].nats))
         door_port = free_port()
-        shared = {**HURRIED, **distributed_environment(database, s3_url), **_wiring(ports, door_port)}
+        shared = {**HURRIED, **compiled(), **distributed_environment(database, s3_url), **_wiring(ports, door_port)}
         replicas = {service: [_replica(data, service, number, ports[number], shared) for number in (0, 1)] for service in SERVICES}
         stack.enter_context(_running([replica for pair in replicas.values() for replica in pair]))
         stack.enter_context(door(door_port, stack.enter_context(Rota(replicas["storage"]).watching())))

@@ -126,12 +126,15 @@ def embedded_stores(data: Path) -> Stores:
     return Stores({service: f"sqlite:///{data / 'databases' / service}.db" for service in WITH_DATABASE}, data / "blobs")
 
 
+def compiled() -> Mapping[str, str]:
+    """Settings of Python: what limits the pace is how soon a service is back, and most of that is reading modules never compiled before."""
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / f"steno-compiled-{os.getuid()}")}
+
+
 @contextmanager
 def open_world(database: DatabaseKind, folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[World]:
     """A mesh of either kind in the folder, hurried unless the environment says otherwise; it ends with the block."""
     folder.mkdir(parents=True, exist_ok=True)
-    # What limits the pace of kills is how soon a service is back, and most of that is reading modules that nobody compiled before.
-    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / f"steno-compiled-{os.getuid()}")}
     kind = distributed_world if database == "postgresql" else embedded_world
-    with kind(folder, {**HURRIED, **compiled, **(environment or {})}) as world:
+    with kind(folder, {**HURRIED, **compiled(), **(environment or {})}) as world:
         yield world

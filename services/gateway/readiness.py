@@ -4,16 +4,21 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+
+import grpc
 
 from services.gateway.domain import Json
 from services.gateway.peers import Peers
 from services.mesh import semconv
 from services.mesh.channel import check_health
 from services.mesh.errors import MeshError
+from services.mesh.status import RemoteError
 from steno.inference.v1.inference_service_pb2 import ListModelsRequest, Model
 
 _ASK_AGAIN_SECONDS = 1.0
 _CHECK_SECONDS = 2.0
+_AGAIN_SECONDS = 0.1
 # ListModels wants a caller with a workspace and looks at none of its data.
 
 Check = Callable[[], Awaitable[bool]]
@@ -90,10 +95,19 @@ async def _is_up(dependency: Dependency) -> bool:
 def peer_dependencies(peers: Peers) -> dict[str, Dependency]:
     """The four services; without inference jobs are accepted and wait."""
 
-    def healthy(name: str) -> Check:
-        return lambda: check_health(peers.channels[name], _CHECK_SECONDS)
+    return {name: Dependency(partial(is_healthy, channel), needed=name != "inference") for name, channel in peers.channels.items()}
 
-    return {name: Dependency(healthy(name), needed=name != "inference") for name in peers.channels}
+
+async def is_healthy(channel: grpc.aio.Channel) -> bool:
+    """Asked twice: of several replicas the one that answered first may be leaving, and then another answers next. Raises RemoteError."""
+    try:
+        if await check_health(channel, _CHECK_SECONDS):
+            return True
+    except RemoteError as error:
+        if error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise
+    await asyncio.sleep(_AGAIN_SECONDS)
+    return await check_health(channel, _CHECK_SECONDS)
 
 
 async def list_models(peers: Peers) -> list[Model]:

@@ -29,8 +29,8 @@ async def watch_engine(
         checks = group.create_task(_check_for_ever(engine, server, readiness, check_seconds), name="engine checks")
         await stopping.wait()
         checks.cancel()
-    await _tell(server, health_pb2.HealthCheckResponse.NOT_SERVING)
     await server.health.set(TRAFFIC, health_pb2.HealthCheckResponse.NOT_SERVING)
+    await _tell(server, health_pb2.HealthCheckResponse.NOT_SERVING)
 
 
 async def _tell(server: GrpcServer, state: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:

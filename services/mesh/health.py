@@ -32,8 +32,8 @@ async def watch_health(
             well = all(await asyncio.gather(*(probe.passes() for probe in probes)))
             await _tell(server, _SERVING if well and not stopping.is_set() else _NOT_SERVING)
             await wait_or_stop(stopping, every_seconds)
-        await _tell(server, _NOT_SERVING)
         await server.health.set(TRAFFIC, _NOT_SERVING)
+        await _tell(server, _NOT_SERVING)
         for probe in probes:
             probe.cancel()
 
