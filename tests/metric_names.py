@@ -12,7 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from services.mesh import semconv
 
 RULES = Path(__file__).resolve().parents[1] / "deploy" / "observability" / "rules" / "steno.rules.yaml"
-# Of every target: deploy/observability/prometheus.yaml and the chart's ServiceMonitor.
+# Of every target: deploy/compose/prometheus.yaml and the chart's ServiceMonitor.
 TARGET = frozenset({"job", "instance", "service"})
 _PROCESS = ("start_time_seconds", "open_fds", "max_fds", "resident_memory_bytes", "cpu_seconds_total")
 # Triton's, and its backend's own: services/inference/triton/backend.py.

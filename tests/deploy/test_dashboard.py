@@ -9,9 +9,8 @@ import yaml
 
 from tests.metric_names import declared_metrics, problems_of, rules
 from tools.dashboard.__main__ import FILE, text
-from tools.settings_table import SERVICES
 
-FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "observability"
+COMPOSE = Path(__file__).resolve().parents[2] / "deploy" / "compose"
 DOCUMENT = json.loads(FILE.read_text())
 PANELS = [panel for panel in DOCUMENT["panels"] if panel["type"] != "row"]
 
@@ -50,15 +49,10 @@ def test_nothing_is_measured_for_nobody() -> None:
     assert [metric._name for _, metric in declared_metrics() if metric._name not in asked] == []
 
 
-def test_prometheus_scrapes_every_service_with_the_labels_that_rules_ask_for() -> None:
-    [steno] = [job for job in yaml.safe_load((FOLDER / "prometheus.yaml").read_text())["scrape_configs"] if job["job_name"] == "steno"]
-    targets = {config["labels"]["service"]: config["targets"] for config in steno["static_configs"]}
-    assert targets == {service: [f"{service}:9090"] for service in SERVICES}
-    assert steno["honor_labels"]
-
-
-def test_grafana_finds_its_source_and_its_dashboards() -> None:
-    [source] = yaml.safe_load((FOLDER / "grafana/provisioning/datasources/prometheus.yaml").read_text())["datasources"]
-    assert (source["type"], source["isDefault"]) == ("prometheus", True)
-    [provider] = yaml.safe_load((FOLDER / "grafana/provisioning/dashboards/steno.yaml").read_text())["providers"]
-    assert provider["options"]["path"] == "/var/lib/grafana/dashboards"
+def test_compose_gives_targets_the_labels_and_grafana_the_source_that_are_asked_for() -> None:
+    scraped = yaml.safe_load((COMPOSE / "prometheus.yaml").read_text())["scrape_configs"]
+    [steno] = [job for job in scraped if job["job_name"] == "steno"]
+    assert "service" in [rule["target_label"] for rule in steno["relabel_configs"]]
+    kinds = [source["type"] for source in yaml.safe_load((COMPOSE / "grafana" / "datasources.yaml").read_text())["datasources"]]
+    asked = {variable["query"] for variable in DOCUMENT["templating"]["list"] if variable["type"] == "datasource"}
+    assert asked <= set(kinds)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from prometheus_client import REGISTRY
 
 from services.mesh.bus import open_bus
 from services.mesh.errors import ServiceUnavailable
@@ -39,6 +40,16 @@ async def test_only_needed_services_make_the_gateway_unready(tmp_path: Path, ser
             assert response.status_code == status
             assert response.json()["dependencies"][service]["state"] == "down"
             assert (await client.get("/healthz")).json() == {"status": "ok"}
+
+
+async def test_in_production_the_public_port_tells_no_metrics(tmp_path: Path) -> None:
+    async with open_gateway(tmp_path, profile="production") as gateway:
+        async with httpx2.AsyncClient(base_url=gateway.url, verify=False) as client:
+            assert (await client.get("/metrics")).status_code == 404
+            assert (await client.get("/healthz")).status_code == 200
+            assert (await client.get("/readyz", timeout=60)).status_code == 200
+    assert REGISTRY.get_sample_value("steno_ready", {"check": "jobs"}) == 1
+    assert REGISTRY.get_sample_value("steno_ready", {"check": "nats"}) == 0
 
 
 async def test_backend_that_is_away_is_502_unreachable_in_time(tmp_path: Path) -> None:

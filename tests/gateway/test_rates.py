@@ -1,6 +1,7 @@
 """Rates of the plans: exact within any minute, for all gateways together, told in headers."""
 
 import asyncio
+import re
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 from starlette.requests import Request
 
 from services.gateway.addresses import TrustedProxies
@@ -119,7 +121,12 @@ async def test_without_the_bus_submits_wait_and_reads_are_counted_alone(tmp_path
         headers = {"x-api-key": gateway.world.new_key()}
         async with httpx2.AsyncClient(base_url=gateway.url, headers=headers, verify=False) as client:
             assert_error(await submit(client), 503, "OVERLOADED")
+            refused = {"contract": "native", "kind": "reads"}
+            before = REGISTRY.get_sample_value("steno_rate_refusals_total", refused) or 0.0
             assert [(await client.get("/api/v1/me")).status_code for _ in range(3)] == [200, 200, 429]
+            assert REGISTRY.get_sample_value("steno_rate_refusals_total", refused) == before + 1
+            # The request that asks for them.
+            assert re.search(r"^steno_http_in_flight [1-9]", (await client.get("/metrics")).text, re.MULTILINE)
 
 
 async def test_the_highest_limit_of_a_plan_fits_the_bus(tmp_path: Path) -> None:

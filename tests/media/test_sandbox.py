@@ -214,16 +214,19 @@ async def test_fork_server_that_dies_takes_its_children_along(sandbox: Sandbox) 
     await until(lambda: not exists(pids[0]))
 
 
-async def test_closed_sandbox_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_closed_sandbox_leaves_no_process_and_tells_of_the_death(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     pids: list[int] = []
-    async with open_sandbox() as sandbox:
+    causes: list[str] = []
+    async with open_sandbox(on_death=causes.append) as sandbox:
         task = asyncio.create_task(run(sandbox, "hang", on_progress=pids.append))
         await until(lambda: bool(pids))
         assert sandbox.server is not None
         pids.append(sandbox.server.process.pid)
     with pytest.raises(SandboxKilled):
         await task
+    assert len(causes) == 1
+    assert causes[0] in ("server", "signal")
     await until(lambda: not any(exists(pid) for pid in pids))
 
 

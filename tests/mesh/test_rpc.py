@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from joserfc.jwk import OKPKey
+from prometheus_client import REGISTRY
 
 from services.mesh.channel import Channel, check_health, open_channel
 from services.mesh.errors import InsufficientScope, InvalidApiKey, MeshError, Overloaded, ResourceExhausted
@@ -165,6 +166,28 @@ async def test_refusal_carries_its_reason_and_data(channel: Channel) -> None:
     assert (error.code, error.reason_name, error.message) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "EMPTY_PURSE", "Nothing is left.")
     assert error.metadata == {"required_ms": "5"}
     assert is_remote(error, "EMPTY_PURSE")
+
+
+async def test_calls_are_counted_at_both_ends_by_how_they_ended(channel: Channel, address: str, watched: JobsRpc) -> None:
+    def seen(method: str, code: str) -> tuple[float, float]:
+        ends = {"steno_rpc_client_seconds_count": {"peer": "billing"}, "steno_rpc_seconds_count": {}}
+        labels = {"method": method, "code": code}
+        asked, served = (REGISTRY.get_sample_value(name, {**labels, **peer}) or 0.0 for name, peer in ends.items())
+        return asked, served
+
+    methods = ("/steno.billing.v1.BillingService/Reserve", "/steno.jobs.v1.JobsService/WatchText")
+    refused, left = seen(methods[0], "RESOURCE_EXHAUSTED"), seen(methods[1], "CANCELLED")
+    with acting_for("w"):
+        await refusal(BillingServiceStub(channel).Reserve(billing.ReserveRequest()))
+        stream = JobsServiceStub(channel).WatchText(jobs.WatchTextRequest())
+        async with aclosing(stream):
+            async for _ in stream:
+                break
+    await asyncio.wait_for(watched.closed.wait(), 60)
+    assert seen(methods[0], "RESOURCE_EXHAUSTED") == (refused[0] + 1, refused[1] + 1)
+    async with asyncio.timeout(60):
+        while seen(methods[1], "CANCELLED") != (left[0] + 1, left[1] + 1):
+            await asyncio.sleep(0.01)
 
 
 async def test_unexpected_failure_tells_the_caller_nothing(channel: Channel) -> None:
