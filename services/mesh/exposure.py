@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
-from sqlalchemy.engine import make_url
-
 from services.mesh.egress.settings import NetworkPolicySettings
 from services.mesh.settings import DatabaseSettings, ServiceSettings
 from services.mesh.tls.settings import tls_problems
@@ -37,6 +35,9 @@ def exposure_weaknesses(settings: ServiceSettings) -> Iterator[Weakness]:
 
 
 def _of_database(settings: DatabaseSettings, environment: Mapping[str, str]) -> Iterator[Weakness]:
+    # Imported here: it takes memory, and only services with a database come by.
+    from sqlalchemy.engine import make_url
+
     url = make_url(settings.database_url)
     if url.get_backend_name() != "postgresql":
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from services.mesh import fault
-from services.mesh.durability import NoAnswer, ask_database, ask_nats
+from services.mesh.durability import NoAnswer, ask_nats
 from services.mesh.exposure import exposure_weaknesses
 from services.mesh.secrecy import secrecy_weaknesses
 from services.mesh.settings import BusSettings, DatabaseSettings, ServiceSettings, UnusableSettings
@@ -85,6 +85,9 @@ def inquiries(settings: ServiceSettings) -> list[Inquiry]:
 
 def _database_inquiries(settings: ServiceSettings) -> Iterator[Inquiry]:
     if isinstance(settings, DatabaseSettings):
+        # Imported here: SQLAlchemy is 19 MB, which the gateway and inference do without.
+        from services.mesh.database_durability import ask_database
+
         name = variable_name(settings, "database_url")
         yield Inquiry(name, partial(ask_database, name, settings.database_url, _schema(settings)))
 

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from services.mesh import engines
-from services.mesh.durability import NoAnswer, ask_database, ask_nats
+from services.mesh.database_durability import ask_database
+from services.mesh.durability import NoAnswer, ask_nats
 from services.mesh.sqlite_file import UnfitFile
 from tests.servers import free_port, nats_binary, new_postgres_database, wait_for_port
 

@@ -78,7 +78,7 @@ def _judge(settings: ServiceSettings, report: Report, *, ask: bool) -> None:
         return
     report.problems.extend(weakness.sentence for weakness in verdict.refused)
     report.notes.extend(f"accepted as {weakness.risk}: {weakness.sentence}" for weakness in verdict.accepted)
-    if not settings.metrics_port and report.service != "gateway":
+    if not settings.metrics_port:
         report.notes.append(f"STENO_{report.service.upper()}_METRICS_PORT is 0: nobody can watch this service")
     if settings.log_level == "debug":
         report.notes.append(f"STENO_{report.service.upper()}_LOG_LEVEL is debug: much is written, and nothing secret")
