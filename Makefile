@@ -70,7 +70,7 @@ up: setup $(if $(filter triton,$(ENGINE)),setup-triton) ## Run Steno on this mac
 test: setup-triton ## Run the tests (starts its own NATS, Postgres and S3 servers; 25-30 minutes)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going $(addprefix test-,$(AREAS))
 
-test-e2e: setup-triton ; @$(PYTEST) tests/e2e $(addprefix --ignore ,$(E2E_CONTRACTS) $(E2E_TRITON))
+test-e2e: setup-triton ; @$(PYTEST) --tls tests/e2e $(addprefix --ignore ,$(E2E_CONTRACTS) $(E2E_TRITON))
 test-e2e-contracts: setup ; @$(PYTEST) $(E2E_CONTRACTS)
 test-e2e-triton: setup-triton ; @$(PYTEST) $(E2E_TRITON)
 test-campaigns: setup-triton ; @$(PYTEST) tests/faults

@@ -99,18 +99,18 @@ def distributed_environment(postgres_url: str, s3_url: str) -> Mapping[str, str]
 
 
 @contextmanager
-def distributed_world(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[World]:
+def distributed_world(folder: Path, environment: Mapping[str, str] | None = None, *, tls: bool = False) -> Iterator[World]:
     """A mesh on a Postgres and an S3 server of its own."""
     with postgres_server() as server, s3_server() as s3_url:
         database = new_postgres_database(server)
-        with running_mesh(folder, {**distributed_environment(database, s3_url), **(environment or {})}) as mesh:
+        with running_mesh(folder, {**distributed_environment(database, s3_url), **(environment or {})}, tls=tls) as mesh:
             yield World(mesh, Stores(dict.fromkeys(WITH_DATABASE, database), s3_url))
 
 
 @contextmanager
-def distributed_mesh(folder: Path) -> Iterator[Mesh]:
+def distributed_mesh(folder: Path, *, tls: bool = False) -> Iterator[Mesh]:
     """The same, without a look at its stores."""
-    with distributed_world(folder) as world:
+    with distributed_world(folder, tls=tls) as world:
         yield world.mesh
 
 

@@ -10,8 +10,9 @@ from tests.triton_server import RunningTriton, shared_triton, speech_variables
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--faults=long runs the fault tests over as many jobs as `make test-faults` promises."""
+    """--faults=long runs the fault tests over as many jobs as `make test-faults` promises; --tls encrypts the meshes that tests share."""
     parser.addoption("--faults", choices=("short", "long"), default="short")
+    parser.addoption("--tls", action="store_true")
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ from tests.triton_server import interpreter
 
 
 @pytest.fixture(scope="session")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+def embedded(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Mesh]:
     """One mesh on SQLite and a directory for all tests that leave it whole."""
-    with running_mesh(tmp_path_factory.mktemp("embedded")) as mesh:
+    with running_mesh(tmp_path_factory.mktemp("embedded"), tls=request.config.getoption("--tls")) as mesh:
         yield mesh
 
 
@@ -24,17 +24,23 @@ def triton_environment() -> Mapping[str, str]:
 
 
 @pytest.fixture(scope="module")
-def on_triton(tmp_path_factory: pytest.TempPathFactory, triton_environment: Mapping[str, str]) -> Iterator[Mesh]:
+def triton_tls() -> bool:
+    """Whether a module's mesh over Triton encrypts what its parts say; a module may say so."""
+    return False
+
+
+@pytest.fixture(scope="module")
+def on_triton(tmp_path_factory: pytest.TempPathFactory, triton_environment: Mapping[str, str], triton_tls: bool) -> Iterator[Mesh]:
     """One mesh over a tritonserver of its own for the tests of a module; they leave it whole."""
     environment = {VARIABLE: str(interpreter().executable.parent.parent), **triton_environment}
-    with running_mesh(tmp_path_factory.mktemp("triton"), environment, engine="triton") as mesh:
+    with running_mesh(tmp_path_factory.mktemp("triton"), environment, engine="triton", tls=triton_tls) as mesh:
         yield mesh
 
 
 @pytest.fixture(scope="session")
-def distributed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+def distributed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Mesh]:
     """One mesh on Postgres and S3 for all tests that leave it whole."""
-    with distributed_mesh(tmp_path_factory.mktemp("distributed")) as mesh:
+    with distributed_mesh(tmp_path_factory.mktemp("distributed"), tls=request.config.getoption("--tls")) as mesh:
         yield mesh
 
 

@@ -30,7 +30,8 @@ def read_ledger(mesh: Mesh) -> Ledger:
 async def _read(mesh: Mesh) -> Ledger:
     signer = TokenSigner(load_key(mesh.data / "keys" / "identity.pem"), "operator")
     operator = Caller(CallerKind.OPERATOR, "operator", mesh.ready["workspace_id"], "workspace")
-    async with open_channel(mesh.ready["grpc"]["billing"], audience="billing", signer=signer, timeout_seconds=20) as channel:
+    address, tls = mesh.ready["grpc"]["billing"], mesh.tls("operator")
+    async with open_channel(address, audience="billing", signer=signer, timeout_seconds=20, tls=tls) as channel:
         with calling_as(operator):
             stub = BillingServiceStub(channel)
             verified = await stub.VerifyLedger(billing.VerifyLedgerRequest())

@@ -12,8 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import grpc
 import httpx2
 import psutil
+
+from services.mesh.tls.certificates import Certificates
+from services.mesh.tls.channel import make_channel
+from services.stack.certificates.folder import CertificateFolder, make_certificates
 
 STENO = Path(sys.executable).parent / "steno"
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +59,19 @@ class Mesh:
     def data(self) -> Path:
         """Its data directory."""
         return self.folder / "data"
+
+    @property
+    def certificates(self) -> CertificateFolder:
+        """Its certificates, where it runs with --tls; those of the client `lab` are among them."""
+        return CertificateFolder(self.data / "certificates")
+
+    def tls(self, identity: str) -> Certificates | None:
+        """What a service calls with."""
+        return self.certificates.open(identity) if self.ready.get("tls") else None
+
+    def channel(self, server: str) -> grpc.aio.Channel:
+        """To a service, as a program of another team."""
+        return make_channel(self.ready["grpc"][server], [], self.tls("client/lab"))
 
     def client_for(self, api_key: str) -> httpx2.Client:
         """A REST client that presents this key."""
@@ -135,18 +153,20 @@ class Mesh:
 
 @contextmanager
 def running_mesh(
-    folder: Path, environment: Mapping[str, str] | None = None, *, engine: str = "local", prefix: Sequence[str] = ()
+    folder: Path, environment: Mapping[str, str] | None = None, *, engine: str = "local", prefix: Sequence[str] = (), tls: bool = False
 ) -> Iterator[Mesh]:
     """`steno up` until left; ready when yielded. prefix: a command that becomes the one after it, as `exec` does."""
     ready_file = folder / "ready.json"
     options = ["--engine", engine, "--data", str(folder / "data"), "--port", "0", "--ready-file", str(ready_file)]
-    command = [*prefix, str(STENO), "up", *options]
+    command = [*prefix, str(STENO), "up", *options, *(["--tls"] if tls else [])]
     log = (folder / "up.log").open("ab")
     with log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **(environment or {})})
     try:
         wait_for(lambda: ready_file.exists() or _died(process, folder), READY_SECONDS, "the mesh to be ready")
         mesh = Mesh(folder, process, json.loads(ready_file.read_text()))
+        if tls:
+            make_certificates(mesh.certificates, ["client/lab"])
         with mesh.client:
             yield mesh
     finally:

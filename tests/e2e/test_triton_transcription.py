@@ -54,6 +54,12 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
+def triton_tls() -> bool:
+    """This module's mesh says all in TLS, to Triton too."""
+    return True
+
+
+@pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
     """Where the mesh, Triton included, sends its spans."""
     with running_collector() as running:

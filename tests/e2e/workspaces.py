@@ -16,7 +16,8 @@ def new_workspace(mesh: Mesh, name: str) -> str:
 
 async def _make(mesh: Mesh, name: str) -> str:
     signer = TokenSigner(load_key(mesh.data / "keys" / "identity.pem"), "operator")
-    async with open_channel(mesh.ready["grpc"]["billing"], audience="billing", signer=signer, timeout_seconds=20) as channel:
+    address, tls = mesh.ready["grpc"]["billing"], mesh.tls("operator")
+    async with open_channel(address, audience="billing", signer=signer, timeout_seconds=20, tls=tls) as channel:
         stub = AccountsServiceStub(channel)
         with calling_as(Caller(CallerKind.OPERATOR, "operator")):
             workspace = (await stub.CreateWorkspace(accounts.CreateWorkspaceRequest(name=name))).workspace
