@@ -27,31 +27,32 @@ class Rota:
     """The replicas of one service, asked several times a second, as an ingress or a Kubernetes Service does."""
 
     def __init__(self, replicas: Sequence[Replica]) -> None:
+        self._ready = {replica.name: True for replica in replicas}
         self._replicas = replicas
-        self._ready = tuple(replicas)
         self._turn = itertools.count()
 
     def next(self) -> Replica:
         """Whose turn it is, of those that were ready when last asked; of all where none was."""
-        ready = self._ready or tuple(self._replicas)
+        ready = [replica for replica in self._replicas if self._ready[replica.name]] or self._replicas
         return ready[next(self._turn) % len(ready)]
 
     @contextmanager
     def watching(self) -> Iterator["Rota"]:
         """Within, the replicas are asked."""
         over = threading.Event()
-        with ThreadPoolExecutor(len(self._replicas) + 1, "rota") as pool:
-            watch = pool.submit(self._watch, over, pool)
+        with ThreadPoolExecutor(len(self._replicas), "rota") as pool:
+            watches = [pool.submit(self._watch, replica, over) for replica in self._replicas]
             try:
                 yield self
             finally:
                 over.set()
-        watch.result()
+        for watch in watches:
+            watch.result()
 
-    def _watch(self, over: threading.Event, pool: ThreadPoolExecutor) -> None:
+    def _watch(self, replica: Replica, over: threading.Event) -> None:
+        """Each on its own: one that is slow to answer keeps no news of another back."""
         while not over.wait(_LOOK_SECONDS):
-            answers = pool.map(Replica.is_ready, self._replicas)
-            self._ready = tuple(replica for replica, ready in zip(self._replicas, answers, strict=True) if ready)
+            self._ready[replica.name] = replica.is_ready()
 
 
 @dataclass

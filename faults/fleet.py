@@ -21,7 +21,7 @@ from tests.e2e.mesh import Mesh
 from tests.servers import free_port, new_postgres_database, postgres_server
 
 # Longer than the rota takes to look.
-_NOTICE_SECONDS = "1"
+_NOTICE_SECONDS = "2"
 
 
 @dataclass

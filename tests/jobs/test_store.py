@@ -1,5 +1,6 @@
 """What the database itself promises."""
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,17 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Boolean, Column, Connection, Executable, Float, Integer, LargeBinary, delete, func, select, update
+from sqlalchemy import Boolean, Column, Connection, Executable, Float, Integer, LargeBinary, delete, func, select, text, update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.jobs.app import MIGRATIONS, SCHEMA
-from services.jobs.store.jobs import JOB, insert_jobs, read_job
+from services.jobs.store.jobs import JOB, insert_jobs, lock_job, read_job
 from services.jobs.store.listing import TALLY
+from services.jobs.store.statements import execute
 from services.jobs.store.tables import Table
-from services.mesh.columns import UtcDateTime
+from services.jobs.usecases.endings import cancel_job
+from services.mesh.columns import UtcDateTime, now_utc_sql
 from services.mesh.database import Database, open_database
 from services.mesh.ids import new_id
 from services.mesh.migrations import migrate
@@ -176,3 +180,32 @@ async def test_migrations_make_the_tables_that_the_code_declares(database_url: s
 def _differences(connection: Connection) -> list[object]:
     context = MigrationContext.configure(connection, opts={"compare_type": True})
     return list[object](compare_metadata(context, Table.metadata))
+
+
+async def test_a_job_does_not_end_before_the_start_that_its_end_waited_for(database_url: str) -> None:
+    await migrate(database_url, schema=SCHEMA, script_location=MIGRATIONS)
+    async with open_database(database_url, schema=SCHEMA) as database:
+        job_id = await job_in(database, 1)
+
+        async def cancel() -> None:
+            async with database.transaction() as session:
+                row = await lock_job(session, job_id)
+                assert row is not None
+                await cancel_job(session, row, row.now)
+
+        async with database.transaction() as session:
+            await lock_job(session, job_id)
+            cancelling = asyncio.create_task(cancel())
+            if database.dialect == "postgresql":
+                await _somebody_waits(session)
+            await execute(session, changed(job_id, state=2, fence=1, attempt=1, start_time=now_utc_sql(database.dialect)))
+        await cancelling
+        [row] = await database.read_all(select(JOB).where(JOB.c.id == job_id))
+        assert row.state == 5
+        assert row.complete_time >= row.start_time
+
+
+async def _somebody_waits(session: AsyncSession) -> None:
+    async with asyncio.timeout(20):
+        while not (await execute(session, text("SELECT count(*) FROM pg_locks WHERE NOT granted"))).scalar_one():
+            await asyncio.sleep(0.01)

@@ -89,6 +89,8 @@ async def _remove_losers(session: AsyncSession, ended: Row[Any]) -> None:
 
 
 async def _end(session: AsyncSession, row: Row[Any], event: Message, now: datetime, *, keep_media: bool = True, **values: Any) -> Job:
+    # Postgres tells the time at which a statement began, and this one may have waited until a claim let go of the row.
+    now = max(now, row.start_time or now)
     expire_time = now + timedelta(days=row.retention_days)
     times = {"complete_time": now, "audio_expire_time": expire_time, "removal_time": expire_time if keep_media else None}
     # A training has no media to keep.
