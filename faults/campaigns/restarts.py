@@ -15,12 +15,14 @@ from faults.replicas import Replica
 from faults.sounds import make_sounds
 from faults.trial import Trial, conclude, keep
 
-SHORT, LONG = 4, 50
+SHORT, LONG = 2, 50
 _CLIENTS = 4
 _MIX = Mix(silent=0.7, longer=0.02)
 # From ready to the next restart of the same service: longer than callers wait before they connect again.
 _SETTLING_SECONDS = (1.2, 2.0)
 _SHOWN = 12
+# On a starved machine a balancer learns late, or finds nobody ready: a few in a hundred.
+_MOST_FIRST = 0.05
 
 
 def run(options: Options) -> Sequence[Figure]:
@@ -66,7 +68,7 @@ def _figures(fleet: Fleet, restarts: Sequence[tuple[int, float]], count: int) ->
         Figure("ends with another status than 0", sum(status != 0 for status, _ in restarts), at_most=0),
         Figure("away, from the end until ready again", round(statistics.median(seconds for _, seconds in restarts), 1), unit="s"),
         Figure("requests", outcomes.requests, at_least=1),
-        Figure("requests whose first try failed", outcomes.first.total(), at_most=count),
+        Figure("requests whose first try failed", outcomes.first.total(), at_most=_MOST_FIRST * outcomes.requests),
         Figure("requests that failed", outcomes.lost.total(), at_most=0),
         Figure("slowest request", round(outcomes.slowest_seconds, 1), unit="s"),
     ]
