@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from services.backups_cli import back_up, restore, verify_backup
 from services.client.failures import CommandFailed
 from services.datasets_cli.commands import COMMANDS as DATASETS
 from services.models_cli.commands import COMMANDS as MODELS
@@ -74,7 +75,6 @@ BillingOption = Annotated[
 IdentityOption = Annotated[
     Path | None, typer.Option(help="The mesh's identity key; left out, STENO_OPERATOR_IDENTITY_KEY_FILE or that in --data.", dir_okay=False)
 ]
-BackupArgument = Annotated[Path, typer.Argument(metavar="BACKUP", help="Folder or archive of a backup.", exists=True)]
 CertificatesOption = Annotated[
     Path | None, typer.Option(help="Folder of `steno certs dev`; left out, that of the `steno up --tls` on --data.", file_okay=False)
 ]
@@ -282,44 +282,6 @@ def check_config(
 
     chosen = [one.value for one in services or ()]
     raise typer.Exit(run_config_check(chosen, production=production, ask=not offline, as_json=as_json))
-
-
-def back_up(
-    context: typer.Context,
-    out: Annotated[Path | None, typer.Option(help="Folder to make, or an archive where its name ends with .tar.")] = None,
-    with_keys: Annotated[bool, typer.Option("--with-keys", help="Also the secrets: whoever has the backup then has everything.")] = False,
-    data: DataOption = Path(".steno"),
-) -> None:
-    """Write down everything that is kept, of one instant, while the mesh runs."""
-    if context.invoked_subcommand is not None:
-        return
-    if out is None:
-        raise CommandFailed("Say where to: steno backup --out FOLDER")
-    from services.stack.backup.commands import run_backup
-
-    run_backup(data.absolute(), out.absolute(), with_keys=with_keys)
-
-
-def verify_backup(
-    backup: BackupArgument,
-    bucket: Annotated[bool, typer.Option("--bucket", help="Also whether storage's bucket has every blob.")] = False,
-    data: DataOption = Path(".steno"),
-) -> None:
-    """Check every file of a backup."""
-    from services.stack.backup.commands import run_verify
-
-    run_verify(data.absolute(), backup.absolute(), bucket=bucket)
-
-
-def restore(
-    backup: BackupArgument,
-    force: Annotated[bool, typer.Option("--force", help="Put aside what is there; schemas of Postgres are dropped.")] = False,
-    data: DataOption = Path(".steno"),
-) -> None:
-    """Put a backup in place of what is kept, while nothing runs."""
-    from services.stack.backup.commands import run_restore
-
-    run_restore(data.absolute(), backup.absolute(), force=force)
 
 
 def make_development_certificates(
