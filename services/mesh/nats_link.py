@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 from nats.aio.client import Client
@@ -16,6 +17,8 @@ from services.mesh.tls.certificates import Certificates
 _PROBE_SECONDS = 2.0
 _RECONNECT_SECONDS = 0.25
 _DRAIN_SECONDS = 5
+_CANCELS = 20
+_CANCEL_SECONDS = 0.25
 
 
 class Link:
@@ -99,12 +102,26 @@ async def open_link(url: str, *, name: str, tls: Certificates | None) -> AsyncIt
     """A link that is connected; waits for the server for as long as it takes. tls: not a word is said in plain text."""
     link = Link(name)
     await _wait_for_port(url)
-    await _connect(link, url, name, tls)
-    link.on_connected()
     try:
+        await _unless_cancelled(_connect(link, url, name, tls))
+        link.on_connected()
         yield link
     finally:
         await _close(link.client)
+
+
+async def _unless_cancelled(connecting: Coroutine[Any, Any, None]) -> None:
+    """Connect. nats-py loses a cancellation that comes while a handshake fails, and would go on trying for ever: it is told again."""
+    task = asyncio.create_task(connecting, name="bus connect")
+    try:
+        await asyncio.wait({task})
+    finally:
+        for _ in range(_CANCELS):
+            if task.done():
+                break
+            task.cancel()
+            await asyncio.wait({task}, timeout=_CANCEL_SECONDS)
+    await task
 
 
 async def _connect(link: Link, url: str, name: str, tls: Certificates | None) -> None:
@@ -150,6 +167,6 @@ async def _answers(host: str, port: int) -> bool:
 async def _close(client: Client) -> None:
     try:
         async with asyncio.timeout(_DRAIN_SECONDS + 1):
-            await client.drain()
+            await (client.drain() if client.is_connected else client.close())
     except (NatsError, TimeoutError):
         await client.close()

@@ -12,7 +12,10 @@ COUNTED_SECONDS = 10.0
 
 def executed(mesh: Mesh, model: str = "whisper") -> Counter[int]:
     """How many batches of each size the model has executed since it was loaded."""
-    with InferenceServerClient(mesh.ready["triton"]["grpc"]) as client:
+    tls = mesh.tls("inference")
+    credentials = tls.channel_credentials() if tls else None
+    named = [("grpc.ssl_target_name_override", "localhost")] if tls else None
+    with InferenceServerClient(mesh.ready["triton"]["grpc"], ssl=tls is not None, creds=credentials, channel_args=named) as client:
         statistics = client.get_inference_statistics(model, as_json=True, client_timeout=ASK_SECONDS)
     found = statistics["model_stats"][0].get("batch_stats", [])
     return Counter({int(one["batch_size"]): int(one["compute_infer"]["count"]) for one in found})
