@@ -43,7 +43,7 @@ def walk(values: Sequence[Value]) -> Iterator[Value]:
         yield from walk(value.children)
 
 
-def _children(node: yaml.Node, path: tuple[str, ...], lines: Sequence[str]) -> tuple[Value, ...]:
+def _children(node: yaml.Node | None, path: tuple[str, ...], lines: Sequence[str]) -> tuple[Value, ...]:
     if not isinstance(node, yaml.MappingNode):
         return ()
     return tuple(_read(key, value, (*path, key.value), lines) for key, value in node.value)
@@ -51,7 +51,7 @@ def _children(node: yaml.Node, path: tuple[str, ...], lines: Sequence[str]) -> t
 
 def _read(key: yaml.Node, node: yaml.Node, path: tuple[str, ...], lines: Sequence[str]) -> Value:
     comment = _comment_above(lines, key.start_mark.line)
-    schema = next((yaml.safe_load(found[1]) for line in comment if (found := _SCHEMA.match(line))), {})
+    schema: dict[str, Any] = next((yaml.safe_load(found[1]) for line in comment if (found := _SCHEMA.match(line))), {})
     like = next((tuple(found[1].split(".")) for line in comment if (found := _LIKE.match(line))), ())
     settings = any(_SETTINGS.match(line) for line in comment)
     # A value whose schema is stated as a whole has no keys that are values of their own.

@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -34,7 +35,7 @@ REFUSED = {
     "of none": (),
     "of another domain": ("spiffe://elsewhere/operator",),
 }
-UNKNOWN = {"of an authority that nobody knows": {"foreign": True}, "that has ended": {"days": -1}}
+UNKNOWN: dict[str, dict[str, Any]] = {"of an authority that nobody knows": {"foreign": True}, "that has ended": {"days": -1}}
 # Programs of other teams call these, see docs/grpc.md.
 PUBLIC = {"JobsService", "DetectionJobsService", "StorageService", "DatasetsService", "InferenceService"}
 

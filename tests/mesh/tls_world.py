@@ -125,12 +125,13 @@ def issue(folder: CertificateFolder, place: str, uris: Sequence[str], *, days: f
 async def outcome(channel: grpc.aio.Channel, method: MethodDescriptor, metadata: Sequence[tuple[str, str]]) -> str:
     """OK, or the reason of the refusal."""
     request = GetMessageClass(method.input_type)().SerializeToString()
+    raw: Any = channel
     try:
         if method.server_streaming:
-            async for _ in channel.unary_stream(path_of(method))(request, metadata=metadata, timeout=20):
+            async for _ in raw.unary_stream(path_of(method))(request, metadata=metadata, timeout=20):
                 pass
         else:
-            await channel.unary_unary(path_of(method))(request, metadata=metadata, timeout=20)
+            await raw.unary_unary(path_of(method))(request, metadata=metadata, timeout=20)
     except grpc.aio.AioRpcError as error:
         refusal = from_rpc_error(error)
         return f"{error.code().name} {refusal.reason_name}"

@@ -75,7 +75,7 @@ class Delays(NamedTuple):
 async def read_delays(database: Database) -> Delays:
     """How long jobs wait and are worked on."""
     [row] = await database.read_all(_delays(database.dialect))
-    now, lease_until, *times = row
+    now, lease_until, *times = tuple(row)
     ages = [max(0.0, (now - time).total_seconds()) if time is not None else 0.0 for time in (lease_until, *times)]
     pairs = zip(ages[1::2], ages[2::2], strict=True)
     return Delays({kind: Ages(*pair) for kind, pair in zip(WORK_CLASSES, pairs, strict=True)}, ages[0])
@@ -89,7 +89,8 @@ def _delays(dialect: DialectName) -> Select[Any]:
         # Each by its own index: the one of the jobs that wait has all that is asked of it.
         waiting = [select(func.min(JOB.c.due_time)).where(which, of_kind).scalar_subquery() for which in (_DISPATCHABLE, _DISPATCHED)]
         columns += [_earlier(*waiting), select(func.min(JOB.c.start_time)).where(_PROCESSING, of_kind).scalar_subquery()]
-    return select(type_coerce(now, UtcDateTime).label("now"), *(type_coerce(one, UtcDateTime) for one in columns))
+    times: list[ColumnElement[Any]] = [type_coerce(one, UtcDateTime) for one in (now, *columns)]
+    return select(*times)
 
 
 def _earlier(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
