@@ -1,7 +1,9 @@
 """What an older version stored, brought to the newest schema and back."""
 
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from services.jobs.store.listing import TALLY
 from services.jobs.store.removals import REMOVAL
 from services.mesh.database import Database, open_database
 from services.mesh.ids import new_id
-from services.mesh.migrations import migrate
+from services.mesh.migrations import migrate, prepare_schema
 from steno.jobs.v1.detector_pb2 import Detector
 from tests.jobs.test_store import ORDER, PATHS, job_in, refused, run
 
@@ -152,3 +154,30 @@ async def add_kind(session: AsyncSession, kind: int, media_id: str, **others: ob
     """The same in the caller's transaction."""
     values = {name: value for name, value in ORDER.items() if name != "claim_digest"} | others
     return str((await insert_job(session, id=new_id(), kind=kind, media_id=media_id, **values)).id)
+
+
+NEXT = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "9999", "{head}"
+
+def upgrade():
+    op.add_column("job", sa.Column("mood", sa.String(), nullable=False, server_default="calm"))
+    op.create_table("mood", sa.Column("id", sa.String(), primary_key=True))
+"""
+
+
+async def test_this_version_works_beside_the_next_on_a_database_that_it_migrated(database_url: str, tmp_path: Path) -> None:
+    newer = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, newer)
+    head = max(path.name for path in (newer / "versions").glob("0*.py"))[:4]
+    (newer / "versions" / "9999_next.py").write_text(NEXT.format(head=head))
+    await migrate(database_url, schema=SCHEMA, script_location=str(newer))
+    for profile in ("embedded", "production"):
+        await prepare_schema(database_url, schema=SCHEMA, script_location=MIGRATIONS, profile=profile)
+    async with open_database(database_url, schema=SCHEMA) as database:
+        ids = {state: await job_in(database, state) for state in PATHS}
+        rows = {row.id: row.state for row in await database.read_all(select(JOB))}
+        assert rows == {job_id: state for state, job_id in ids.items()}
+        assert await tallies(database) == dict.fromkeys(PATHS, 1)
