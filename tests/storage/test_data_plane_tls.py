@@ -11,19 +11,21 @@ from services.storage.data_plane.app import make_data_plane
 from services.storage.data_plane.server import listen, open_data_plane
 from tests.storage.conftest import Storehouse
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 
 async def test_bytes_are_moved_for_the_services_that_move_them_alone(disk_storehouse: Storehouse, tmp_path: Path) -> None:
-    folder = CertificateFolder(tmp_path)
+    folder = CertificateFolder(tmp_path / "certificates")
     make_certificates(folder, ["storage", "gateway", "inference", "client/lab", "billing", "operator"])
-    _, url = await disk_storehouse.begin()
-    path = httpx2.URL(url).raw_path.decode()
     with listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         async with open_data_plane(make_data_plane(disk_storehouse.depot, 8), listener, 1.0, folder.open("storage")):
+            _, url = await disk_storehouse.begin()
+            path = httpx2.URL(url).raw_path.decode()
 
             async def answer(identity: str, method: str = "DELETE") -> httpx2.Response:
                 trust = folder.open(identity).client_context()
-                async with httpx2.AsyncClient(verify=trust, trust_env=False) as http:
+                async with httpx2.AsyncClient(verify=trust, trust_env=False, timeout=5) as http:
                     return await http.request(method, f"https://127.0.0.1:{port}{path}", content=b"a" if method == "PUT" else None)
 
             for identity in ("billing", "operator"):
