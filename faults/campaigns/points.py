@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -24,7 +25,7 @@ from faults.trial import Trial, conclude, open_trial
 from services.mesh import fault
 from services.mesh.errors import MeshError
 from tests.billing.stripe_player import SECRET_KEY, WEBHOOK_SECRET, StripePlayer, stripe_player
-from tests.e2e.mesh import MeshEnded, wait_for
+from tests.e2e.mesh import Mesh, MeshEnded, wait_for
 from tests.e2e.web import running_web
 from tests.oidc import OidcIssuer, running_issuer
 
@@ -35,6 +36,7 @@ _LANES = 3
 _REACH_SECONDS = 60.0
 _RECOVERY_SECONDS = 60.0
 _TRIES = 3
+_WORTH_REPEATING = (502, 503)
 # They are passed before a mesh is ready for anything else; the supervisor's own only where its next start finds the same databases.
 _AT_START = ("migration.", "stack.")
 _AT_START_OF = {"sqlite": _AT_START, "postgresql": ("migration.",)}
@@ -130,9 +132,21 @@ def _visit_start(options: Options, number: int, point: str) -> bool:
     for _ in range(_TRIES):
         # Where the supervisor itself dies, somebody starts it again.
         with suppress(MeshEnded), open_world(options.database, folder, {fault.VARIABLE: str(points)}) as world:
-            world.mesh.transcribed(make_sounds(options.folder / "sounds").silence)
+            silence = make_sounds(options.folder / "sounds").silence
+            job_id = wait_for(partial(_accepted, world.mesh, silence), _RECOVERY_SECONDS, f"a submit after {point}")
+            if world.mesh.finished(job_id)["status"] != "done":
+                raise AssertionError(f"job {job_id} did not end well after {point}")
             return not (points / point).exists()
     return False
+
+
+def _accepted(mesh: Mesh, sound: Path) -> str | None:
+    """The job's id; None where the answer says that repeating is safe, as long as the mesh settles."""
+    response = mesh.submit(sound)
+    if response.status_code in _WORTH_REPEATING:
+        return None
+    job_id: str = response.raise_for_status().json()["job_id"]
+    return job_id
 
 
 def _visit_all(tour: Tour, sweep: Sweep) -> None:
