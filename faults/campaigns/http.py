@@ -3,9 +3,12 @@
 import asyncio
 import io
 import random
+import time
 import wave
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
+
+import psutil
 
 from faults.campaign import Figure, Options
 from faults.corpora.http import refused_upload
@@ -21,6 +24,10 @@ _MEMORY_MB = 16
 _LEAST_VECTORS = 60
 _UNREAD_BYTES = 1_000_000
 _LONG_ROUNDS = 10
+_DOORS = ("gateway", "storage")
+# Pools of threads and connections, filled once.
+_DESCRIPTORS = 16
+_LINGERED_SECONDS = 10.0
 _SAMPLE = SAMPLES / "clips" / "hello.flac"
 _ROOT = "/api"
 
@@ -30,8 +37,9 @@ def run(options: Options) -> Sequence[Figure]:
     with unhurried_mesh(options.folder, {"STENO_GATEWAY_MAX_UPLOAD_BYTES": str(_MAX_UPLOAD_BYTES)}) as mesh:
         vectors = list(corpus(_target(mesh)))
         ports: Mapping[Door, int] = {"gateway": gateway_port(mesh), "storage": storage_port(mesh)}
-        processes, memory = pids(mesh), {name: Memory.of(pid_of(mesh, name)) for name in ("gateway", "storage")}
-        wrong = _run_rounds(mesh, vectors, ports, random.Random(options.seed), options.amount(1, _LONG_ROUNDS))
+        processes, memory = pids(mesh), {name: Memory.of(pid_of(mesh, name)) for name in _DOORS}
+        descriptors = {name: _descriptors(mesh, name) for name in _DOORS}
+        wrong = _run_rounds(mesh, ports, random.Random(options.seed), options.amount(1, _LONG_ROUNDS))
         refused = refused_upload.upload(ports["gateway"])
         deaths = sum(pid != processes[name] for name, pid in pids(mesh).items())
         return [
@@ -40,16 +48,34 @@ def run(options: Options) -> Sequence[Figure]:
             Figure("processes that died", deaths, at_most=0),
             *(Figure(f"growth of {name}", found.growth_mb, at_most=_MEMORY_MB, unit="MiB") for name, found in memory.items()),
             *(Figure(f"highest growth of {name}", found.peak_growth_mb, unit="MiB") for name, found in memory.items()),
+            *(
+                Figure(f"descriptors that {name} kept", _kept(mesh, name, before), at_most=_DESCRIPTORS)
+                for name, before in descriptors.items()
+            ),
             Figure("status of 10 GB with an unknown key", refused.status, at_least=401, at_most=401),
             Figure("bytes read of them", refused.read_bytes, at_most=_UNREAD_BYTES, unit="bytes"),
             Figure("answered after", refused.answer_seconds * 1000, unit="ms"),
         ]
 
 
-def _run_rounds(mesh: Mesh, vectors: Sequence[Vector], ports: Mapping[Door, int], chance: random.Random, rounds: int) -> set[str]:
+def _descriptors(mesh: Mesh, service: str) -> int:
+    return psutil.Process(pid_of(mesh, service)).num_fds()
+
+
+def _kept(mesh: Mesh, service: str, before: int) -> int:
+    """How many more it has than before, once what lingers has had its time."""
+    until = time.monotonic() + _LINGERED_SECONDS
+    while (kept := _descriptors(mesh, service) - before) > _DESCRIPTORS and time.monotonic() < until:
+        time.sleep(0.1)
+    return kept
+
+
+def _run_rounds(mesh: Mesh, ports: Mapping[Door, int], chance: random.Random, rounds: int) -> set[str]:
     """The names of vectors that were not answered as expected, each printed with what was wrong."""
     wrong = set[str]()
     for _ in range(rounds):
+        # Signed URLs end: every round has its own.
+        vectors = list(corpus(_target(mesh)))
         for vector in chance.sample(vectors, len(vectors)):
             for problem in asyncio.run(_problems(mesh, vector, ports[vector.door])):
                 print(f"   {vector.door} {vector.name[:60]}: {problem}", flush=True)

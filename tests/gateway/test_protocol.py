@@ -5,6 +5,7 @@ import json
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from faults.corpora.http import refused_upload
@@ -128,6 +129,26 @@ async def test_stranger_who_sends_on_is_not_read(gateway: Running) -> None:
     refused = await asyncio.to_thread(refused_upload.upload, gateway.settings.port)
     assert refused.status == 401
     assert refused.read_bytes < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "head", [b"GET /", GET + b"Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n1;"], ids=["target", "chunk extension"]
+)
+async def test_refused_sender_who_sends_on_keeps_no_descriptor(gateway: Running, head: bytes) -> None:
+    reader, writer = await gateway.connect()
+    port = writer.get_extra_info("sockname")[1]
+    writer.write(head + b"a" * 16 * 1024**2)
+    async with asyncio.timeout(20):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+        while port in _peers():
+            await asyncio.sleep(0.1)
+    writer.transport.abort()
+
+
+def _peers() -> set[int]:
+    """The ports of the clients whose connections this process, which is the gateway's, still has."""
+    connections = psutil.Process().net_connections("tcp")
+    return {connection.raddr.port for connection in connections if connection.raddr}
 
 
 async def test_answer_to_one_request_does_not_end_the_next_whose_body_still_comes(gateway: Running) -> None:

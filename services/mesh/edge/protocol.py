@@ -106,6 +106,9 @@ class EdgeProtocol(HttpToolsProtocol):
         self._window_bytes += len(data)
         self._idle_bytes += len(data)
         super().data_received(data)
+        if self._linger_bytes is not None:
+            # Refused, and its clock is the last one.
+            return
         if self._in_head:
             # What ended a request is no part of the next one's head.
             self._head_bytes = 0 if self._message_ended else self._head_bytes + len(data)
