@@ -65,10 +65,10 @@ demo: setup $(if $(filter triton,$(ENGINE)),setup-triton) ## Start the mesh, tra
 up: setup $(if $(filter triton,$(ENGINE)),setup-triton) ## Run Steno on this machine (DATA=.steno PORT=8080 ENGINE=local|triton)
 	@$(BIN)/steno up --data $(DATA) --port $(PORT) --engine $(ENGINE)
 
-# Each area in a process of its own, two at a time: gRPC's asyncio does not bear the event loops of a thousand tests in one process.
+# Each area in a process of its own, three at a time, as many of them wait: gRPC's asyncio does not bear the event loops of a thousand tests in one process.
 
 test: setup-triton ## Run the tests (starts its own NATS, Postgres and S3 servers; 25-30 minutes)
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going $(addprefix test-,$(AREAS))
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target --keep-going $(addprefix test-,$(AREAS))
 
 test-e2e: setup-triton ; @$(PYTEST) --tls tests/e2e $(addprefix --ignore ,$(E2E_CONTRACTS) $(E2E_TRITON))
 test-e2e-contracts: setup ; @$(PYTEST) $(E2E_CONTRACTS)

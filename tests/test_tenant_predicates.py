@@ -77,6 +77,7 @@ REASONS: dict[str, dict[str, str]] = {
         "list_late_uploads": _OF_ALL,
     },
     "jobs/queue.py": {
+        "_delays": _OF_ALL,
         "count_dispatched": _OF_ALL,
         "dispatched_kinds": _OF_ALL,
         "_glance": _OF_ALL,
