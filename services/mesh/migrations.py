@@ -7,6 +7,7 @@ an older version knows whether it still may.
 
 import ast
 import asyncio
+import random
 import threading
 import zlib
 from dataclasses import dataclass
@@ -18,11 +19,16 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from services.mesh import fault
+from services.mesh.database_failures import translated
 from services.mesh.engines import apply_pragmas, parse_url, postgres_arguments
+from services.mesh.errors import ServiceUnavailable
 from services.mesh.settings import UnusableSettings
 from services.mesh.sqlite_file import prepare_file
+from services.mesh.telemetry import get_logger
 
 _LOCK_SECONDS = 60
+_FIRST_DELAY_SECONDS = 0.05
+_LONGEST_DELAY_SECONDS = 2.0
 _POSTGRES_SESSION = {"lock_timeout": f"{_LOCK_SECONDS}s", "statement_timeout": "15min"}
 # Alembic's `context` and `op` are proxies of the process: two upgrades in two threads would share them.
 _ALEMBIC = threading.Lock()
@@ -49,8 +55,18 @@ async def migrate(url: str, *, schema: str, script_location: str) -> None:
 
 
 async def require_schema(url: str, *, schema: str, script_location: str) -> None:
-    """Raises UnfitSchema unless the database is at this version's revision, or at a later one that leaves this version its place."""
-    await asyncio.to_thread(_require, parse_url(url), schema, _read_history(Path(script_location)))
+    """Raises UnfitSchema unless the database is at this version's revision, or at a later one that leaves this version its place.
+
+    A database that does not answer is waited for.
+    """
+    history, delay = _read_history(Path(script_location)), _FIRST_DELAY_SECONDS
+    while True:
+        try:
+            return await asyncio.to_thread(_require, parse_url(url), schema, history)
+        except ServiceUnavailable as error:
+            get_logger("mesh.migrations").warning("database does not answer yet", service=schema, error=str(error.__cause__))
+        await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311
+        delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
 
 
 def run_env(metadata: MetaData) -> None:
@@ -84,7 +100,7 @@ def _migrate(url: URL, schema: str, script_location: str) -> None:
 
 
 def _require(url: URL, schema: str, history: "_History") -> None:
-    with _engine(url, schema).connect() as connection:
+    with translated(), _engine(url, schema).connect() as connection:
         if not _is_fit(connection, schema, history):
             found = ", ".join(sorted(_revisions(connection))) or "no revision"
             raise UnfitSchema(f"the database of {schema} is at {found}, this version needs {history.head}: run `steno migrate` first")

@@ -102,7 +102,15 @@ def prepare_metrics(service: str) -> None:
     """Leave in this process the metrics of this service alone, and say which version runs."""
     disable_created_metrics()  # type: ignore[no-untyped-call]
     semconv.withhold_others(service, REGISTRY)
-    semconv.BUILD_INFO.labels(service, importlib.metadata.version("steno")).set(1)
+    semconv.BUILD_INFO.labels(service, _version()).set(1)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("steno")
+    except importlib.metadata.PackageNotFoundError:
+        # Run from its source folder, not installed.
+        return "source"
 
 
 def take_descriptors() -> None:

@@ -13,6 +13,8 @@ from sqlalchemy import text
 
 from services.mesh.database import open_database
 from services.mesh.migrations import UnfitSchema, migrate, prepare_schema, require_schema
+from tests.proxies import postgres_proxy
+from tests.servers import new_postgres_database
 
 _ENV = """
 from sqlalchemy import MetaData
@@ -207,3 +209,15 @@ async def test_a_database_that_is_behind_is_only_looked_at_in_production(databas
     await prepare_schema(database_url, schema="jobs", script_location=str(scripts), profile="embedded")
     await prepare_schema(database_url, schema="jobs", script_location=str(scripts), profile="production")
     assert await revision(database_url) == "0002"
+
+
+async def test_a_database_that_is_not_up_yet_is_waited_for(postgres_url: str, scripts: Path) -> None:
+    database_url = new_postgres_database(postgres_url)
+    await run(database_url, scripts)
+    async with postgres_proxy(database_url) as (proxy, url):
+        proxy.close()
+        waiting = asyncio.create_task(require_schema(url, schema="jobs", script_location=str(scripts)))
+        done, _ = await asyncio.wait([waiting], timeout=0.5)
+        assert not done
+        await proxy.open()
+        await asyncio.wait_for(waiting, 60)
