@@ -101,7 +101,8 @@ def _insert_jobs(dialect: DialectName) -> ReturningInsert[Any]:
 async def insert_job(session: AsyncSession, **values: Any) -> Row[Any]:
     """A queued job of any kind, due at once; its media, if any, belongs to no other job."""
     now = database_now(session)
-    statement = insert(JOB).values(state=QUEUED, create_time=now, due_time=now, trace_parent=current_parent(), **values)
+    of_order = {"trace_parent": current_parent(), **values}
+    statement = insert(JOB).values(state=QUEUED, create_time=now, due_time=now, **of_order)
     return (await execute(session, statement.returning(JOB))).one()
 
 
