@@ -1,5 +1,6 @@
 """Mutants of claims, leases, cancelling and deleting."""
 
+from faults.mutants.catalogue.events import TELL_OF_ENDING
 from faults.mutants.catalogue.mechanisms import RECONCILING, STATE_TRIGGERS
 from faults.mutants.edits import Edit
 from faults.mutants.mutant import Mutant, Scenario
@@ -86,9 +87,8 @@ MUTANTS = (
         [
             Edit(
                 _ENDINGS,
-                '    await publish_later(session, outbox, event_subject("jobs", type(event)), event)\n',
-                "    if not isinstance(event, JobCancelled):\n"
-                '        await publish_later(session, outbox, event_subject("jobs", type(event)), event)\n',
+                f"    {TELL_OF_ENDING}",
+                f"    if not isinstance(event, JobCancelled):\n        {TELL_OF_ENDING}",
             )
         ],
         CANCELLED,

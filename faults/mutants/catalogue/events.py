@@ -8,9 +8,12 @@ from faults.mutants.scenarios import events, keeping
 
 _OUTBOX = "services/mesh/outbox.py"
 _FINISH = "services/jobs/usecases/finish.py"
+TELL_OF_ENDING = (
+    'await publish_later(session, outbox, event_subject("jobs", type(event)), event, trace_parent=current_parent() or job_parent)\n'
+)
 _ENDINGS = "services/jobs/usecases/endings.py"
 _CONSUMPTION = "services/mesh/consumption.py"
-BEFORE_PUBLISH = Scenario("crash before an ending is published", events.crash_at("jobs", "outbox.event.before_publish"))
+BEFORETELL_OF_ENDING = Scenario("crash before an ending is published", events.crash_at("jobs", "outbox.event.before_publish"))
 AFTER_COMMIT = Scenario("crash after a result is stored", events.crash_at("jobs", "jobs.complete_work.after_commit"))
 BEFORE_COMMIT = Scenario("crash before a result is stored", events.crash_at("jobs", "jobs.complete_work.before_commit"))
 CHARGE_CRASH = Scenario("crash before a charge", events.crash_at("billing", "billing.ending.before_effect"))
@@ -36,7 +39,7 @@ MUTANTS = (
                 "        return len(await self._publish(rows))\n",
             )
         ],
-        BEFORE_PUBLISH,
+        BEFORETELL_OF_ENDING,
         Promise.CONSERVED,
         without=[RECONCILING],
     ),
@@ -46,9 +49,8 @@ MUTANTS = (
         [
             Edit(
                 _ENDINGS,
-                '    await publish_later(session, outbox, event_subject("jobs", type(event)), event)\n',
-                "    if not isinstance(event, JobSucceeded):\n"
-                '        await publish_later(session, outbox, event_subject("jobs", type(event)), event)\n',
+                f"    {TELL_OF_ENDING}",
+                f"    if not isinstance(event, JobSucceeded):\n        {TELL_OF_ENDING}",
             ),
             Edit(
                 _FINISH,
