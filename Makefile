@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PROTOS := $(shell find protos/steno -name '*.proto')
 ENGINE ?= local
 # Areas of the tests, the slowest first.
-AREAS := e2e-contracts jobs e2e campaigns e2e-triton gateway storage inference mesh billing stack cli models_cli media bench deploy tools completeness
+AREAS := campaigns jobs e2e inference e2e-contracts gateway mesh storage e2e-triton stack models_cli billing cli deploy media completeness tools bench
 # Whole-mesh tests of the public contracts.
 E2E_CONTRACTS := $(wildcard tests/e2e/test_contract_*.py tests/e2e/test_examples_*.py) tests/e2e/test_idempotency_races.py tests/e2e/test_signing_in.py
 # Whole-mesh tests over a real tritonserver.

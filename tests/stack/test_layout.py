@@ -42,7 +42,7 @@ def test_every_file_of_a_service_lies_in_the_data_directory(tmp_path: Path) -> N
     for spec in service_children(DataDirectory(tmp_path), choose_ports(0), {}):
         prefix = f"STENO_{spec.name.upper()}_"
         settings = find_settings(spec.name).model_validate(
-            {name.removeprefix(prefix).lower(): value for name, value in spec.environment.items() if name.startswith(prefix)}
+            {name.removeprefix(prefix).lower(): value for name, value in spec.environment.items() if value and name.startswith(prefix)}
         )
         paths = {name: value for name, value in settings if isinstance(value, Path) and name != "plans_file"}
         assert {name for name, path in paths.items() if not path.is_relative_to(tmp_path)} == set()

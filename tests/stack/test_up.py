@@ -66,7 +66,9 @@ def test_mesh_starts_heals_and_stops(tmp_path: Path) -> None:
         assert ready["pid"] == process.pid
         assert stat.S_IMODE(ready_file.stat().st_mode) == 0o600
         addresses = tmp_path / "data" / "addresses.json"
-        assert json.loads(addresses.read_text()) == ready["grpc"]
+        told = json.loads(addresses.read_text())
+        assert told.pop("tls") is False
+        assert told == ready["grpc"]
         me = httpx2.get(f"{ready['url']}/api/v1/me", headers={"X-API-Key": str(ready["api_key"])}, timeout=60)
         assert me.status_code == 200
 
