@@ -157,9 +157,14 @@ async def open_stage(house: House, directory: Path) -> AsyncIterator[Stage]:
         engine = TroubledEngine(house.engine)
         services = [storage_service, datasets_service]
         channel = await enter(open_channel(addresses["storage"], audience="storage", signer=signer, services=services))
+        jobs = await enter(open_channel(addresses["jobs"], audience="jobs", signer=signer, services=[work_service]))
+        # The servers' answers to who watches their health are tasks of this process: they are here before the tests count theirs.
+        for opened in (channel, jobs):
+            opened.get_state(try_to_connect=True)
+            await opened.channel_ready()
         client = await enter(httpx2.AsyncClient(timeout=30.0, trust_env=False))
         bench = Workbench(
-            work=WorkServiceStub(await enter(open_channel(addresses["jobs"], audience="jobs", signer=signer, services=[work_service]))),
+            work=WorkServiceStub(jobs),
             storage=StorageServiceStub(channel),
             datasets=DatasetsServiceStub(channel),
             client=client,
