@@ -41,8 +41,21 @@ class UnfitSchema(UnusableSettings):
 
 
 async def prepare_schema(url: str, *, schema: str, script_location: str, profile: str) -> None:
-    """Migrate in the embedded profile; elsewhere only look, since `steno migrate` does it. Raises UnfitSchema."""
-    await (migrate if profile == "embedded" else require_schema)(url, schema=schema, script_location=script_location)
+    """Migrate in the embedded profile; elsewhere only look, since `steno migrate` does it. Raises UnfitSchema.
+
+    A Postgres that does not answer is waited for.
+    """
+    prepare, delay = migrate if profile == "embedded" else require_schema, _FIRST_DELAY_SECONDS
+    while True:
+        try:
+            with translated():
+                return await prepare(url, schema=schema, script_location=script_location)
+        except ServiceUnavailable as error:
+            if parse_url(url).get_backend_name() == "sqlite":
+                raise
+            get_logger("mesh.migrations").warning("database does not answer yet", service=schema, error=str(error.__cause__))
+        await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311
+        delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
 
 
 async def migrate(url: str, *, schema: str, script_location: str) -> None:
@@ -55,18 +68,8 @@ async def migrate(url: str, *, schema: str, script_location: str) -> None:
 
 
 async def require_schema(url: str, *, schema: str, script_location: str) -> None:
-    """Raises UnfitSchema unless the database is at this version's revision, or at a later one that leaves this version its place.
-
-    A database that does not answer is waited for.
-    """
-    history, delay = _read_history(Path(script_location)), _FIRST_DELAY_SECONDS
-    while True:
-        try:
-            return await asyncio.to_thread(_require, parse_url(url), schema, history)
-        except ServiceUnavailable as error:
-            get_logger("mesh.migrations").warning("database does not answer yet", service=schema, error=str(error.__cause__))
-        await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311
-        delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
+    """Raises UnfitSchema unless the database is at this version's revision, or at a later one that leaves this version its place."""
+    await asyncio.to_thread(_require, parse_url(url), schema, _read_history(Path(script_location)))
 
 
 def run_env(metadata: MetaData) -> None:
@@ -100,7 +103,7 @@ def _migrate(url: URL, schema: str, script_location: str) -> None:
 
 
 def _require(url: URL, schema: str, history: "_History") -> None:
-    with translated(), _engine(url, schema).connect() as connection:
+    with _engine(url, schema).connect() as connection:
         if not _is_fit(connection, schema, history):
             found = ", ".join(sorted(_revisions(connection))) or "no revision"
             raise UnfitSchema(f"the database of {schema} is at {found}, this version needs {history.head}: run `steno migrate` first")

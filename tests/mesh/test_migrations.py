@@ -211,12 +211,13 @@ async def test_a_database_that_is_behind_is_only_looked_at_in_production(databas
     assert await revision(database_url) == "0002"
 
 
-async def test_a_database_that_is_not_up_yet_is_waited_for(postgres_url: str, scripts: Path) -> None:
+@pytest.mark.parametrize("profile", ["embedded", "production"])
+async def test_a_database_that_is_not_up_yet_is_waited_for(postgres_url: str, scripts: Path, profile: str) -> None:
     database_url = new_postgres_database(postgres_url)
     await run(database_url, scripts)
     async with postgres_proxy(database_url) as (proxy, url):
         proxy.close()
-        waiting = asyncio.create_task(require_schema(url, schema="jobs", script_location=str(scripts)))
+        waiting = asyncio.create_task(prepare_schema(url, schema="jobs", script_location=str(scripts), profile=profile))
         done, _ = await asyncio.wait([waiting], timeout=0.5)
         assert not done
         await proxy.open()
