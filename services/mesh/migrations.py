@@ -9,6 +9,7 @@ import ast
 import asyncio
 import random
 import threading
+import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,18 +41,20 @@ class UnfitSchema(UnusableSettings):
     """The database is at a revision that this version cannot use; the message says which, and what to do."""
 
 
-async def prepare_schema(url: str, *, schema: str, script_location: str, profile: str) -> None:
+async def prepare_schema(url: str, *, schema: str, script_location: str, profile: str, patience_seconds: float = 30.0) -> None:
     """Migrate in the embedded profile; elsewhere only look, since `steno migrate` does it. Raises UnfitSchema.
 
-    A Postgres that does not answer is waited for.
+    A Postgres that does not answer is waited for. patience_seconds: for how long in the embedded profile, whose supervisor tells of a
+    service that ends; then ServiceUnavailable is raised.
     """
-    prepare, delay = migrate if profile == "embedded" else require_schema, _FIRST_DELAY_SECONDS
+    embedded, delay = profile == "embedded", _FIRST_DELAY_SECONDS
+    prepare, until = migrate if embedded else require_schema, time.monotonic() + patience_seconds
     while True:
         try:
             with translated():
                 return await prepare(url, schema=schema, script_location=script_location)
         except ServiceUnavailable as error:
-            if parse_url(url).get_backend_name() == "sqlite":
+            if parse_url(url).get_backend_name() == "sqlite" or (embedded and time.monotonic() > until):
                 raise
             get_logger("mesh.migrations").warning("database does not answer yet", service=schema, error=str(error.__cause__))
         await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from services.mesh.database import open_database
+from services.mesh.errors import ServiceUnavailable
 from services.mesh.migrations import UnfitSchema, migrate, prepare_schema, require_schema
 from tests.proxies import postgres_proxy
 from tests.servers import new_postgres_database
@@ -222,3 +223,10 @@ async def test_a_database_that_is_not_up_yet_is_waited_for(postgres_url: str, sc
         assert not done
         await proxy.open()
         await asyncio.wait_for(waiting, 60)
+
+
+async def test_a_database_that_stays_away_ends_a_service_of_the_embedded_profile(postgres_url: str, scripts: Path) -> None:
+    async with postgres_proxy(new_postgres_database(postgres_url)) as (proxy, url):
+        proxy.close()
+        with pytest.raises(ServiceUnavailable):
+            await prepare_schema(url, schema="jobs", script_location=str(scripts), profile="embedded", patience_seconds=0.2)
