@@ -67,7 +67,7 @@ up: setup $(if $(filter triton,$(ENGINE)),setup-triton) ## Run Steno on this mac
 
 # Each area in a process of its own, three at a time, as many of them wait: gRPC's asyncio does not bear the event loops of a thousand tests in one process.
 
-test: setup-triton ## Run the tests (starts its own NATS, Postgres and S3 servers; 25-30 minutes)
+test: setup-triton ## Run the tests (starts its own NATS, Postgres and S3 servers; about half an hour on two cores)
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target --keep-going $(addprefix test-,$(AREAS))
 
 test-e2e: setup-triton ; @$(PYTEST) --tls tests/e2e $(addprefix --ignore ,$(E2E_CONTRACTS) $(E2E_TRITON))
