@@ -1,5 +1,6 @@
 """What every test shares."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """--faults=long runs the fault tests over as many jobs as `make test-faults` promises; --tls encrypts the meshes that tests share."""
     parser.addoption("--faults", choices=("short", "long"), default="short")
     parser.addoption("--tls", action="store_true")
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C, and let the commands that tests start take it: what a shell runs in its background ignores it, with its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

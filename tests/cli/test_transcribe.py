@@ -167,8 +167,6 @@ def test_standard_input_is_sent(spawn: Spawn, gateway: Gateway, recording: Path)
 def test_interrupted_wait_says_that_the_job_goes_on(spawn: Spawn, gateway: Gateway, recording: Path) -> None:
     gateway.rows = deque([job("processing")])
     gateway.streams.append(_endless())
-    # Children of a shell's background command start with it ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = spawn("transcribe", str(recording), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert gateway.followed.wait(30)
     process.send_signal(signal.SIGINT)
