@@ -78,6 +78,12 @@ IdentityOption = Annotated[
 CertificatesOption = Annotated[
     Path | None, typer.Option(help="Folder of `steno certs dev`; left out, that of the `steno up --tls` on --data.", file_okay=False)
 ]
+RestartOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0.05, envvar="STENO_UP_RESTART_SECONDS", help="Longest wait before a part that keeps ending is started again; 5 when left out."
+    ),
+]
 JobArgument = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
 
 
@@ -89,11 +95,13 @@ def up(
     model: Annotated[str, typer.Option(help="Speech model to run, of those that `steno models list` shows.")] = "",
     verbose: Annotated[bool, typer.Option(help="Show what the services log.")] = False,
     tls: Annotated[bool, typer.Option("--tls", help="Encrypt what the parts say to each other, with certificates of its own.")] = False,
+    restart_seconds: RestartOption = None,
 ) -> None:
     """Run Steno on this machine until Ctrl-C."""
     from services.stack.command import run_up
 
-    raise typer.Exit(run_up(data.absolute(), port, ready_file and ready_file.absolute(), engine.value, model, verbose, tls=tls))
+    ready = ready_file and ready_file.absolute()
+    raise typer.Exit(run_up(data.absolute(), port, ready, engine.value, model, verbose, tls=tls, restart_seconds=restart_seconds))
 
 
 def transcribe(

@@ -46,6 +46,8 @@ _NEEDS_DIRECTORY = ("storage.sweep.",)
 _BROKEN_OFF = (httpx2.TransportError, grpc.RpcError, MeshError, KeyError, ValueError, StopIteration, OSError)
 _PLANS = {"nothing": 0, "minute": 1, "minutes": 5}
 _SETTINGS = {
+    # A service that dies every few seconds is started again at once; how long it is away is no part of what is shown here.
+    "STENO_UP_RESTART_SECONDS": "0.1",
     "STENO_JOBS_UPLOAD_SECONDS": "15",
     # The tour works on its trainings itself.
     "STENO_INFERENCE_TRAINING_SLOTS": "0",

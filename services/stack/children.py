@@ -16,7 +16,7 @@ from services.mesh.telemetry import get_logger
 from services.stack import tether
 
 _FIRST_DELAY_SECONDS = 0.2
-_LONGEST_DELAY_SECONDS = 5.0
+LONGEST_RESTART_SECONDS = 5.0
 _STEADY_SECONDS = 30.0
 _LOG_LIMIT_BYTES = 16 * 1024 * 1024
 _TAIL_BYTES = 16_000
@@ -39,11 +39,15 @@ class ChildSpec:
 
 @dataclass
 class Child:
-    """A supervised process; `pid` changes with every restart. inherited: descriptors that it keeps open, such as a lock."""
+    """A supervised process; `pid` changes with every restart.
+
+    inherited: descriptors that it keeps open, such as a lock. restart_seconds: the longest wait before it is started again.
+    """
 
     spec: ChildSpec
     log_file: Path
     inherited: Sequence[int] = ()
+    restart_seconds: float = LONGEST_RESTART_SECONDS
     starts: int = 0
     process: asyncio.subprocess.Process | None = field(default=None, repr=False)
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
@@ -56,7 +60,7 @@ class Child:
 
     async def keep_running(self, stopping: asyncio.Event) -> None:
         """Start the program, and start it again with growing delay whenever it ends, until `stopping`."""
-        delay = _FIRST_DELAY_SECONDS
+        first = delay = min(_FIRST_DELAY_SECONDS, self.restart_seconds)
         while True:
             started = time.monotonic()
             async with self._starting:
@@ -68,10 +72,10 @@ class Child:
             self.spec.tidy()
             if stopping.is_set():
                 return
-            delay = _FIRST_DELAY_SECONDS if time.monotonic() - started > _STEADY_SECONDS else delay
+            delay = first if time.monotonic() - started > _STEADY_SECONDS else delay
             get_logger("stack").warning("child ended, restarting", child=self.spec.name, status=status, seconds=round(delay, 2))
             await wait_or_stop(stopping, delay * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
-            delay = min(_LONGEST_DELAY_SECONDS, delay * 2)
+            delay = min(self.restart_seconds, delay * 2)
 
     async def _start(self) -> asyncio.subprocess.Process:
         _trim(self.log_file)

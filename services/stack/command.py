@@ -10,6 +10,7 @@ from services.mesh.errors import MeshError
 from services.mesh.settings import UnusableSettings
 from services.mesh.telemetry import configure_logging
 from services.stack.announcement import announce
+from services.stack.children import LONGEST_RESTART_SECONDS
 from services.stack.chosen_model import choose_model
 from services.stack.data_directory import DataDirectory, DataDirectoryError
 from services.stack.supervisor import StartFailed, up
@@ -17,7 +18,9 @@ from services.stack.triton.embedded import prepare_triton
 from services.stack.triton.failures import TritonUnavailable
 
 
-def run_up(root: Path, port: int, ready_file: Path | None, engine: str, model: str, verbose: bool, *, tls: bool = False) -> int:
+def run_up(
+    root: Path, port: int, ready_file: Path | None, engine: str, model: str, verbose: bool, *, tls: bool, restart_seconds: float | None
+) -> int:
     """Run the mesh until it is stopped; returns the exit status. Raises CommandFailed when it cannot start."""
     configure_logging("stack", "warning", "auto")
     data = DataDirectory(root)
@@ -34,6 +37,7 @@ def run_up(root: Path, port: int, ready_file: Path | None, engine: str, model: s
             triton=triton,
             show_line=_show_line if verbose else None,
             tls=tls,
+            restart_seconds=restart_seconds or LONGEST_RESTART_SECONDS,
         )
         return asyncio.run(run)
     except (DataDirectoryError, StartFailed, TritonUnavailable, UnusableSettings, FileNotFoundError) as error:

@@ -19,7 +19,7 @@ from services.mesh.lifecycle import Lifecycle, wait_or_stop
 from services.mesh.nats_config import NatsTls, write_config
 from services.stack.certificates.folder import TRUST_DOMAIN, CertificateFolder, make_certificates
 from services.stack.certificates.renewal import keep_certificates
-from services.stack.children import Child, ChildSpec
+from services.stack.children import LONGEST_RESTART_SECONDS, Child, ChildSpec
 from services.stack.data_directory import DataDirectory, FirstWorkspace, write_private
 from services.stack.echo import ShowLine, echo
 from services.stack.event_store import keep_writable
@@ -73,10 +73,12 @@ async def open_mesh(
     triton: EmbeddedTriton | None = None,
     show_line: ShowLine | None = None,
     tls: bool = False,
+    restart_seconds: float = LONGEST_RESTART_SECONDS,
 ) -> AsyncIterator[Mesh]:
     """Run the whole mesh until left; ready when yielded.
 
     overrides: environment of the services that wins over the caller's. tls: encrypt all that the parts say to each other.
+    restart_seconds: the longest wait before a part that keeps ending is started again.
     Raises StartFailed, StoppedEarly, DataDirectoryError, TritonUnavailable, FileNotFoundError without nats-server, ValueError for an
     authority that cannot be read, and OSError when the gateway's port is taken.
     """
@@ -85,7 +87,8 @@ async def open_mesh(
         data.prepare()
         ports = choose_ports(port)
         certificates = await asyncio.to_thread(_make_certificates, data) if tls else None
-        children = _make_children(data, ports, overrides, lock, triton, certificates)
+        specs = _make_specs(data, ports, overrides, triton, certificates)
+        children = {spec.name: Child(spec, data.logs / f"{spec.name}.log", [lock], restart_seconds) for spec in specs}
         async with lifecycle.working():
             for name, child in children.items():
                 if show_line is not None:
@@ -107,14 +110,13 @@ def _make_certificates(data: DataDirectory) -> CertificateFolder:
     return folder
 
 
-def _make_children(
+def _make_specs(
     data: DataDirectory,
     ports: Ports,
     overrides: Mapping[str, str],
-    lock: int,
     triton: EmbeddedTriton | None,
     certificates: CertificateFolder | None,
-) -> Mapping[str, Child]:
+) -> Sequence[ChildSpec]:
     config = data.root / "nats.conf"
     write_config(config, ports.nats, data.events, health_port=ports.nats_health, tls=_nats_tls(certificates))
     specs: list[ChildSpec] = [nats_child(config)]
@@ -123,8 +125,7 @@ def _make_children(
         server.prepare()
         specs.append(server.child())
         overrides = {**overrides, **_to(server)}
-    specs.extend(service_children(data, ports, overrides, certificates))
-    return {spec.name: Child(spec, data.logs / f"{spec.name}.log", inherited=[lock]) for spec in specs}
+    return [*specs, *service_children(data, ports, overrides, certificates)]
 
 
 def _nats_tls(certificates: CertificateFolder | None) -> NatsTls | None:
@@ -233,6 +234,7 @@ async def up(
     triton: EmbeddedTriton | None = None,
     show_line: ShowLine | None = None,
     tls: bool = False,
+    restart_seconds: float = LONGEST_RESTART_SECONDS,
 ) -> int:
     """Run the mesh until SIGTERM or SIGINT. Returns the exit status; raises what `open_mesh` does."""
     lifecycle = Lifecycle()
@@ -241,7 +243,15 @@ async def up(
         loop.add_signal_handler(number, lifecycle.stop)
     try:
         mesh_run = open_mesh(
-            data, port=port, lifecycle=lifecycle, overrides=overrides, progress=progress, triton=triton, show_line=show_line, tls=tls
+            data,
+            port=port,
+            lifecycle=lifecycle,
+            overrides=overrides,
+            progress=progress,
+            triton=triton,
+            show_line=show_line,
+            tls=tls,
+            restart_seconds=restart_seconds,
         )
         async with mesh_run as mesh:
             with _there(data.addresses, {**_addresses(mesh), "tls": mesh.tls}), _there(ready_file, _ready_document(mesh)):

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -46,6 +47,15 @@ async def test_ended_child_is_started_again_with_growing_delay(make_child: MakeC
     times = [float(word) for word in child.tail().split()]
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert all(gap > least for gap, least in zip(gaps, (0.16, 0.32, 0.64), strict=False))
+
+
+async def test_delay_grows_to_its_limit_only(make_child: MakeChild) -> None:
+    child = replace(make_child(ENDS_AT_ONCE), restart_seconds=0.05)
+    async with _running(child):
+        started = time.monotonic()
+        await until(lambda: len(child.tail().split()) >= 8)
+        # Seven delays that double from 0.2 s are 25 s.
+        assert time.monotonic() - started < 12
 
 
 async def test_killed_child_comes_back_under_another_pid(make_child: MakeChild) -> None:
