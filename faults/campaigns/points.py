@@ -32,7 +32,9 @@ from tests.oidc import OidcIssuer, running_issuer
 # The short form visits one in so many points, other ones with every seed.
 _SHORT_SHARE = 28
 LONG = 20
-_LANES = 3
+# Most visits wait for a lease or a sweep; in the long form more of them wait beside each other.
+_LANES, _LONG_LANES = 3, 8
+_START_LANES = 3
 _REACH_SECONDS = 60.0
 _RECOVERY_SECONDS = 60.0
 _TRIES = 3
@@ -66,16 +68,22 @@ class Sweep:
     waiting: list[str]
     fired: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)
+    _visited: set[str] = field(default_factory=set, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def next(self) -> str | None:
-        """The next point to visit; None when there is none."""
+        """The next point to visit that no other visitor is at; None when there is none."""
         with self._lock:
-            return self.waiting.pop(0) if self.waiting else None
+            point = next((point for point in self.waiting if point not in self._visited), None)
+            if point is not None:
+                self.waiting.remove(point)
+                self._visited.add(point)
+            return point
 
     def note(self, point: str, fired: bool) -> None:
         """A visit is over; a point that was not reached is visited again, at last, and not for ever."""
         with self._lock:
+            self._visited.remove(point)
             (self.fired if fired else self.missed)[point] += 1
             if not fired and self.missed[point] < _TRIES:
                 self.waiting.append(point)
@@ -86,13 +94,13 @@ def run(options: Options) -> Sequence[Figure]:
     points, at_start = _chosen(options), _chosen_at_start(options)
     times = options.amount(1, LONG)
     began = time.monotonic()
-    starts = Counter(point for number, point in enumerate(at_start * times) if _visit_start(options, number, point))
+    starts = _visit_starts(options, at_start * times)
     with _open_tours(options) as (trial, make_tour):
         sweep = Sweep([point for _ in range(times) for point in points])
-        over = threading.Event()
+        over, count = threading.Event(), _LONG_LANES if options.long else _LANES
         try:
-            with trial.load(clients=1, mix=Mix(refused=0.0), pause_seconds=1.0).running(), ThreadPoolExecutor(_LANES, "lane") as lanes:
-                for lane in [lanes.submit(_visit_all, make_tour(f"lane-{number}", over), sweep) for number in range(_LANES)]:
+            with trial.load(clients=1, mix=Mix(refused=0.0), pause_seconds=1.0).running(), ThreadPoolExecutor(count, "lane") as lanes:
+                for lane in [lanes.submit(_visit_all, make_tour(f"lane-{number}", over), sweep) for number in range(count)]:
                     lane.result()
         finally:
             over.set()
@@ -126,7 +134,15 @@ def _chosen_at_start(options: Options) -> list[str]:
     return sorted({point.name for point in crash_points() if point.name.startswith(_AT_START_OF[options.database])}) if chosen else []
 
 
-def _visit_start(options: Options, number: int, point: str) -> bool:
+def _visit_starts(options: Options, points: Sequence[str]) -> Counter[str]:
+    """How often a process of a new mesh died at each of them."""
+    silence = make_sounds(options.folder / "sounds").silence
+    with ThreadPoolExecutor(_START_LANES, "start") as lanes:
+        fired = lanes.map(partial(_visit_start, options, silence), range(len(points)), points)
+        return Counter(point for point, died in zip(points, fired, strict=True) if died)
+
+
+def _visit_start(options: Options, silence: Path, number: int, point: str) -> bool:
     """Whether a process of a new mesh died at the point; a job is done by the mesh that came up in spite of it."""
     folder, points = options.folder / f"start-{number}", options.folder / f"points-at-start-{number}"
     points.mkdir()
@@ -134,7 +150,6 @@ def _visit_start(options: Options, number: int, point: str) -> bool:
     for _ in range(_TRIES):
         # Where the supervisor itself dies, somebody starts it again.
         with suppress(MeshEnded), open_world(options.database, folder, {fault.VARIABLE: str(points)}) as world:
-            silence = make_sounds(options.folder / "sounds").silence
             job_id = wait_for(partial(_accepted, world.mesh, silence), _RECOVERY_SECONDS, f"a submit after {point}")
             if world.mesh.finished(job_id)["status"] != "done":
                 raise AssertionError(f"job {job_id} did not end well after {point}")
