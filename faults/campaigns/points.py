@@ -21,6 +21,7 @@ from faults.plans import plans_with
 from faults.points import crash_points
 from faults.sounds import make_sounds
 from faults.tour.deeds import Tour, deed_for
+from faults.tour.loop import running_loop
 from faults.trial import Trial, conclude, open_trial
 from services.mesh import fault
 from services.mesh.errors import MeshError
@@ -102,6 +103,7 @@ def run(options: Options) -> Sequence[Figure]:
             with trial.load(clients=1, mix=Mix(refused=0.0), pause_seconds=1.0).running(), ThreadPoolExecutor(count, "lane") as lanes:
                 for lane in [lanes.submit(_visit_all, make_tour(f"lane-{number}", over), sweep) for number in range(count)]:
                     lane.result()
+            make_tour("last", over).end_trainings()
         finally:
             over.set()
         stopped = time.monotonic()
@@ -197,13 +199,13 @@ def _open_tours(options: Options) -> Iterator[tuple[Trial, Callable[[str, thread
     folder.mkdir(parents=True)
     with ExitStack() as stack:
         web, stripe = stack.enter_context(running_web()), stack.enter_context(stripe_player())
-        issuer = stack.enter_context(running_issuer("ES256"))
+        issuer, loop = stack.enter_context(running_issuer("ES256")), stack.enter_context(running_loop())
         environment = {**_SETTINGS, **_files(options.folder, issuer, stripe), fault.VARIABLE: str(folder)}
         trial = stack.enter_context(open_trial(options, environment))
         app = trial.world.mesh.client.post("/api/v1/auth/api-keys", json={"name": "app", "kind": "app"}).raise_for_status().json()
 
         def make(name: str, over: threading.Event) -> Tour:
-            return Tour(trial, name, web, issuer, stripe, app["key"], folder, over)
+            return Tour(trial, name, web, issuer, stripe, app["key"], folder, over, loop)
 
         yield trial, make
 

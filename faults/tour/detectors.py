@@ -6,6 +6,7 @@ import json
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
+from faults.checker.evidence import ENDED
 from faults.snapshot import read_table
 from faults.tour.visitor import FOLLOW_SECONDS, Visitor, long_silence
 from services.mesh.bus import open_bus
@@ -17,6 +18,7 @@ from steno.inference.v1.inference_events_pb2 import DetectionCompleted, Training
 from steno.jobs.v1 import detection_jobs_service_pb2 as pb
 from steno.jobs.v1.detection_jobs_service_pb2_grpc import DetectionJobsServiceAsyncStub
 from steno.jobs.v1.detector_pb2 import Detector, TrainingConfig
+from steno.jobs.v1.job_pb2 import Job
 from steno.jobs.v1.work_service_pb2 import ClaimWorkRequest, PutWindowRequest
 from steno.jobs.v1.work_service_pb2_grpc import WorkServiceAsyncStub
 from steno.storage.v1 import datasets_service_pb2 as datasets
@@ -39,6 +41,18 @@ class Detectors(Visitor):
 
         training_id = self._training()
         self.operate("jobs", lambda channel: cancel(channel, training_id), "gateway")
+
+    def end_trainings(self) -> None:
+        """End those that a broken-off deed left: here nobody else works on them."""
+
+        async def cancel(channel: Channel) -> bool:
+            stub, rows = DetectionJobsServiceAsyncStub(channel), read_table(self.trial.world.stores, "jobs", "job")
+            left = [str(row["id"]) for row in rows if row["kind"] == Job.KIND_TRAINING and row["state"] not in ENDED]
+            for training_id in left:
+                await stub.CancelTrainingJob(pb.CancelTrainingJobRequest(training_job_id=training_id))
+            return not left
+
+        self.until(lambda: self.operate("jobs", cancel, "gateway"))
 
     def detector(self) -> str:
         """A training that is worked on to its end; the id of its detector, empty when a worker was faster."""

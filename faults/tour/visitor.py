@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 @dataclass
 class Visitor:
-    """Who does deeds to a mesh. over: nothing is repeated once it is set."""
+    """Who does deeds to a mesh. over: nothing is repeated once it is set. loop: runs in another thread, for the calls of all visitors."""
 
     trial: Trial
     name: str
@@ -42,6 +42,7 @@ class Visitor:
     app_key: str
     fault_folder: Path
     over: threading.Event
+    loop: asyncio.AbstractEventLoop
     client: Client = field(init=False)
     number: int = 0
     labelled: tuple[str, str] | None = None
@@ -81,7 +82,7 @@ class Visitor:
                 with calling_as(caller):
                     return await call(channel)
 
-        return asyncio.run(run())
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result()
 
     def http(self, headers: dict[str, str] | None = None) -> httpx2.Client:
         mesh = self.trial.world.mesh
