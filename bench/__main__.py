@@ -12,7 +12,7 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from bench import batching, detection, footprint, lifecycle, overhead, reads, submit, tracing, upload
+from bench import batching, detection, footprint, lifecycle, overhead, parts, reads, submit, tracing, upload
 from bench.asr import run as asr
 from bench.asr.checkpoint import SIZES
 from bench.benchmark import LONG, SHORT, Benchmark, Effort
@@ -27,6 +27,7 @@ BENCHMARKS = (
     Benchmark("footprint", "memory and time to ready of the idle mesh", footprint.run),
     Benchmark("lifecycle", "a second of silence from submit to done, beside the same work without the platform", lifecycle.run),
     Benchmark("batching", "eight jobs at once over Triton, beside the same jobs one by one", batching.run),
+    Benchmark("parts", "a batch of windows of a small Whisper in parts, a core for each, beside the whole on all cores", parts.run),
     Benchmark("overhead", "ten minutes of speech through the mesh over Triton, beside its engine's calls alone", overhead.run),
     Benchmark("detection", "a detector trained on generated recordings, beside one rule per type", detection.run),
     Benchmark("asr", "Whisper's sizes with random weights on one thread, beside CTranslate2 and transformers", asr.run),

@@ -7,7 +7,8 @@ import onnxruntime
 
 from services.inference.models.catalogue.installed import InstalledModel, find_model
 from services.inference.models.whisper.graphs import CPU, CPU_PROVIDER, CUDA_PROVIDER
-from services.inference.models.whisper.model import WhisperModel, WhisperRequest, WhisperSettings, load_whisper
+from services.inference.models.whisper.model import WhisperRequest, WhisperSettings, load_whisper
+from services.inference.models.whisper.parallel import MOST_BYTES_TWICE, BatchWhisper, ParallelWhisper
 from services.inference.models.whisper.precision import Precision
 from services.inference.models.whisper.prompts import Task
 from services.inference.pcm import SAMPLE_RATE_HZ
@@ -27,7 +28,7 @@ from services.inference.triton.wire import (
 class WhisperHost:
     """A loaded Whisper and what it says of itself."""
 
-    def __init__(self, model: WhisperModel, description: WhisperDescription) -> None:
+    def __init__(self, model: BatchWhisper, description: WhisperDescription) -> None:
         self._model = model
         self._description = description
 
@@ -66,13 +67,18 @@ def open_whisper(parameters: Parameters) -> WhisperHost:
     return WhisperHost(model, WhisperDescription(installed.name, precision, model.device, installed.languages, installed.translates))
 
 
-def _load(installed: InstalledModel, parameters: Parameters) -> tuple[WhisperModel, Precision]:
-    """On the GPU if there is one that works."""
+def _load(installed: InstalledModel, parameters: Parameters) -> tuple[BatchWhisper, Precision]:
+    """On the GPU if there is one that works; on a processor in parts where that is faster."""
     settings = WhisperSettings(beams=parameters.number("beams"))
     for providers, precision in placements(installed, parameters, onnxruntime.get_available_providers()):
         model = load_whisper(installed.folder, precision, providers, parameters.threads, settings, parameters.device_id)
-        if model.device != CPU or CUDA_PROVIDER not in providers:
+        if model.device != CPU:
             return model, precision
+        if CUDA_PROVIDER not in providers:
+            if parameters.threads == 1 or installed.graphs_bytes(precision) > MOST_BYTES_TWICE:
+                return model, precision
+            single = load_whisper(installed.folder, precision, providers, threads=1, settings=settings)
+            return ParallelWhisper(model, single, parameters.threads), precision
     raise ValueError(f"providers cuda: onnxruntime found no GPU that it can use, or {installed.name} is there at int8 only")
 
 

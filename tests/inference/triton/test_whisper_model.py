@@ -1,7 +1,9 @@
 """What cannot be loaded says why."""
 
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from services.inference.models.catalogue.errors import ModelMissing
@@ -9,8 +11,11 @@ from services.inference.models.catalogue.installed import InstalledModel
 from services.inference.models.catalogue.manifest import Manifest
 from services.inference.models.whisper.graphs import CPU_PROVIDER, CUDA_PROVIDER
 from services.inference.models.whisper.precision import Precision
+from services.inference.pcm import SAMPLE_RATE_HZ
+from services.inference.triton.host import Row
 from services.inference.triton.parameters import Parameters
 from services.inference.triton.whisper_model import open_whisper, placements
+from services.inference.triton.wire import WindowTry, encode_window
 
 
 def parameters(directory: Path, **changed: str) -> Parameters:
@@ -52,3 +57,18 @@ def test_whole_numbers_stay_off_the_gpu(precisions: tuple[Precision, ...], wante
     found = list(placements(exported(*precisions), asked, [CUDA_PROVIDER, CPU_PROVIDER]))
     assert [("cuda" if CUDA_PROVIDER in providers else "cpu", precision) for providers, precision in found] == placed
     assert {CPU_PROVIDER in providers for providers, _ in found} == {True}
+
+
+@pytest.mark.parametrize(("threads", "in_parts"), [("1", False), ("2", True)])
+def test_batch_of_a_small_model_goes_in_parts(threads: str, in_parts: bool, models_directory: Path) -> None:
+    host = open_whisper(parameters(models_directory, threads=threads))
+    hearers: set[int] = set()
+
+    def cancelled() -> bool:
+        hearers.add(threading.get_ident())
+        return False
+
+    window = encode_window(WindowTry(np.zeros(SAMPLE_RATE_HZ, np.int16), "en"))
+    answers = host.answer([Row(window, cancelled)] * 4)
+    assert all(isinstance(answer, dict) for answer in answers)
+    assert (threading.get_ident() not in hearers) is in_parts

@@ -73,7 +73,7 @@ class Heard:
 
 
 class WhisperModel:
-    """One model at one precision; not for several threads at once."""
+    """One model at one precision; it keeps nothing between calls, so several threads may make them."""
 
     def __init__(self, graphs: Graphs, vocabulary: Vocabulary, rules: TokenRules, settings: WhisperSettings) -> None:
         self._graphs = graphs
