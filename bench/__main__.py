@@ -12,7 +12,7 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from bench import batching, detection, footprint, lifecycle, overhead, parts, reads, submit, tracing, upload
+from bench import batching, detection, encryption, footprint, lifecycle, overhead, parts, reads, submit, tracing, upload
 from bench.asr import run as asr
 from bench.asr.checkpoint import SIZES
 from bench.benchmark import LONG, SHORT, Benchmark, Effort
@@ -24,6 +24,7 @@ BENCHMARKS = (
     Benchmark("submit", "accepting a job, on SQLite and Postgres, beside the database's raw commits", submit.run),
     Benchmark("reads", "reading a job through the gateway, beside a plain Starlette route", reads.run),
     Benchmark("tracing", "the same call with traces off, of one request in a hundred, and of every request", tracing.run),
+    Benchmark("encryption", "the same call with mutual TLS between the services, beside plain text", encryption.run),
     Benchmark("footprint", "memory and time to ready of the idle mesh", footprint.run),
     Benchmark("lifecycle", "a second of silence from submit to done, beside the same work without the platform", lifecycle.run),
     Benchmark("batching", "eight jobs at once over Triton, beside the same jobs one by one", batching.run),
