@@ -114,15 +114,15 @@ class Visitor:
     def is_postgres(self) -> bool:
         return self.trial.world.stores.databases["jobs"].startswith("postgresql")
 
-    def change(self, service: str, table: str, assignment: str, row_id: str) -> None:
-        """Let time pass in a row; nothing else is ever written behind a service's back."""
+    def change(self, service: str, table: str, assignment: str, row_id: str, column: str = "id") -> None:
+        """Let time pass in a row; nothing else is ever written behind a service's back. column: the one that names the row."""
         url = self.trial.world.stores.databases[service]
         if self.is_postgres:
             with psycopg.connect(url.replace("+psycopg", "")) as server:
-                server.execute(f"UPDATE {service}.{table} SET {assignment} WHERE id = '{row_id}'".encode())  # noqa: S608 (our own words)
+                server.execute(f"UPDATE {service}.{table} SET {assignment} WHERE {column} = '{row_id}'".encode())  # noqa: S608 (our own words)
             return
         with closing(sqlite3.connect(url.partition(":///")[2], timeout=_CALL_SECONDS)) as file, file:
-            file.execute(f"UPDATE {table} SET {assignment} WHERE id = '{row_id}'")  # noqa: S608 (our own words)
+            file.execute(f"UPDATE {table} SET {assignment} WHERE {column} = '{row_id}'")  # noqa: S608 (our own words)
 
 
 def words(trial: Trial) -> Path:
