@@ -196,7 +196,7 @@ async def test_stopping_gives_the_training_back_and_the_next_claim_goes_on(stage
     stage.stopping.set()
     await work
     assert len(stage.work.released) == 1
-    assert trainers() == []
+    await until(lambda: not trainers(), "every process to end")
     done = max(index for index, epoch in epochs_of(stage, job).items() if epoch.checkpoint_artefact_id)
     stage.stopping.clear()
     await stage.run(job)
