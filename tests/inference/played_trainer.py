@@ -45,11 +45,10 @@ def train() -> None:
             (FOLDER / "died").touch()
             die()
         time.sleep(PAUSE_SECONDS)
-        new = FOLDER / "new"
-        new.write_text(str(epoch))
-        new.replace(checkpoint)
+        state = FOLDER / f"checkpoint-{epoch}.npz"
+        state.write_text(str(epoch))
         figures = {"epoch": epoch, "training_loss": 1 / epoch, "validation_loss": 2 / epoch, "validation_f1_score": began / 100}
-        say(epoch=figures, checkpoint=str(checkpoint))
+        say(epoch=figures, checkpoint=str(state))
     model = FOLDER / "model.onnx"
     model.write_bytes(b"a detector")
     one = {"precision": 0.5, "recall": 0.25, "f1_score": 1 / 3, "support": 4, "threshold": 0.3}

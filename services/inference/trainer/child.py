@@ -52,7 +52,7 @@ class TrainerChild:
         report = read_report(await self._line())
         if report is None:
             return False
-        await self.reports.put(_kept(report, self.folder))
+        await self.reports.put(report)
         return not isinstance(report, EpochDone)
 
     async def _line(self) -> bytes:
@@ -83,15 +83,6 @@ class TrainerChild:
         with (self.folder / LOG).open("rb") as log:
             log.seek(max(0, (self.folder / LOG).stat().st_size - _TAIL_BYTES))
             return log.read().decode(errors="replace")
-
-
-def _kept(report: Report, folder: Path) -> Report:
-    """An epoch's state under a name of its own: the next epoch may take its file's place before it is stored."""
-    if not isinstance(report, EpochDone):
-        return report
-    kept = folder / f"kept-{report.metrics.epoch}.npz"
-    report.checkpoint.replace(kept)
-    return EpochDone(report.metrics, kept)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from steno.jobs.v1.detector_pb2 import EpochMetrics, EvaluationMetrics
 
 @dataclass(frozen=True)
 class EpochDone:
-    """An epoch, and the state to go on from after it."""
+    """An epoch, and the state to go on from after it, in a file that no later epoch touches."""
 
     metrics: EpochMetrics
     checkpoint: Path
