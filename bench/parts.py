@@ -21,7 +21,7 @@ from services.inference.models.whisper.prompts import Task
 from services.inference.pcm import SAMPLE_RATE_HZ, Pcm
 from tools.speech.audio import read_audio
 
-_BATCHES = (2, 8)
+_LARGEST_BATCH = 8
 # Random weights talk until their limit: after so much audio that is as many tokens as in a window of speech.
 _RANDOM_SECONDS = 3
 _WINDOW_SECONDS = 26
@@ -44,7 +44,7 @@ async def _rows(effort: Effort, name: str, model: Path, precision: Precision, wi
     whole, single = (load_whisper(model, precision, threads=count) for count in (threads, 1))
     request = WhisperRequest(window, Task(whole.languages[0]))
     found = []
-    for size in _BATCHES:
+    for size in sorted({min(threads, _LARGEST_BATCH), _LARGEST_BATCH}):
         batch = [request] * size
         contenders = {
             "parts": partial(_ms_per_window, ParallelWhisper(whole, single, threads), batch),

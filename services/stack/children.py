@@ -74,7 +74,7 @@ class Child:
                 return
             delay = first if time.monotonic() - started > _STEADY_SECONDS else delay
             get_logger("stack").warning("child ended, restarting", child=self.spec.name, status=status, seconds=round(delay, 2))
-            await wait_or_stop(stopping, delay * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
+            await wait_or_stop(stopping, delay * random.uniform(0.8, 1.0))  # noqa: S311 (jitter)
             delay = min(self.restart_seconds, delay * 2)
 
     async def _start(self) -> asyncio.subprocess.Process:

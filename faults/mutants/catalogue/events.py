@@ -13,7 +13,7 @@ TELL_OF_ENDING = (
 )
 _ENDINGS = "services/jobs/usecases/endings.py"
 _CONSUMPTION = "services/mesh/consumption.py"
-BEFORETELL_OF_ENDING = Scenario("crash before an ending is published", events.crash_at("jobs", "outbox.event.before_publish"))
+BEFORE_PUBLISH = Scenario("crash before an ending is published", events.crash_at("jobs", "outbox.event.before_publish"))
 AFTER_COMMIT = Scenario("crash after a result is stored", events.crash_at("jobs", "jobs.complete_work.after_commit"))
 BEFORE_COMMIT = Scenario("crash before a result is stored", events.crash_at("jobs", "jobs.complete_work.before_commit"))
 CHARGE_CRASH = Scenario("crash before a charge", events.crash_at("billing", "billing.ending.before_effect"))
@@ -39,7 +39,7 @@ MUTANTS = (
                 "        return len(await self._publish(rows))\n",
             )
         ],
-        BEFORETELL_OF_ENDING,
+        BEFORE_PUBLISH,
         Promise.CONSERVED,
         without=[RECONCILING],
     ),
