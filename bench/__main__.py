@@ -12,7 +12,7 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from bench import batching, detection, encryption, footprint, lifecycle, overhead, parts, reads, submit, tracing, upload
+from bench import batching, detection, encryption, footprint, lifecycle, overhead, parts, reads, row_security, submit, tracing, upload
 from bench.asr import run as asr
 from bench.asr.checkpoint import SIZES
 from bench.benchmark import LONG, SHORT, Benchmark, Effort
@@ -23,6 +23,7 @@ BENCHMARKS = (
     Benchmark("upload", "large files in and out: rate, memory, other requests meanwhile", upload.run),
     Benchmark("submit", "accepting a job, on SQLite and Postgres, beside the database's raw commits", submit.run),
     Benchmark("reads", "reading a job through the gateway, beside a plain Starlette route", reads.run),
+    Benchmark("row-security", "a row of Postgres with row security, beside the same without it", row_security.run),
     Benchmark("tracing", "the same call with traces off, of one request in a hundred, and of every request", tracing.run),
     Benchmark("encryption", "the same call with mutual TLS between the services, beside plain text", encryption.run),
     Benchmark("footprint", "memory and time to ready of the idle mesh", footprint.run),
@@ -40,7 +41,7 @@ def main() -> None:
     arguments = _parser().parse_args()
     if arguments.list:
         for benchmark in BENCHMARKS:
-            print(f"{benchmark.name:<10} {benchmark.summary}")
+            print(f"{benchmark.name:<12} {benchmark.summary}")
         return
     chosen = _chosen(arguments.only)
     configure_logging("bench", "error")

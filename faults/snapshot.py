@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from faults.meshes import BUCKET, Stores
+from services.mesh.row_security import FOR_EVERY
 
 Row = Mapping[str, Any]
 _TABLES: Mapping[str, Sequence[str]] = {
@@ -81,7 +82,8 @@ def _from_sqlite(url: str, table: str) -> Iterable[Row]:
 
 
 def _from_postgres(url: str, schema: str, table: str) -> Iterable[Row]:
-    with psycopg.connect(url.replace("+psycopg", ""), row_factory=dict_row, options="-c default_transaction_read_only=on") as connection:
+    options = f"-c default_transaction_read_only=on {FOR_EVERY}"
+    with psycopg.connect(url.replace("+psycopg", ""), row_factory=dict_row, options=options) as connection:
         return connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(schema, table))).fetchall()
 
 

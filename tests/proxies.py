@@ -133,10 +133,10 @@ async def open_proxy(connect: Connect) -> AsyncIterator[Proxy]:
 def postgres_socket(url: str) -> tuple[Connect, Callable[[int], str]]:
     """The way to the Postgres behind a Unix socket, and the database's URL through a port."""
     address, _, directory = url.partition("?host=")
-    name = address.rpartition("/")[2]
+    role, _, name = address.rpartition("//")[2].partition("@/")
     return (
         lambda: asyncio.open_unix_connection(f"{directory}/.s.PGSQL.5432"),
-        lambda port: f"postgresql+psycopg://postgres@127.0.0.1:{port}/{name}",
+        lambda port: f"postgresql+psycopg://{role}@127.0.0.1:{port}/{name}",
     )
 
 

@@ -21,6 +21,7 @@ import psycopg
 from services.mesh.nats_config import write_config
 
 _START_SECONDS = 20.0
+_ROLE = "steno"
 
 
 @dataclass
@@ -103,7 +104,7 @@ def postgres_server() -> Iterator[str]:
     try:
         socket_directory = server.get_uri().rpartition("host=")[2]
         url = f"postgresql+psycopg://postgres@/postgres?host={socket_directory}"
-        _hurry(url)
+        _prepare(url)
         yield url
     finally:
         _drop(directory)
@@ -119,19 +120,25 @@ def _drop(directory: Path) -> None:
         psutil.wait_procs([process], timeout=20)
 
 
-def _hurry(server_url: str) -> None:
-    """No fsync: no test cuts the power, and a killed process loses nothing without it."""
+def _prepare(server_url: str) -> None:
+    """No fsync: no test cuts the power, and a killed process loses nothing without it. And a role that row security binds."""
     with psycopg.connect(server_url.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET fsync = off")
         connection.execute("SELECT pg_reload_conf()")
+        connection.execute(f"CREATE ROLE {_ROLE} LOGIN".encode())
 
 
 def new_postgres_database(server_url: str) -> str:
-    """The URL of a new, empty database on the server."""
+    """The URL of a new, empty database on the server, as the role that owns it and is not a superuser."""
     name = f"t{uuid.uuid4().hex}"
     with psycopg.connect(server_url.replace("+psycopg", ""), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    return server_url.replace("/postgres?", f"/{name}?")
+        connection.execute(f"CREATE DATABASE {name} OWNER {_ROLE}".encode())
+    return server_url.replace("postgres@/postgres?", f"{_ROLE}@/{name}?")
+
+
+def as_superuser(database_url: str) -> str:
+    """The URL of a database of `new_postgres_database` for the superuser, whom row security does not hold."""
+    return database_url.replace(f"{_ROLE}@", "postgres@")
 
 
 def nats_binary() -> str:

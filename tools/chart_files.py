@@ -1,7 +1,7 @@
 """Write what the chart has from elsewhere: `python -m tools.chart_files`.
 
-Its schema and README come from its values and the services' settings, its rules and dashboards from deploy/observability, the networks
-that nobody may fetch from out of the code that refuses them.
+Its schema and README come from its values and the services' settings, its rules and dashboards from deploy/observability, the role of its
+Postgres from deploy/postgres, the networks that nobody may fetch from out of the code that refuses them.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,13 @@ from tools.chart_readme import write_readme
 from tools.chart_schema import write_schema
 from tools.chart_values import CHART, read_values
 
-OBSERVABILITY = CHART.parents[1] / "observability"
+DEPLOY = CHART.parents[1]
+OBSERVABILITY = DEPLOY / "observability"
 # Folder of the chart: where its files come from, and which.
 COPIES: Mapping[str, tuple[Path, str]] = {
     "files/rules": (OBSERVABILITY / "rules", "*.rules.yaml"),
     "files/dashboards": (OBSERVABILITY / "grafana", "*.json"),
+    "files/postgres": (DEPLOY / "postgres", "*.sh"),
 }
 
 

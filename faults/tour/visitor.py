@@ -19,6 +19,7 @@ from faults.snapshot import read_table
 from faults.trial import Trial
 from services.mesh.channel import Channel, open_channel
 from services.mesh.identity import Caller, CallerKind, TokenSigner, calling_as, load_key
+from services.mesh.row_security import FOR_EVERY
 from tests.billing.stripe_player import StripePlayer
 from tests.e2e.web import Web
 from tests.oidc import OidcIssuer
@@ -118,7 +119,7 @@ class Visitor:
         """Let time pass in a row; nothing else is ever written behind a service's back. column: the one that names the row."""
         url = self.trial.world.stores.databases[service]
         if self.is_postgres:
-            with psycopg.connect(url.replace("+psycopg", "")) as server:
+            with psycopg.connect(url.replace("+psycopg", ""), options=FOR_EVERY) as server:
                 server.execute(f"UPDATE {service}.{table} SET {assignment} WHERE {column} = '{row_id}'".encode())  # noqa: S608 (our own words)
             return
         with closing(sqlite3.connect(url.partition(":///")[2], timeout=_CALL_SECONDS)) as file, file:

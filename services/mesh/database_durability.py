@@ -1,4 +1,4 @@
-"""Whether a database keeps what it confirms, asked of the database itself before production relies on it."""
+"""Whether a database keeps what it confirms and workspaces apart, asked of the database itself before production relies on it."""
 
 from sqlalchemy import column, select, table, text
 from sqlalchemy.engine import make_url
@@ -11,14 +11,16 @@ from services.mesh.weaknesses import Weakness
 _PROMISES = ("fsync", "full_page_writes", "synchronous_commit")
 _setting = table("pg_settings", column("name"), column("setting"))
 _OFF = select(_setting.c.name).where(_setting.c.name.in_(_PROMISES), _setting.c.setting == "off").order_by(_setting.c.name)
+_ABOVE_ROW_SECURITY = text("SELECT rolname FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolbypassrls)")
 _PRAGMAS = text("SELECT synchronous, journal_mode FROM pragma_synchronous, pragma_journal_mode")
 _FULL = 2
 
 
 async def ask_database(setting: str, url: str, schema: str) -> list[Weakness]:
-    """What of this database a power cut could undo. Raises NoAnswer, and ValueError and UnfitFile for one that cannot be used.
+    """What of this database a power cut could undo, and a role that row security does not hold.
 
-    SQLite does what each connection asks of it, so the one that writes is asked what it got.
+    Raises NoAnswer, and ValueError and UnfitFile for a database that cannot be used. SQLite does what each
+    connection asks of it, so the one that writes is asked what it got.
     """
     if "@" in (make_url(url).host or ""):
         raise ValueError("its password has an @; write %40 instead")
@@ -41,10 +43,17 @@ async def _sqlite(setting: str, database: Database) -> list[Weakness]:
 
 
 async def _postgres(setting: str, database: Database) -> list[Weakness]:
-    return [
-        Weakness(f"{setting}: Postgres loses confirmed data in a power cut; turn on {row.name}", "database_durability")
-        for row in await database.read_all(_OFF)
+    async with database.reading() as session:
+        connection = await session.connection()
+        switched_off = (await connection.execute(_OFF)).scalars().all()
+        role = (await connection.execute(_ABOVE_ROW_SECURITY)).scalar()
+    found = [
+        Weakness(f"{setting}: Postgres loses confirmed data in a power cut; turn on {name}", "database_durability") for name in switched_off
     ]
+    if role is not None:
+        cure = "use an owner of the database without SUPERUSER and BYPASSRLS"
+        found.append(Weakness(f"{setting}: row security does not hold the role {role}; {cure}", "database_role"))
+    return found
 
 
 def _first(error: BaseException) -> BaseException:

@@ -10,6 +10,7 @@ from sqlalchemy.pool import QueuePool
 
 from services.mesh import semconv
 from services.mesh.columns import STEADY_FUNCTION
+from services.mesh.row_security import FOR_EVERY
 from services.mesh.single_reads import PostgresReads, SingleReads, SqliteReads
 from services.mesh.sqlite_driver import BUSY_SECONDS, connect
 from services.mesh.steady_clock import SteadyClock
@@ -74,11 +75,11 @@ def make_engines(url: URL, schema: str) -> Engines:
 
 
 def postgres_arguments(schema: str, session: dict[str, str]) -> dict[str, Any]:
-    """libpq arguments: the service's schema and the session's limits."""
+    """libpq arguments: the service's schema and the session's limits; every workspace's rows."""
     if not _SCHEMA_NAME.fullmatch(schema):
         raise ValueError(f"{schema!r} is not a schema name")
     options = " ".join(f"-c {name}={value}" for name, value in {"search_path": schema, **session}.items())
-    return {**POSTGRES_CONNECTION, "options": options}
+    return {**POSTGRES_CONNECTION, "options": f"{options} {FOR_EVERY}"}
 
 
 def apply_pragmas(connection: Any, *extra: str) -> None:
@@ -90,9 +91,12 @@ def apply_pragmas(connection: Any, *extra: str) -> None:
 
 
 def _postgres_engines(url: URL, schema: str) -> Engines:
+    # Imported here: an installation on SQLite does without the extra `postgres`.
+    from services.mesh.postgres_driver import Connection as PostgresConnection
+
     writer = create_async_engine(
         url,
-        connect_args=postgres_arguments(schema, POSTGRES_SESSION),
+        connect_args={**postgres_arguments(schema, POSTGRES_SESSION), "async_creator_fn": PostgresConnection.open},
         pool_size=_POSTGRES_CONNECTIONS,
         max_overflow=0,
         pool_timeout=_POOL_SECONDS,

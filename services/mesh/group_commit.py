@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.mesh import fault
 from services.mesh.database_failures import translated, unavailable
 from services.mesh.errors import MeshError, Overloaded
+from services.mesh.identity import acting_on
 from services.mesh.tracing.spans import carried
 
 Unit = Callable[[AsyncSession], Awaitable[Any]]
@@ -40,7 +41,7 @@ class GroupCommit:
         """The unit's result once it is committed. Raises Overloaded when too many units wait."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         try:
-            self._queue.put_nowait(_Waiting(carried(unit), answer))
+            self._queue.put_nowait(_Waiting(carried(acting_on(unit)), answer))
         except asyncio.QueueFull:
             raise Overloaded from None
         return await answer

@@ -1,12 +1,13 @@
 """Who a request acts for: signed, short-lived caller tokens between services."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from joserfc import jws
 from joserfc.errors import JoseError
@@ -15,6 +16,9 @@ from joserfc.jws import JWSRegistry
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.mesh.errors import InsufficientScope, InvalidCallerToken, MissingCredentials
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 TOKEN_METADATA_KEY = "steno-caller-token"  # noqa: S105 (a name)
 API_KEY_METADATA_KEY = "x-api-key"
@@ -127,6 +131,19 @@ def acting_for(workspace_id: str, owner: str = "workspace", wallet_id: str = "")
     """Within, outgoing calls are the service's own, for this workspace, owner and wallet."""
     with calling_as(Caller(CallerKind.SERVICE, "", workspace_id, owner, wallet_id=wallet_id)):
         yield
+
+
+def acting_on(work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """The same work, for the caller in hand now, whichever task does it."""
+    caller = _caller.get()
+    if caller is None:
+        return work
+
+    async def run(*arguments: P.args, **options: P.kwargs) -> T:
+        with calling_as(caller):
+            return await work(*arguments, **options)
+
+    return run
 
 
 class TokenSigner:

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from pydantic_settings import BaseSettings
 
 Risk: TypeAlias = Literal[
-    "plaintext_services", "plaintext_database", "plaintext_web", "database_durability", "bus_durability", "open_egress"
+    "plaintext_services", "plaintext_database", "plaintext_web", "database_durability", "database_role", "bus_durability", "open_egress"
 ]
 
 

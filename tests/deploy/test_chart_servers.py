@@ -25,6 +25,7 @@ from services.stack.certificates.folder import CertificateFolder, make_certifica
 from services.storage.signing import UrlSigner
 from tests.deploy.charts import NAMESPACE, SERVICES, Rendering, container_of, containers, render
 from tests.servers import free_port, nats_binary, wait_for_port
+from tools.chart_values import CHART
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,6 +48,16 @@ def test_the_password_of_postgres_is_that_in_its_url(renderings: Mapping[str, Re
     assert url.query["sslmode"] == "verify-full"
     server = renderings["minimal"].one("Certificate", "postgres")["spec"]
     assert url.host in server["dnsNames"]
+
+
+def test_the_chart_s_postgres_makes_the_role_of_the_services(renderings: Mapping[str, Rendering]) -> None:
+    rendering = renderings["minimal"]
+    script = rendering.one("ConfigMap", "postgres")["data"]["role.sh"]
+    assert script == (CHART.parents[1] / "postgres" / "role.sh").read_text()
+    [container] = rendering.one("StatefulSet", "postgres")["spec"]["template"]["spec"]["containers"]
+    mounted = {mount["mountPath"]: mount.get("subPath") for mount in container["volumeMounts"]}
+    assert mounted["/docker-entrypoint-initdb.d/role.sh"] == "role.sh"
+    assert {"name": "POSTGRES_USER", "value": "postgres"} in container["env"]
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from services.mesh import engines
 from services.mesh.database_durability import ask_database
 from services.mesh.durability import NoAnswer, ask_nats
 from services.mesh.sqlite_file import UnfitFile
-from tests.servers import free_port, nats_binary, new_postgres_database, wait_for_port
+from tests.servers import as_superuser, free_port, nats_binary, new_postgres_database, wait_for_port
 
 _SETTING = "STENO_JOBS_DATABASE_URL"
 
@@ -60,6 +60,21 @@ async def test_a_role_or_database_that_commits_without_waiting_is_weak(postgres_
         connection.execute(f"ALTER DATABASE {connection.info.dbname} SET synchronous_commit = off".encode())
         [told] = await _told(url)
     assert told.endswith("turn on synchronous_commit")
+
+
+async def test_a_role_above_row_security_is_weak(postgres_url: str) -> None:
+    url = new_postgres_database(postgres_url)
+    with syncing(postgres_url):
+        [weakness] = await ask_database(_SETTING, as_superuser(url), "jobs")
+        assert weakness.risk == "database_role"
+        assert weakness.sentence.startswith(f"{_SETTING}: ")
+        with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute("ALTER ROLE steno BYPASSRLS")
+            try:
+                [told] = await _told(url)
+            finally:
+                connection.execute("ALTER ROLE steno NOBYPASSRLS")
+    assert "the role steno" in told
 
 
 async def test_a_postgres_that_is_away_gives_no_answer_and_says_why() -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from services.cli import main
 from services.mesh.migrations import migrate
+from services.mesh.row_security import FOR_EVERY
 from services.stack.backup.cut import cut_at_once
 from services.stack.backup.installation import scripts_of
 from services.stack.data_directory import DataDirectory
@@ -228,7 +229,7 @@ def postgres(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("STENO_STORAGE_S3_BUCKET", "steno")
     for service in SERVICES:
         asyncio.run(migrate(url, schema=service, script_location=str(scripts_of(service))))
-    with psycopg.connect(url.replace("+psycopg", ""), options="-c search_path=storage") as connection:
+    with psycopg.connect(url.replace("+psycopg", ""), options=f"-c search_path=storage {FOR_EVERY}") as connection:
         _insert_artefact(connection.execute, "aa" * 16, "%s")
     return url
 
@@ -255,7 +256,7 @@ def test_schemas_of_postgres_are_there_again(
     for url, options in ((new_postgres_database(postgres_url), ()), (postgres, ("--force",))):
         _use(monkeypatch, url)
         steno("restore", *options, tmp_path / "backup", "--data", tmp_path / "data")
-        with psycopg.connect(url.replace("+psycopg", ""), options="-c search_path=storage") as connection:
+        with psycopg.connect(url.replace("+psycopg", ""), options=f"-c search_path=storage {FOR_EVERY}") as connection:
             assert connection.execute("SELECT object_key FROM artefact").fetchall() == [("aa" * 16,)]
     assert "is at" in steno("migrate"), "nothing is left to migrate"
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy.engine import make_url
 
 from services.client.failures import CommandFailed
+from services.mesh.row_security import FOR_EVERY
 
 _SECONDS = 6 * 3600
 _TOLD = 5
@@ -19,7 +20,7 @@ _TOLD = 5
 def dump(url: str, schemas: Sequence[str], target: Path) -> None:
     """The schemas, as they were at one instant. Raises CommandFailed, as everything here does."""
     chosen = [f"--schema={schema}" for schema in schemas]
-    _run("pg_dump", url, ["--format=custom", "--no-owner", "--no-privileges", *chosen, f"--file={target}"])
+    _run("pg_dump", url, ["--format=custom", "--no-owner", "--no-privileges", "--enable-row-security", *chosen, f"--file={target}"])
 
 
 def load(url: str, schemas: Sequence[str], source: Path) -> None:
@@ -66,7 +67,7 @@ def _connected(url: str) -> Iterator[Any]:
     import psycopg
 
     try:
-        with psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True) as connection:
+        with psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True, options=FOR_EVERY) as connection:
             yield connection
     except psycopg.Error as error:
         raise CommandFailed(f"{make_url(url).render_as_string(hide_password=True)}: {error}") from error
@@ -81,7 +82,7 @@ def _run(program: str, url: str, arguments: Sequence[str], *, into: bool = False
     place = parsed.set(password=None).render_as_string(hide_password=False)
     run = subprocess.run(
         [found, f"--dbname={place}", *arguments],
-        env={**os.environ, **secret},
+        env={**os.environ, **secret, "PGOPTIONS": FOR_EVERY},
         capture_output=True,
         text=True,
         timeout=_SECONDS,

@@ -1,0 +1,76 @@
+"""psycopg whose connections tell Postgres for which workspace they work, in the round trip of the statement that needs it."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from services.mesh.row_security import EVERY, SETTING, workspace_in_hand
+
+_BACK = "ROLLBACK"
+_OF_TRANSACTIONS = ("SAVEPOINT", "RELEASE", _BACK)
+_TELL = f"SELECT set_config('{SETTING}', %s, false)"
+
+
+class Connection(psycopg.AsyncConnection[Any]):
+    """A connection that knows what it told. It must be opened with FOR_EVERY among its options.
+
+    What is told in a transaction is undone with it, so after whatever undoes something it is told again.
+    """
+
+    _workspace: str | None = EVERY
+
+    @classmethod
+    async def open(cls, *arguments: Any, **options: Any) -> "Connection":
+        """As psycopg's connect."""
+        return await cls.connect(*arguments, cursor_factory=Cursor, **options)
+
+    async def commit(self) -> None:
+        """Of a transaction that failed, Postgres makes a rollback."""
+        if self.info.transaction_status == TransactionStatus.INERROR:
+            self._workspace = None
+        await super().commit()
+
+    async def rollback(self) -> None:
+        """Undo the transaction in hand, if there is one."""
+        if self.info.transaction_status != TransactionStatus.IDLE:
+            self._workspace = None
+        await super().rollback()
+
+    def moved(self, statement: str) -> None:
+        """The transaction in hand goes on from a savepoint, or back to one."""
+        if statement.startswith(_BACK):
+            self._workspace = None
+
+    @asynccontextmanager
+    async def telling(self) -> AsyncIterator[None]:
+        """What is executed within works for the workspace in hand."""
+        wanted = workspace_in_hand()
+        if self._workspace == wanted:
+            yield
+            return
+        self._workspace = None
+        async with self.pipeline():
+            await psycopg.AsyncCursor(self).execute(_TELL, [wanted])
+            yield
+        self._workspace = wanted
+
+
+class Cursor(psycopg.AsyncCursor[Any]):
+    """A cursor of such a connection."""
+
+    async def execute(self, query: Any, params: Any = None, **options: Any) -> "Cursor":
+        """As psycopg's."""
+        connection = cast(Connection, self.connection)
+        if isinstance(query, str) and query.startswith(_OF_TRANSACTIONS):
+            connection.moved(query)
+            return await super().execute(query, params, **options)
+        async with connection.telling():
+            return await super().execute(query, params, **options)
+
+    async def executemany(self, query: Any, params_seq: Iterable[Any], *, returning: bool = False) -> None:
+        """As psycopg's."""
+        async with cast(Connection, self.connection).telling():
+            await super().executemany(query, params_seq, returning=returning)
