@@ -20,6 +20,7 @@ class Connection(psycopg.AsyncConnection[Any]):
     What is told in a transaction is undone with it, so after whatever undoes something it is told again.
     """
 
+    # What the session was told last; None where that may have been undone.
     _workspace: str | None = EVERY
 
     @classmethod

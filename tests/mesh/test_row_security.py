@@ -23,6 +23,7 @@ from tests.servers import new_postgres_database
 
 WORKSPACES = ("one", "two", "three")
 REFUSED = "row-level security"
+_LONG_SECONDS = 12.0
 
 
 class Table(SQLModel, registry=table_registry()):
@@ -179,6 +180,20 @@ async def test_a_commit_that_undoes_is_told_again(notes: Database) -> None:
                 with pytest.raises(DataError):
                     await (await session.connection()).execute(text("SELECT 1 / 0"))
     with calling_as(caller("one")):
+        assert await transaction(notes) == ["one"]
+
+
+async def test_a_statement_that_tells_can_be_cancelled(notes: Database) -> None:
+    async def wait(session: AsyncSession, seconds: float) -> None:
+        with calling_as(caller("two")):
+            await (await session.connection()).execute(text("SELECT pg_sleep(:seconds)"), {"seconds": seconds})
+
+    with calling_as(caller("one")):
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3), notes.transaction() as session:
+                await wait(session, _LONG_SECONDS)
+        assert asyncio.get_running_loop().time() - started < _LONG_SECONDS / 2
         assert await transaction(notes) == ["one"]
 
 
