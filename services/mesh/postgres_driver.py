@@ -20,8 +20,9 @@ class Connection(psycopg.AsyncConnection[Any]):
     What is told in a transaction is undone with it, so after whatever undoes something it is told again.
     """
 
-    # What the session was told last; None where that may have been undone.
+    # What the session was told last; None where that was undone. And whether the transaction in hand would undo it.
     _workspace: str | None = EVERY
+    _undoable = False
 
     @classmethod
     async def open(cls, *arguments: Any, **options: Any) -> "Connection":
@@ -31,19 +32,19 @@ class Connection(psycopg.AsyncConnection[Any]):
     async def commit(self) -> None:
         """Of a transaction that failed, Postgres makes a rollback."""
         if self.info.transaction_status == TransactionStatus.INERROR:
-            self._workspace = None
+            self.undo()
         await super().commit()
+        self._undoable = False
 
     async def rollback(self) -> None:
         """Undo the transaction in hand, if there is one."""
-        if self.info.transaction_status != TransactionStatus.IDLE:
-            self._workspace = None
+        self.undo()
         await super().rollback()
 
-    def moved(self, statement: str) -> None:
-        """The transaction in hand goes on from a savepoint, or back to one."""
-        if statement.startswith(_BACK):
-            self._workspace = None
+    def undo(self) -> None:
+        """What was told since the transaction began may be told no more."""
+        if self._undoable:
+            self._workspace, self._undoable = None, False
 
     @asynccontextmanager
     async def telling(self) -> AsyncIterator[None]:
@@ -52,7 +53,7 @@ class Connection(psycopg.AsyncConnection[Any]):
         if self._workspace == wanted:
             yield
             return
-        self._workspace = None
+        self._workspace, self._undoable = None, not self.autocommit
         async with self.pipeline():
             await psycopg.AsyncCursor(self).execute(_TELL, [wanted])
             yield
@@ -66,7 +67,8 @@ class Cursor(psycopg.AsyncCursor[Any]):
         """As psycopg's."""
         connection = cast(Connection, self.connection)
         if isinstance(query, str) and query.startswith(_OF_TRANSACTIONS):
-            connection.moved(query)
+            if query.startswith(_BACK):
+                connection.undo()
             return await super().execute(query, params, **options)
         async with connection.telling():
             return await super().execute(query, params, **options)
