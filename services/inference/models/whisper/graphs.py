@@ -20,7 +20,7 @@ CPU_PROVIDER = "CPUExecutionProvider"
 CPU = "cpu"
 # Far below any score, and inside what half precision can say.
 FORBIDDEN = -1e4
-TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
+TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8, "tensor(uint8)": np.uint8}
 
 Integers = npt.NDArray[np.int64]
 Tensors = Sequence[OrtValue]

@@ -8,7 +8,7 @@ from onnx import TensorProto
 
 from services.inference.models.whisper.architecture import Architecture, read_alignment_heads, read_architecture
 from services.inference.models.whisper.export.builder import GraphBuilder, Linear
-from services.inference.models.whisper.export.cross import Cross, FloatCross, Int8Cross
+from services.inference.models.whisper.export.cross import Cross, FloatCross, Int8Cross, ProductCross
 from services.inference.models.whisper.export.decoder import DecoderGraph
 from services.inference.models.whisper.export.embedding import Embedding, FloatEmbedding, Int8Embedding
 from services.inference.models.whisper.export.encoder import build_encoder
@@ -33,7 +33,7 @@ EMBEDDINGS: dict[Precision, Callable[[GraphBuilder, Floats], Embedding]] = {
     Precision.INT8: Int8Embedding,
 }
 CROSSES: dict[Precision, Callable[[Architecture], Cross]] = {
-    Precision.FP32: FloatCross,
+    Precision.FP32: ProductCross,
     Precision.FP16: FloatCross,
     Precision.INT8: Int8Cross,
 }
