@@ -3,6 +3,7 @@
 Not traced from PyTorch: nobody needs torch to export, attention is one node with a fused kernel, and a weight is stored once.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -31,7 +32,8 @@ class GraphBuilder:
     def __init__(self, linear: "Linear", float_type: int = TensorProto.FLOAT) -> None:
         self._linear = linear
         self.float_type = float_type
-        self.nodes: list[onnx.NodeProto] = []
+        self._nodes: list[onnx.NodeProto] = []
+        self._numbers = itertools.count()
         self._weights: list[onnx.TensorProto] = []
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
@@ -43,7 +45,7 @@ class GraphBuilder:
 
     def output(self, value: str, name: str, shape: Shape, element_type: int | None = None) -> None:
         """Give a result to the caller under a name."""
-        self.nodes.append(helper.make_node("Identity", [value], [name]))
+        self._nodes.append(helper.make_node("Identity", [value], [name]))
         self._outputs.append(helper.make_tensor_value_info(name, element_type or self.float_type, shape))
 
     def constant(self, values: Array) -> str:
@@ -66,9 +68,21 @@ class GraphBuilder:
 
     def add_many(self, kind: str, results: int, *inputs: str, domain: str = "", **attributes: Any) -> list[str]:
         """A node with several results."""
-        names = [f"{kind.lower()}_{len(self.nodes)}_{result}" for result in range(results)]
-        self.nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
+        number = next(self._numbers)
+        names = [f"{kind.lower()}_{number}_{result}" for result in range(results)]
+        self._nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
         return names
+
+    def choose(self, condition: str, then: Callable[[], str], otherwise: Callable[[], str], element_type: int | None = None) -> str:
+        """The result of what one of two adds; the other is not computed."""
+        kind = element_type or self.float_type
+        return self.add("If", condition, then_branch=self._branch(then, kind), else_branch=self._branch(otherwise, kind))
+
+    def _branch(self, make: Callable[[], str], element_type: int) -> onnx.GraphProto:
+        outer = len(self._nodes)
+        result = make()
+        nodes, self._nodes[outer:] = self._nodes[outer:], []
+        return helper.make_graph(nodes, result, [], [helper.make_tensor_value_info(result, element_type, None)])
 
     def linear(self, x: str, weights: Weights, bias: bool = True) -> str:
         """x times the transposed weight, plus the bias."""
@@ -101,7 +115,7 @@ class GraphBuilder:
 
     def save(self, path: Path) -> None:
         """Write the graph, and its weights beside it in `<name>.data`."""
-        graph = helper.make_graph(self.nodes, path.stem, self._inputs, self._outputs, self._weights)
+        graph = helper.make_graph(self._nodes, path.stem, self._inputs, self._outputs, self._weights)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIBUTED, 1)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="steno")
         data = path.with_name(path.name + ".data")

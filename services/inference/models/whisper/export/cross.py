@@ -42,7 +42,7 @@ class Cross(Protocol):
 
 
 class FloatCross:
-    """As they are, read by one fused kernel: for a GPU."""
+    """As they are, read by one fused kernel."""
 
     def __init__(self, architecture: Architecture) -> None:
         self._sizes = architecture
@@ -68,10 +68,19 @@ class FloatCross:
 
 
 class ProductCross(FloatCross):
-    """As they are, read by plain products: for a processor, where the fused kernel takes half as long again for a single query."""
+    """As they are; a single query reads them by plain products, which on a processor take half of the fused kernel's time for it."""
 
     def attend(self, builder: GraphBuilder, layer: int, query: str) -> str:
-        """See Cross. Keys go before the queries in their product: for a single query that is the faster way round."""
+        """See Cross. Several queries at once, of a prompt or for times, are the fused kernel's."""
+        length = builder.add("Shape", query, start=1, end=2)
+        return builder.choose(
+            builder.add("Equal", length, builder.integers(1)),
+            then=lambda: self._by_products(builder, layer, query),
+            otherwise=lambda: super(ProductCross, self).attend(builder, layer, query),
+        )
+
+    def _by_products(self, builder: GraphBuilder, layer: int, query: str) -> str:
+        """Keys go before the queries in their product: for a single query that is the faster way round."""
         sizes = self._sizes
         scaled = builder.add("Mul", query, _number(builder, sizes.head_size**-0.5))
         columns = builder.add("Transpose", builder.heads(scaled, sizes.decoder_heads, sizes.head_size), perm=[0, 1, 3, 2])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from onnx import GraphProto, NodeProto, TensorProto, helper
+from onnx import TensorProto
 
 from services.inference.models.whisper.architecture import Architecture
 from services.inference.models.whisper.export.builder import GraphBuilder, Shape
@@ -78,32 +78,27 @@ class DecoderGraph:
         builder.output(logits, "logits", ("batch", "reads", self._architecture.vocabulary_size), TensorProto.FLOAT)
 
     def _attention(self, align: str, alignment_heads: Sequence[tuple[int, int]]) -> None:
-        """In a branch: at every step it would cost as much as a layer."""
+        """Only where it is wanted: at every step it would cost as much as a layer."""
         builder = self._builder
-        heads = [builder.integers(*(head for at, head in alignment_heads if at == layer)) for layer in self._layers(alignment_heads)]
-        scale = builder.floats(np.array(self._architecture.head_size**-0.5, np.float32))
-        outer = len(builder.nodes)
-        parts = [self._layer_attention(layer, head, scale) for layer, head in zip(self._layers(alignment_heads), heads, strict=True)]
-        result = builder.add("Concat", *parts, axis=1)
-        wanted, builder.nodes[outer:] = builder.nodes[outer:], []
-        empty = helper.make_tensor("none", TensorProto.FLOAT, (0, 0, 0, 0), [])
-        not_wanted = helper.make_node("Constant", [], ["no_attention"], value=empty)
-        attention = builder.add(
-            "If", align, then_branch=_branch("aligned", wanted, result), else_branch=_branch("unaligned", [not_wanted], "no_attention")
+        empty = builder.constant(np.empty((0, 0, 0, 0), np.float32))
+        attention = builder.choose(
+            align,
+            then=lambda: self._heads_attention(alignment_heads),
+            otherwise=lambda: builder.add("Identity", empty),
+            element_type=TensorProto.FLOAT,
         )
         shape = ("batch", len(alignment_heads), "length", self._architecture.frames)
         builder.output(attention, "attention", shape, TensorProto.FLOAT)
 
-    def _layers(self, alignment_heads: Sequence[tuple[int, int]]) -> list[int]:
-        return sorted({layer for layer, _ in alignment_heads})
+    def _heads_attention(self, alignment_heads: Sequence[tuple[int, int]]) -> str:
+        builder = self._builder
+        scale = builder.floats(np.array(self._architecture.head_size**-0.5, np.float32))
+        layers = sorted({layer for layer, _ in alignment_heads})
+        heads = {layer: builder.integers(*(head for at, head in alignment_heads if at == layer)) for layer in layers}
+        return builder.add("Concat", *(self._layer_attention(layer, heads[layer], scale) for layer in layers), axis=1)
 
     def _layer_attention(self, layer: int, heads: str, scale: str) -> str:
         builder, sizes = self._builder, self._architecture
         query = builder.add("Gather", builder.heads(self._queries[layer], sizes.decoder_heads, sizes.head_size), heads, axis=1)
         scores = builder.add("MatMul", builder.add("Mul", query, scale), self._cross.keys(builder, layer, heads))
         return builder.add("Softmax", builder.add("Cast", scores, to=TensorProto.FLOAT), axis=-1)
-
-
-def _branch(name: str, nodes: Sequence[NodeProto], result: str) -> GraphProto:
-    output = helper.make_tensor_value_info(result, TensorProto.FLOAT, [None] * 4)
-    return helper.make_graph(list(nodes), name, [], [output])
