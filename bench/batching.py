@@ -1,7 +1,7 @@
 """Eight jobs at once over Triton beside jobs one after the other, and how many windows each batch held.
 
 At once in two ways: eight submitted together and waited for, the first and the last of which have the machine for themselves for a
-while; and eight clients who each submit the next job when theirs has ended, so that eight are in hand all the time.
+while; and eight clients who each submit the next job when theirs has ended, so that eight are in hand until the last ones.
 """
 
 import asyncio

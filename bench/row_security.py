@@ -1,4 +1,7 @@
-"""A read and a change of one row on Postgres with row security, beside the same rows without it."""
+"""A read and a change of one row on Postgres with row security, beside the same rows without it.
+
+Without fsync, whose wait would hide what is measured.
+"""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -41,7 +41,7 @@ class GroupCommit:
         """The unit's result once it is committed. Raises Overloaded when too many units wait."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         try:
-            self._queue.put_nowait(_Waiting(carried(acting_on(unit)), answer))
+            self._queue.put_nowait(_Waiting(carried(acting_on(_flushing(unit))), answer))
         except asyncio.QueueFull:
             raise Overloaded from None
         return await answer
@@ -83,6 +83,17 @@ class GroupCommit:
         fault.point("database.group.before_answer")
         for waiting, result in zip(group, results, strict=True):
             _settle(waiting.answer, result)
+
+
+def _flushing(unit: Unit) -> Unit:
+    """The unit with what it left to write, which is its caller's as well."""
+
+    async def run(session: AsyncSession) -> Any:
+        result = await unit(session)
+        await session.flush()
+        return result
+
+    return run
 
 
 async def _attempt(connection: AsyncConnection, unit: Unit, *, alone: bool) -> Any:

@@ -30,10 +30,14 @@ class Connection(psycopg.AsyncConnection[Any]):
         return await cls.connect(*arguments, cursor_factory=Cursor, **options)
 
     async def commit(self) -> None:
-        """Of a transaction that failed, Postgres makes a rollback."""
+        """Of a transaction that failed, Postgres makes a rollback; and so of one that fails now."""
         if self.info.transaction_status == TransactionStatus.INERROR:
             self.undo()
-        await super().commit()
+        try:
+            await super().commit()
+        except BaseException:
+            self.undo()
+            raise
         self._undoable = False
 
     async def rollback(self) -> None:

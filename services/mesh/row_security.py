@@ -1,7 +1,7 @@
 """Row-level security of Postgres, the second lock of tenancy: a connection sees the rows of the workspace that it works for.
 
 The first lock is the predicate in every statement. A request's transactions work for its caller's workspace; what nobody asks for, and
-services that ask for no workspace, work for every one. A connection that says nothing, somebody's own `psql`, sees no row.
+services that ask for no workspace, work for every one. A session of the services' role that says nothing sees no row.
 """
 
 from collections.abc import Iterable

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import Select, delete, insert, select, text, update
-from sqlalchemy.exc import DataError, ProgrammingError
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 from sqlmodel import Field, SQLModel, col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -181,6 +181,31 @@ async def test_a_commit_that_undoes_is_told_again(notes: Database) -> None:
                     await (await session.connection()).execute(text("SELECT 1 / 0"))
     with calling_as(caller("one")):
         assert await transaction(notes) == ["one"]
+
+
+async def test_a_commit_that_fails_is_told_again(notes: Database) -> None:
+    """By a constraint that is checked at the commit; a group's connection was told within the transaction."""
+    async with notes.transaction() as session:
+        deferred = "ALTER TABLE note ADD CONSTRAINT once UNIQUE (workspace_id) DEFERRABLE INITIALLY DEFERRED"
+        await (await session.connection()).execute(text(deferred))
+
+    async def add(session: AsyncSession) -> None:
+        session.add(Note(id="another", workspace_id="two"))
+
+    with calling_as(caller("two")):
+        with pytest.raises(IntegrityError):
+            await notes.grouped(add)
+        for _ in range(4):
+            assert await transaction(notes) == ["two"]
+
+
+async def test_what_a_unit_leaves_to_write_is_its_callers(notes: Database) -> None:
+    async def add(session: AsyncSession) -> None:
+        session.add(Note(id="mine", workspace_id="one"))
+
+    with calling_as(caller("two")), pytest.raises(ProgrammingError, match=REFUSED):
+        await notes.grouped(add)
+    assert await single(notes) == ["one", "three", "two"]
 
 
 async def test_a_statement_that_tells_can_be_cancelled(notes: Database) -> None:

@@ -12,6 +12,7 @@ import pytest_asyncio
 from sqlmodel import select
 
 from services.mesh.errors import FetchBlocked, FetchFailed, InvalidField, InvalidUrl, MeshError, Overloaded, ServiceUnavailable
+from services.mesh.identity import acting_for
 from services.mesh.ids import new_id
 from services.storage.domain import (
     BrokenMedia,
@@ -150,11 +151,13 @@ async def test_deleted_media_is_not_fetched_again(site: Site) -> None:
         await site.fetch(media_id=media_id)
 
 
-async def test_the_id_of_another_workspace_is_not_found(site: Site) -> None:
-    site.world.pages["/talk.flac"] = page(SOUND)
-    media = await site.fetch()
-    with pytest.raises(MediaNotFound):
-        await fetch_media(site.house.depot, site.fetcher, Order(STRANGER, media.id, site.world.url("/talk.flac")))
+async def test_the_id_of_another_workspace_is_not_found(row_storehouse: Storehouse) -> None:
+    async with open_site(row_storehouse) as site:
+        site.world.pages["/talk.flac"] = page(SOUND)
+        media = await site.fetch()
+        # As an RPC does it: on Postgres the stranger's transactions do not see the row.
+        with acting_for(STRANGER), pytest.raises(MediaNotFound):
+            await fetch_media(site.house.depot, site.fetcher, Order(STRANGER, media.id, site.world.url("/talk.flac")))
 
 
 REFUSED: dict[str, tuple[Answer, type[MeshError]]] = {

@@ -15,6 +15,7 @@ from services.mesh.egress.egress import Egress
 from services.mesh.egress.reply import Reply, ReplyTooLarge
 from services.mesh.egress.urls import parse_url
 from services.mesh.errors import FetchBlocked, FetchFailed, InvalidArgument, InvalidField, MeshError, ServiceUnavailable
+from services.mesh.identity import acting_for
 from services.mesh.ids import is_id
 from services.mesh.telemetry import get_logger
 from services.storage.blobs.inflow import gathered, open_inflow
@@ -116,7 +117,9 @@ async def _announce(depot: Depot, order: Order, filename: str) -> Media:
         return found
 
     try:
-        media = await depot.database.grouped(unit)
+        # For every workspace: the id may be another's, which row security would hide until the insert fails.
+        with acting_for(""):
+            media = await depot.database.grouped(unit)
     except IntegrityError as error:
         raise ServiceUnavailable(service="storage") from error
     if media.workspace_id != order.workspace_id or media.state == State.DELETED or media.dataset_id is not None:
