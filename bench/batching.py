@@ -29,15 +29,15 @@ Way = Callable[[Mesh], list[str]]
 
 async def run(effort: Effort, folder: Path) -> Sequence[Row]:
     """Seconds of audio per second, and the batches of `whisper` as ModelStatistics tells them."""
-    batches: dict[Way, Counter[int]] = {_kept_at_once: Counter(), _at_once: Counter(), _one_by_one: Counter()}
+    batches: dict[Way, Counter[int]] = {_kept_in_hand: Counter(), _submitted_together: Counter(), _one_by_one: Counter()}
     with mesh_on_triton(folder) as mesh:
         said = _text(mesh, _submitted(mesh))
         contenders = {way.__name__: partial(_rate, mesh, way, said, counted) for way, counted in batches.items()}
         rates = await interleaved(effort.rounds, contenders)
     apart = rates[_one_by_one.__name__]
     return [
-        compared(f"{JOBS} jobs kept in hand : one by one", "s/s", rates[_kept_at_once.__name__], apart, at_least(1.5)),
-        compared(f"{JOBS} jobs submitted together : one by one", "s/s", rates[_at_once.__name__], apart, at_least(1.5)),
+        compared(f"{JOBS} jobs kept in hand : one by one", "s/s", rates[_kept_in_hand.__name__], apart, at_least(1.5)),
+        compared(f"{JOBS} jobs submitted together : one by one", "s/s", rates[_submitted_together.__name__], apart, at_least(1.5)),
         *(_row_of_batches(way, counted) for way, counted in batches.items()),
     ]
 
@@ -58,12 +58,12 @@ async def _rate(mesh: Mesh, way: Way, said: str, batches: Counter[int]) -> float
     return len(texts) * MEETING_SECONDS / seconds
 
 
-def _kept_at_once(mesh: Mesh) -> list[str]:
+def _kept_in_hand(mesh: Mesh) -> list[str]:
     with ThreadPoolExecutor(JOBS) as pool:
         return list(pool.map(lambda _: _text(mesh, _submitted(mesh)), range(JOBS * JOBS_OF_EACH)))
 
 
-def _at_once(mesh: Mesh) -> list[str]:
+def _submitted_together(mesh: Mesh) -> list[str]:
     with ThreadPoolExecutor(JOBS) as pool:
         jobs = list(pool.map(lambda _: _submitted(mesh), range(JOBS)))
         return list(pool.map(partial(_text, mesh), jobs))

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -15,6 +16,7 @@ from joserfc.jwk import OKPKey
 from joserfc.jws import JWSRegistry
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from services.mesh.contexts import within
 from services.mesh.errors import InsufficientScope, InvalidCallerToken, MissingCredentials
 
 P = ParamSpec("P")
@@ -136,14 +138,7 @@ def acting_for(workspace_id: str, owner: str = "workspace", wallet_id: str = "")
 def acting_on(work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
     """The same work, for the caller in hand now, whichever task does it."""
     caller = _caller.get()
-    if caller is None:
-        return work
-
-    async def run(*arguments: P.args, **options: P.kwargs) -> T:
-        with calling_as(caller):
-            return await work(*arguments, **options)
-
-    return run
+    return work if caller is None else within(partial(calling_as, caller), work)
 
 
 class TokenSigner:

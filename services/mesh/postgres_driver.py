@@ -7,7 +7,7 @@ from typing import Any, cast
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from services.mesh.row_security import EVERY, SETTING, workspace_in_hand
+from services.mesh.row_security import SETTING, workspace_in_hand
 
 _BACK = "ROLLBACK"
 _OF_TRANSACTIONS = ("SAVEPOINT", "RELEASE", _BACK)
@@ -15,13 +15,13 @@ _TELL = f"SELECT set_config('{SETTING}', %s, false)"
 
 
 class Connection(psycopg.AsyncConnection[Any]):
-    """A connection that knows what it told. It must be opened with FOR_EVERY among its options.
+    """A connection that knows what it told.
 
     What is told in a transaction is undone with it, so after whatever undoes something it is told again.
     """
 
-    # What the session was told last; None where that was undone. And whether the transaction in hand would undo it.
-    _workspace: str | None = EVERY
+    # What the session was told last; None for nothing yet, or where that was undone. And whether the transaction in hand would undo it.
+    _workspace: str | None = None
     _undoable = False
 
     @classmethod

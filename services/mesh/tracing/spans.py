@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
+from services.mesh.contexts import within
 from services.mesh.tracing.parents import (
     SAMPLED,
     UNSAMPLED,
@@ -201,11 +203,4 @@ def below(parent: str, name: str, kind: Kind = Kind.INTERNAL, attributes: Mappin
 def carried(work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
     """The same work, part of the span in hand now, whichever task does it."""
     span = _current.get()
-    if span is None:
-        return work
-
-    async def run(*arguments: P.args, **options: P.kwargs) -> T:
-        with in_hand(span):
-            return await work(*arguments, **options)
-
-    return run
+    return work if span is None else within(partial(in_hand, span), work)
